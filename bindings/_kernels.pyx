@@ -1,0 +1,19 @@
+# _kernels.pyx - the binding floor: one thin Python function per C entry point.
+#
+# The ops floor has checked and allocated everything before it calls here: arrays are
+# C-contiguous, aligned, of one float dtype and of the sizes that the call says. Nothing is computed
+# here; each function releases the GIL, calls C and turns the status into an exception.
+
+from libc.stdint cimport int32_t, int64_t
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+include "common.pxi"
+include "buffers.pxi"
+include "conv2d.pxi"
+include "pool2d.pxi"
+include "linear.pxi"
+include "pointwise.pxi"
+include "optim.pxi"

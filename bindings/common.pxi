@@ -1,0 +1,66 @@
+# common.pxi - status codes as exceptions, dtype codes, and the build and machine facts.
+
+cdef extern from "fastcnn.h" nogil:
+    ctypedef enum fc_status:
+        FC_OK
+        FC_ERROR_SHAPE
+        FC_ERROR_OVERFLOW
+        FC_ERROR_UNSUPPORTED
+        FC_ERROR_VALUE
+    ctypedef enum fc_dtype:
+        FC_FLOAT32
+        FC_FLOAT64
+    int fc_isa_count()
+    const char *fc_isa_name(int i)
+    int fc_isa_available(int i)
+    int fc_isa_active()
+    fc_status fc_isa_select(int i)
+    int fc_has_openmp()
+    void fc_threads_pause()
+
+
+cdef int check(fc_status status) except -1:
+    """Raise for anything but FC_OK. The ops floor has checked before; this is the second net."""
+    if status == FC_OK:
+        return 0
+    if status == FC_ERROR_OVERFLOW:
+        raise MemoryError("fastcnn kernel: a size does not fit in 64 bits")
+    if status == FC_ERROR_VALUE:
+        raise ValueError("fastcnn kernel: an input value is outside its range")
+    raise ValueError(f"fastcnn kernel: bad descriptor (status {<int>status})")
+
+
+cdef inline fc_dtype dtype_of(cnp.ndarray a) except *:
+    if cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT32:
+        return FC_FLOAT32
+    if cnp.PyArray_TYPE(a) == cnp.NPY_FLOAT64:
+        return FC_FLOAT64
+    raise TypeError(f"fastcnn kernel: expected float32 or float64, got {a.dtype}")
+
+
+cdef inline void *data(cnp.ndarray a) noexcept:
+    """The array's memory, or NULL for None."""
+    return NULL if a is None else cnp.PyArray_DATA(a)
+
+
+def isa_tiers():
+    """[(name, available)] of every tier the sources know, in rising preference."""
+    return [
+        (fc_isa_name(i).decode(), bool(fc_isa_available(i))) for i in range(fc_isa_count())
+    ]
+
+
+def isa_active():
+    return fc_isa_name(fc_isa_active()).decode()
+
+
+def isa_select(int i):
+    check(fc_isa_select(i))
+
+
+def has_openmp():
+    return bool(fc_has_openmp())
+
+
+def threads_pause():
+    fc_threads_pause()

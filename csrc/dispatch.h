@@ -1,0 +1,28 @@
+/* dispatch.h - the table of kernels that each tier provides, one for float and one for double.
+ *
+ * A family's templates (<family>_tmpl.h) are compiled once per tier and real type by isa_<tier>.c
+ * and end in a static table of that family's functions; fc_kernels gathers the families.
+ */
+#ifndef FC_DISPATCH_H
+#define FC_DISPATCH_H
+
+#include "fastcnn.h"
+
+#include "conv2d.h"
+#include "linear.h"
+#include "optim.h"
+#include "pointwise.h"
+#include "pool2d.h"
+
+typedef struct {
+    conv2d_kernels conv2d;
+    linear_kernels linear;
+    optim_kernels optim;
+    pointwise_kernels pointwise;
+    pool2d_kernels pool2d;
+} fc_kernels;
+
+/* The active tier's table, or NULL for a dtype this build does not know. */
+const fc_kernels *fc_kernels_for(fc_dtype dtype);
+
+#endif

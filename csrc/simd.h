@@ -1,0 +1,214 @@
+/* simd.h - one small vector vocabulary for every tier and for float and double.
+ *
+ * The including file defines FC_TIER_<NAME> and, for double, FC_REAL_F64. It gets
+ *   real   float or double            VL  lanes of a vector       vr  a vector of VL reals
+ *   vm     a mask of VL lanes
+ * and the functions below. Loads and stores need no alignment. v_fma(a, b, c) is a * b + c, fused
+ * on every tier but scalar. The scalar tier's vectors are small arrays, which any compiler turns
+ * into what its baseline has.
+ */
+#ifndef FC_SIMD_H
+#define FC_SIMD_H
+
+#include "dispatch.h"
+#include "sizes.h"
+#include "threads.h"
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__GNUC__) || defined(__clang__)
+#define INLINE static inline __attribute__((always_inline, unused))
+#define UNUSED __attribute__((unused))
+#else
+#define INLINE static __forceinline
+#define UNUSED
+#endif
+/* Fully unroll the next loop, whose bound is a compile-time constant. */
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define UNROLL _Pragma("GCC unroll 64")
+#else
+#define UNROLL
+#endif
+
+#ifdef FC_REAL_F64
+typedef double real;
+#define REAL_DTYPE FC_FLOAT64
+#else
+typedef float real;
+#define REAL_DTYPE FC_FLOAT32
+#endif
+
+#if defined(FC_TIER_AVX512)
+/* ------------------------------------------------------------------ AVX-512F */
+#include <immintrin.h>
+#define N_REGISTERS 32
+#ifdef FC_REAL_F64
+#define VL 8
+#define I(op) _mm512_##op##_pd
+#define M(op) _mm512_##op##_pd_mask
+typedef __m512d vr;
+typedef __mmask8 vm;
+#else
+#define VL 16
+#define I(op) _mm512_##op##_ps
+#define M(op) _mm512_##op##_ps_mask
+typedef __m512 vr;
+typedef __mmask16 vm;
+#endif
+INLINE vm v_first(int64_t n) { return (vm)((1u << (n < VL ? n : VL)) - 1u); }
+INLINE vr v_zero(void) { return I(setzero)(); }
+INLINE vr v_set1(real a) { return I(set1)(a); }
+INLINE vr v_load(const real *p) { return I(loadu)(p); }
+INLINE vr v_loadn(const real *p, int64_t n) { return I(maskz_loadu)(v_first(n), p); }
+INLINE void v_store(real *p, vr a) { I(storeu)(p, a); }
+INLINE void v_storen(real *p, vr a, int64_t n) { I(mask_storeu)(p, v_first(n), a); }
+INLINE vr v_add(vr a, vr b) { return I(add)(a, b); }
+INLINE vr v_sub(vr a, vr b) { return I(sub)(a, b); }
+INLINE vr v_mul(vr a, vr b) { return I(mul)(a, b); }
+INLINE vr v_div(vr a, vr b) { return I(div)(a, b); }
+INLINE vr v_sqrt(vr a) { return I(sqrt)(a); }
+INLINE vr v_fma(vr a, vr b, vr c) { return I(fmadd)(a, b, c); }
+INLINE vr v_max(vr a, vr b) { return I(max)(a, b); }
+INLINE vr v_min(vr a, vr b) { return I(min)(a, b); }
+INLINE vm v_gt(vr a, vr b) { return M(cmp)(a, b, _CMP_GT_OQ); }
+INLINE vm v_isnan(vr a) { return M(cmp)(a, a, _CMP_UNORD_Q); }
+INLINE vm v_or(vm a, vm b) { return (vm)(a | b); }
+INLINE vm v_andnot(vm a, vm b) { return (vm)(~a & b); } /* (not a) and b */
+INLINE vr v_select(vm m, vr yes, vr no) { return I(mask_blend)(m, no, yes); }
+
+#elif defined(FC_TIER_AVX2)
+/* ------------------------------------------------------------------ AVX2 + FMA */
+#include <immintrin.h>
+#define N_REGISTERS 16
+static const int32_t v_mask_table[16] UNUSED = {-1, -1, -1, -1, -1, -1, -1, -1};
+#ifdef FC_REAL_F64
+#define VL 4
+#define I(op) _mm256_##op##_pd
+typedef __m256d vr;
+typedef __m256d vm;
+INLINE __m256i v_first(int64_t n) {
+    return _mm256_loadu_si256((const __m256i *)(v_mask_table + 8 - 2 * (n < VL ? n : VL)));
+}
+#else
+#define VL 8
+#define I(op) _mm256_##op##_ps
+typedef __m256 vr;
+typedef __m256 vm;
+INLINE __m256i v_first(int64_t n) {
+    return _mm256_loadu_si256((const __m256i *)(v_mask_table + 8 - (n < VL ? n : VL)));
+}
+#endif
+INLINE vr v_zero(void) { return I(setzero)(); }
+INLINE vr v_set1(real a) { return I(set1)(a); }
+INLINE vr v_load(const real *p) { return I(loadu)(p); }
+INLINE vr v_loadn(const real *p, int64_t n) { return I(maskload)(p, v_first(n)); }
+INLINE void v_store(real *p, vr a) { I(storeu)(p, a); }
+INLINE void v_storen(real *p, vr a, int64_t n) { I(maskstore)(p, v_first(n), a); }
+INLINE vr v_add(vr a, vr b) { return I(add)(a, b); }
+INLINE vr v_sub(vr a, vr b) { return I(sub)(a, b); }
+INLINE vr v_mul(vr a, vr b) { return I(mul)(a, b); }
+INLINE vr v_div(vr a, vr b) { return I(div)(a, b); }
+INLINE vr v_sqrt(vr a) { return I(sqrt)(a); }
+INLINE vr v_fma(vr a, vr b, vr c) { return I(fmadd)(a, b, c); }
+INLINE vr v_max(vr a, vr b) { return I(max)(a, b); }
+INLINE vr v_min(vr a, vr b) { return I(min)(a, b); }
+INLINE vm v_gt(vr a, vr b) { return I(cmp)(a, b, _CMP_GT_OQ); }
+INLINE vm v_isnan(vr a) { return I(cmp)(a, a, _CMP_UNORD_Q); }
+INLINE vm v_or(vm a, vm b) { return I(or)(a, b); }
+INLINE vm v_andnot(vm a, vm b) { return I(andnot)(a, b); }
+INLINE vr v_select(vm m, vr yes, vr no) { return I(blendv)(no, yes, m); }
+
+#elif defined(FC_TIER_NEON)
+/* ------------------------------------------------------------------ NEON (aarch64) */
+#include <arm_neon.h>
+#define N_REGISTERS 32
+#ifdef FC_REAL_F64
+#define VL 2
+#define I(op) v##op##q_f64
+#define U(op) v##op##q_u64
+typedef float64x2_t vr;
+typedef uint64x2_t vm;
+INLINE vm v_isnan(vr a) { return veorq_u64(vceqq_f64(a, a), vdupq_n_u64(UINT64_MAX)); }
+#else
+#define VL 4
+#define I(op) v##op##q_f32
+#define U(op) v##op##q_u32
+typedef float32x4_t vr;
+typedef uint32x4_t vm;
+INLINE vm v_isnan(vr a) { return vmvnq_u32(vceqq_f32(a, a)); }
+#endif
+INLINE vr v_set1(real a) { return I(dup)(a); }
+INLINE vr v_zero(void) { return I(dup)(0); }
+INLINE vr v_load(const real *p) { return I(ld1)(p); }
+INLINE void v_store(real *p, vr a) { I(st1)(p, a); }
+INLINE vr v_loadn(const real *p, int64_t n) {
+    real t[VL] = {0};
+    for (int64_t i = 0; i < n && i < VL; i++) t[i] = p[i];
+    return v_load(t);
+}
+INLINE void v_storen(real *p, vr a, int64_t n) {
+    real t[VL];
+    v_store(t, a);
+    for (int64_t i = 0; i < n && i < VL; i++) p[i] = t[i];
+}
+INLINE vr v_add(vr a, vr b) { return I(add)(a, b); }
+INLINE vr v_sub(vr a, vr b) { return I(sub)(a, b); }
+INLINE vr v_mul(vr a, vr b) { return I(mul)(a, b); }
+INLINE vr v_div(vr a, vr b) { return I(div)(a, b); }
+INLINE vr v_sqrt(vr a) { return I(sqrt)(a); }
+INLINE vr v_fma(vr a, vr b, vr c) { return I(fma)(c, a, b); }
+INLINE vm v_gt(vr a, vr b) { return I(cgt)(a, b); }
+INLINE vm v_or(vm a, vm b) { return U(orr)(a, b); }
+INLINE vm v_andnot(vm a, vm b) { return U(bic)(b, a); }
+INLINE vr v_select(vm m, vr yes, vr no) { return I(bsl)(m, yes, no); }
+/* x86 semantics: the second operand where the comparison is false (NaN included). */
+INLINE vr v_max(vr a, vr b) { return v_select(I(cgt)(a, b), a, b); }
+INLINE vr v_min(vr a, vr b) { return v_select(I(clt)(a, b), a, b); }
+
+#else
+/* ------------------------------------------------------------------ scalar: plain C */
+#define N_REGISTERS 16
+#ifdef FC_REAL_F64
+#define VL 2
+typedef int64_t lane_mask;
+#else
+#define VL 4
+typedef int32_t lane_mask;
+#endif
+typedef struct { real v[VL]; } vr;
+typedef struct { lane_mask m[VL]; } vm;
+#define LANES UNROLL for (int i = 0; i < VL; i++)
+INLINE vr v_set1(real a) { vr r; LANES r.v[i] = a; return r; }
+INLINE vr v_zero(void) { return v_set1(0); }
+INLINE vr v_load(const real *p) { vr r; LANES r.v[i] = p[i]; return r; }
+INLINE void v_store(real *p, vr a) { LANES p[i] = a.v[i]; }
+INLINE vr v_loadn(const real *p, int64_t n) { vr r; LANES r.v[i] = i < n ? p[i] : 0; return r; }
+INLINE void v_storen(real *p, vr a, int64_t n) { LANES if (i < n) p[i] = a.v[i]; }
+INLINE vr v_add(vr a, vr b) { LANES a.v[i] += b.v[i]; return a; }
+INLINE vr v_sub(vr a, vr b) { LANES a.v[i] -= b.v[i]; return a; }
+INLINE vr v_mul(vr a, vr b) { LANES a.v[i] *= b.v[i]; return a; }
+INLINE vr v_div(vr a, vr b) { LANES a.v[i] /= b.v[i]; return a; }
+INLINE vr v_sqrt(vr a) { LANES a.v[i] = (real)sqrt((double)a.v[i]); return a; }
+INLINE vr v_fma(vr a, vr b, vr c) { LANES c.v[i] += a.v[i] * b.v[i]; return c; }
+INLINE vr v_max(vr a, vr b) { LANES a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
+INLINE vr v_min(vr a, vr b) { LANES a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
+INLINE vm v_gt(vr a, vr b) { vm r; LANES r.m[i] = a.v[i] > b.v[i]; return r; }
+INLINE vm v_isnan(vr a) { vm r; LANES r.m[i] = a.v[i] != a.v[i]; return r; }
+INLINE vm v_or(vm a, vm b) { LANES a.m[i] |= b.m[i]; return a; }
+INLINE vm v_andnot(vm a, vm b) { LANES a.m[i] = (a.m[i] == 0) & b.m[i]; return a; }
+INLINE vr v_select(vm m, vr yes, vr no) { LANES no.v[i] = m.m[i] ? yes.v[i] : no.v[i]; return no; }
+#endif
+
+/* The lanes' sum, in a fixed order: pairs at a distance of VL/2, VL/4, ... */
+INLINE real v_hsum(vr a) {
+    real t[VL];
+    v_store(t, a);
+    UNROLL for (int half = VL / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) t[i] += t[i + half];
+    return t[0];
+}
+
+#endif

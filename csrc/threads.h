@@ -1,0 +1,22 @@
+/* threads.h - the one place of parallelism: a loop over independent tasks.
+ *
+ * The tasks are cut by shapes alone and each writes its own outputs, so which thread runs which
+ * task never shows in the result. Inside the loop subnormals are flushed to zero; the caller's
+ * floating-point mode is untouched.
+ */
+#ifndef FC_THREADS_H
+#define FC_THREADS_H
+
+#include <stdint.h>
+
+/* One task. thread is in [0, n_threads) and picks per-thread scratch, nothing else. */
+typedef void (*fc_task)(void *arg, int64_t item, int thread);
+
+/* Runs task(arg, 0..items-1) on at most n_threads threads; returns when all are done. */
+void fc_parallel(int64_t items, int n_threads, fc_task task, void *arg);
+
+/* How many of n_threads are worth waking for this many multiply-adds or moved floats: starting a
+ * team costs some microseconds, so small work stays serial. */
+int fc_threads_for(double work, int n_threads);
+
+#endif

@@ -1,0 +1,193 @@
+"""What every op does before it calls a kernel: dtypes, layouts, sizes, and memory for results.
+
+Sizes are Python integers, which do not overflow; `check_bytes` is the one place that bounds them
+before anything is allocated or handed to C.
+
+N images, C input channels, H W input size, K output channels, KH KW kernel size, OH OW output size.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .. import _kernels
+
+Array = NDArray[Any]
+Pair = int | Sequence[int]
+Padding = int | Sequence[Any] | Literal["valid", "same"]
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_POOLED = 65536  # smaller arrays come from NumPy, whose allocator is quicker for them
+_MAX_BYTES = 2**62
+
+
+def integer(op: str, name: str, value: Any, least: int) -> int:
+    """`value` as an int of at least `least`, or a ValueError that says what came."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
+        raise ValueError(f"{op}: expected {name} to be an integer >= {least}, got {value!r}")
+    if not least <= value < 2**31:
+        raise ValueError(f"{op}: expected {name} in {least}..2**31-1, got {value}")
+    return int(value)
+
+
+def pair(op: str, name: str, value: Pair, least: int) -> tuple[int, int]:
+    """An int, or (h, w), as (h, w)."""
+    if isinstance(value, (int, np.integer)):
+        one = integer(op, name, value, least)
+        return one, one
+    if isinstance(value, (str, bytes)) or not isinstance(value, (Sequence, np.ndarray)):
+        raise ValueError(f"{op}: expected {name} to be an int or (h, w), got {value!r}")
+    if len(value) != 2:
+        raise ValueError(f"{op}: expected {name} to be an int or (h, w), got {value!r}")
+    return integer(op, name, value[0], least), integer(op, name, value[1], least)
+
+
+class Window(NamedTuple):
+    """A checked sliding window over H x W: all that conv, pool and im2col need to know."""
+
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int, int, int]  # top, bottom, left, right
+    dilation: tuple[int, int]
+    out: tuple[int, int]
+
+
+def _sides(op: str, padding: Any) -> tuple[int, int, int, int]:
+    """int, (h, w) or ((top, bottom), (left, right)) as four sides."""
+    shape = "an int, (h, w), ((top, bottom), (left, right)), 'valid' or 'same'"
+    if isinstance(padding, (int, np.integer)):
+        p = integer(op, "padding", padding, 0)
+        return p, p, p, p
+    if isinstance(padding, (str, bytes)) or not isinstance(padding, (Sequence, np.ndarray)):
+        raise ValueError(f"{op}: expected padding to be {shape}, got {padding!r}")
+    if len(padding) == 2 and all(isinstance(p, (Sequence, np.ndarray)) for p in padding):
+        (t, b), (l, r) = (pair(op, "padding", p, 0) for p in padding)
+        return t, b, l, r
+    if len(padding) == 2:
+        h, w = pair(op, "padding", padding, 0)
+        return h, h, w, w
+    raise ValueError(f"{op}: expected padding to be {shape}, got {padding!r}")
+
+
+def window(
+    op: str,
+    size: tuple[int, int],
+    kernel_size: Pair,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> Window:
+    """The one size computation: floor((N - (F-1)*D - 1 + 2P) / S) + 1 on both axes.
+
+    With `ceil_mode` the division rounds up, but a last window that would start in the padding is
+    dropped (PyTorch's rule). "same" gives ceil(N / S), the odd element of padding at the end (the
+    TensorFlow and ONNX SAME_UPPER rule).
+    """
+    kernel = pair(op, "kernel_size", kernel_size, 1)
+    step = pair(op, "stride", stride, 1)
+    dil = pair(op, "dilation", dilation, 1)
+    extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dil, strict=True))
+    if isinstance(padding, str):
+        if padding == "valid":
+            sides = (0, 0, 0, 0)
+        elif padding == "same":
+            total = [
+                max((math.ceil(n / s) - 1) * s + e - n, 0)
+                for n, s, e in zip(size, step, extent, strict=True)
+            ]
+            (h, w) = total
+            sides = (h // 2, h - h // 2, w // 2, w - w // 2)
+        else:
+            raise ValueError(f"{op}: expected padding 'valid' or 'same', got {padding!r}")
+    else:
+        sides = _sides(op, padding)
+    out = []
+    for axis, n, e, s, before, after in (
+        ("H", size[0], extent[0], step[0], sides[0], sides[1]),
+        ("W", size[1], extent[1], step[1], sides[2], sides[3]),
+    ):
+        room = n + before + after - e
+        if room < 0:
+            need = -room
+            raise ValueError(
+                f"{op}: the window does not fit: expected {axis} + padding >= {e} "
+                f"(dilated kernel), got {n} + {before + after}; padding {before + (need + 1) // 2} "
+                f"or {axis} >= {n + need} would fit"
+            )
+        o = (-(-room // s) if ceil_mode else room // s) + 1
+        if ceil_mode and (o - 1) * s >= n + before:
+            o -= 1
+        out.append(o)
+    return Window(kernel, step, sides, dil, (out[0], out[1]))
+
+
+def check_bytes(op: str, shape: Sequence[int], itemsize: int) -> int:
+    """Bytes of an array, or MemoryError if no machine could hold it."""
+    n = math.prod(shape) * itemsize
+    if n > _MAX_BYTES:
+        raise MemoryError(f"{op}: an array of shape {tuple(shape)} needs {n} bytes")
+    return n
+
+
+def empty(op: str, shape: Sequence[int], dtype: Any) -> Array:
+    """An uninitialised C-contiguous array, from the buffer pool if it is big."""
+    dtype = np.dtype(dtype)
+    nbytes = check_bytes(op, shape, dtype.itemsize)
+    if nbytes < _POOLED:
+        return np.empty(shape, dtype)
+    flat = np.frombuffer(_kernels.block(nbytes), dtype, math.prod(shape))
+    return flat.reshape(shape)
+
+
+def workspace(op: str, nbytes: int) -> Array:
+    """Scratch of `nbytes` bytes, aligned to 64."""
+    return empty(op, (max(nbytes, _POOLED),), np.uint8)
+
+
+def floating(op: str, name: str, a: ArrayLike, ndim: int | None, dtype: Any = None) -> Array:
+    """`a` as a C-contiguous, aligned float array; copied only if it is not one already.
+
+    Integers and booleans are refused (a silent cast hides mistakes), float16 too.
+    """
+    array = np.asarray(a)
+    if array.dtype not in FLOATS:
+        raise TypeError(
+            f"{op}: expected {name} to be float32 or float64, got {array.dtype}; "
+            f"{name}.astype(np.float32) would fit"
+        )
+    if dtype is not None and array.dtype != dtype:
+        raise TypeError(
+            f"{op}: expected {name} to be {np.dtype(dtype)} like the first array, got {array.dtype}"
+        )
+    if ndim is not None and array.ndim != ndim:
+        raise ValueError(
+            f"{op}: expected {name} to have {ndim} dimensions, got {name}.shape={array.shape}"
+        )
+    return np.require(array, requirements=("C", "A"))
+
+
+def expect_shape(op: str, name: str, a: Array, shape: Sequence[int], why: str) -> None:
+    """ValueError unless a.shape == shape; `why` says where the expected shape comes from."""
+    if a.shape != tuple(shape):
+        raise ValueError(
+            f"{op}: expected {name}.shape == {tuple(shape)} ({why}), got {name}.shape={a.shape}"
+        )
+
+
+def output(op: str, out: Array | None, shape: Sequence[int], dtype: Any) -> Array:
+    """A fresh result array, or the caller's `out` after checking that it can take the result."""
+    if out is None:
+        return empty(op, shape, dtype)
+    if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != tuple(shape):
+        raise ValueError(
+            f"{op}: expected out to be a {np.dtype(dtype)} array of shape {tuple(shape)}, got "
+            f"{getattr(out, 'dtype', type(out).__name__)} {getattr(out, 'shape', '')}"
+        )
+    if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
+        raise ValueError(f"{op}: expected out to be C-contiguous, aligned and writeable")
+    return out

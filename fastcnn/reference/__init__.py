@@ -1,0 +1,1 @@
+"""Naive NumPy twins of every function of `fastcnn.ops`, written as plainly as the formula."""
