@@ -3,8 +3,8 @@
 from numpy.typing import ArrayLike
 
 from .. import _kernels
+from .._checks import Array, floating, output
 from .._config import get_num_threads
-from ._checks import Array, floating, output
 
 
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array:

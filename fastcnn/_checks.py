@@ -1,4 +1,4 @@
-"""What every op does before it calls a kernel: dtypes, layouts, sizes, and memory for results.
+"""What every op and its reference twin does first: dtypes, layouts, sizes, memory for results.
 
 Sizes are Python integers, which do not overflow; `check_bytes` is the one place that bounds them
 before anything is allocated or handed to C.
@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .. import _kernels
+from . import _kernels
 
 Array = NDArray[Any]
 Pair = int | Sequence[int]
