@@ -1,0 +1,72 @@
+# Makefile - every task of the project, each setting up what it needs; `make help` lists them.
+#
+# All run in a virtual environment of their own, .venv, which is made on first use and then kept
+# until pyproject.toml, setup.py or a C or Cython source changes. PYTHON= names another interpreter.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+TIERS   = $$($(BIN)/python -c "import fastcnn._kernels as k; print(*[n for n, ok in k.isa_tiers() if ok and n != k.isa_active()])")
+
+SOURCES := pyproject.toml setup.py $(wildcard csrc/*.[ch] bindings/*.p[yx]*)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help train test lint format types sanitize harness wheel bench bench-peers clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+train: $(VENV)/ready-viz,data ## train LeNet-5 on MNIST (EPOCHS=10); the last line is the test accuracy
+	@$(BIN)/fastcnn train --model lenet5 --data mnist --epochs $(or $(EPOCHS),10) --out runs/lenet5
+
+test: $(VENV)/ready-test ## the whole test suite with coverage and doctests; ops again on every tier
+	$(BIN)/python -m pytest --doctest-modules fastcnn tests \
+	    --cov --cov-branch --cov-report=term
+	@set -e; for tier in $(TIERS); do \
+	    echo "== tests/ops on the $$tier tier"; \
+	    FASTCNN_ISA=$$tier $(BIN)/python -m pytest -q tests/ops; \
+	done
+
+lint: $(VENV)/ready-dev ## ruff, and the format of Python and C
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/ready-dev ## rewrite Python in the project's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/ready-dev ## mypy
+	$(BIN)/mypy
+
+harness: ## the C core's own tests, without Python
+	$(MAKE) -C tests/csrc run
+
+sanitize: ## the same under ASan + UBSan, TSan and, where installed, valgrind and qemu-aarch64
+	$(MAKE) -C tests/csrc asan tsan valgrind neon
+
+wheel: $(VENV)/ready-dev ## sdist and wheel into dist/
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation -o dist .
+
+bench: $(VENV)/ready-bench ## every kernel, verified and timed (pytest-benchmark)
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+clean: ## remove all that was made here, the environment included
+	rm -rf $(VENV) build dist *.egg-info fastcnn/_kernels*.so .coverage tests/csrc/build
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find fastcnn tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environment with what a build needs. Pip gives up on a blocked network after seconds.
+$(VENV)/base: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("fastcnn needs Python 3.11 or later, got " + sys.version)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	    { echo "Could not make a virtual environment; on Debian: apt-get install python3-venv"; exit 1; }
+	$(PIP) install "setuptools>=77" "Cython>=3.1" "numpy>=2"
+	@touch $@
+
+# An editable install of the package with the extra of that name; compiles only what changed.
+$(VENV)/ready-%: $(VENV)/base $(SOURCES)
+	$(PIP) install --no-build-isolation -e '.[$*]'
+	@touch $@
