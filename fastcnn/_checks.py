@@ -45,6 +45,15 @@ def pair(op: str, name: str, value: Pair, least: int) -> tuple[int, int]:
     return integer(op, name, value[0], least), integer(op, name, value[1], least)
 
 
+def dims(op: str, name: str, shape: Any, ndim: int) -> tuple[int, ...]:
+    """A shape argument of `ndim` sizes, each at least 0, as a tuple of ints."""
+    if isinstance(shape, (str, bytes)) or not isinstance(shape, (Sequence, np.ndarray)):
+        raise ValueError(f"{op}: expected {name} to be a tuple of {ndim} sizes, got {shape!r}")
+    if len(shape) != ndim:
+        raise ValueError(f"{op}: expected {name} to be a tuple of {ndim} sizes, got {shape!r}")
+    return tuple(integer(op, name, n, 0) for n in shape)
+
+
 class Window(NamedTuple):
     """A checked sliding window over H x W: all that conv, pool and im2col need to know."""
 
@@ -124,6 +133,43 @@ def window(
             o -= 1
         out.append(o)
     return Window(kernel, step, sides, dil, (out[0], out[1]))
+
+
+def pool_window(
+    op: str,
+    size: tuple[int, int],
+    kernel_size: Pair,
+    *,
+    stride: Pair | None = None,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    ceil_mode: bool = False,
+) -> Window:
+    """`window` with pooling's defaults and rules: stride = kernel_size, padding <= kernel_size / 2.
+
+    Every window then sees at least one element of the image, or it is a ValueError.
+    """
+    step = kernel_size if stride is None else stride
+    win = window(
+        op, size, kernel_size, stride=step, padding=padding, dilation=dilation, ceil_mode=ceil_mode
+    )
+    for axis, k, sides in (("H", 0, win.padding[:2]), ("W", 1, win.padding[2:])):
+        half = win.kernel[k] // 2
+        if max(sides) > half:
+            raise ValueError(
+                f"{op}: expected padding of at most half the kernel ({half} on {axis}), "
+                f"got {max(sides)}"
+            )
+        # A window that starts in the padding sees row (or column) start % dilation first: a dilated
+        # one can step over a small image.
+        for o in range(min(win.out[k], -(-sides[0] // win.stride[k]))):
+            seen = (o * win.stride[k] - sides[0]) % win.dilation[k]
+            if seen >= size[k]:
+                raise ValueError(
+                    f"{op}: a window lies wholly in the padding: expected {axis} > {seen} "
+                    f"or a smaller dilation, got {axis} = {size[k]}"
+                )
+    return win
 
 
 def check_bytes(op: str, shape: Sequence[int], itemsize: int) -> int:
