@@ -1,0 +1,92 @@
+"""Interleaved timing, and the check that comes before it: do the outputs agree?
+
+Candidates run in turn (A B C, B C A, ...), in slices of a few milliseconds, so that a change of
+clock rate or a busy neighbour meets all of them alike. Every call is timed on its own; the minimum
+is the figure that tables use, the median shows the noise.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+import numpy as np
+
+# The largest accepted error of a float32 output, as a fraction of the standard deviation of the
+# float64 result. Rounding gives 1e-6 to 2e-4 (Winograd the most); a wrong tap gives about 1.
+TOLERANCE = 5e-4
+
+
+class Timing(NamedTuple):
+    """Seconds a call."""
+
+    minimum: float
+    median: float
+    calls: int
+
+
+class Disagreement(AssertionError):
+    """An output that differs from the reference by more than the tolerance."""
+
+
+def check_outputs(
+    who: str,
+    got: Sequence[Any],
+    want: Sequence[Any],
+    tolerance: float = TOLERANCE,
+) -> float:
+    """The largest error over the outputs, relative to each one's standard deviation.
+
+    Raises
+    ------
+    Disagreement
+        If an output differs in number or shape, is not finite, or errs by more than `tolerance`;
+        also if the expected output is constant, since then agreement would prove nothing.
+    """
+    if len(got) != len(want):
+        raise Disagreement(f"{who}: expected {len(want)} outputs, got {len(got)}")
+    worst = 0.0
+    for g, w in zip(got, want, strict=True):
+        if g.shape != w.shape:
+            raise Disagreement(f"{who}: expected shape {w.shape}, got {g.shape}")
+        spread = float(np.std(w))
+        if not spread > 0.0 or not np.isfinite(spread):
+            raise Disagreement(f"{who}: the expected output is constant or not finite")
+        error = float(np.max(np.abs(g.astype(np.float64) - w))) / spread
+        if not error <= tolerance:  # a NaN error fails too
+            raise Disagreement(
+                f"{who}: error {error:.1e} of the output's deviation, tolerance {tolerance:.0e}"
+            )
+        worst = max(worst, error)
+    return worst
+
+
+def interleave(
+    candidates: dict[str, Callable[[], Any]],
+    *,
+    budget: float = 2.0,
+    least_rounds: int = 3,
+    slice_seconds: float = 0.004,
+) -> dict[str, Timing]:
+    """Time the candidates in turn for about `budget` seconds, at least `least_rounds` rounds."""
+    calls_per_slice = {}
+    for name, run in candidates.items():
+        run()  # warm-up: first-touch pages, code caches, thread pools
+        start = time.perf_counter()
+        run()
+        once = time.perf_counter() - start
+        calls_per_slice[name] = max(1, min(1000, round(slice_seconds / max(once, 1e-7))))
+    samples: dict[str, list[float]] = {name: [] for name in candidates}
+    order = list(candidates)
+    deadline = time.perf_counter() + budget
+    rounds = 0
+    while rounds < least_rounds or time.perf_counter() < deadline:
+        for name in order:
+            run = candidates[name]
+            for _ in range(calls_per_slice[name]):
+                start = time.perf_counter()
+                run()
+                samples[name].append(time.perf_counter() - start)
+        order.append(order.pop(0))
+        rounds += 1
+    return {name: Timing(min(s), median(s), len(s)) for name, s in samples.items()}
