@@ -12,11 +12,14 @@
 #include <omp.h>
 #endif
 
-/* About 10 microseconds of one core's arithmetic: twice what waking a team costs. */
-#define WORK_PER_THREAD 2.5e5
+/* About 10 microseconds of one core's arithmetic: twice what waking a team costs. The tests of the
+ * C core set 1, so that small shapes too run on all threads. */
+#ifndef FC_WORK_PER_THREAD
+#define FC_WORK_PER_THREAD 2.5e5
+#endif
 
 int fc_threads_for(double work, int n_threads) {
-    double useful = work / WORK_PER_THREAD;
+    double useful = work / FC_WORK_PER_THREAD;
     if (useful < 2.0) return 1;
     return useful < n_threads ? (int)useful : n_threads;
 }

@@ -1,0 +1,20 @@
+/* check_isa.c - the table of tiers and its selection. */
+#include "harness.h"
+
+#include <string.h>
+
+void check_isa(void) {
+    setting s = {FC_FLOAT32, 1, AT_END};
+    begin(&s, "isa");
+    expect_true(strcmp(fc_isa_name(0), "scalar") == 0 && fc_isa_available(0), "scalar is there");
+    expect_true(fc_isa_name(-1) == NULL && fc_isa_name(fc_isa_count()) == NULL, "names end");
+    expect_status(fc_isa_select(-1), FC_ERROR_UNSUPPORTED, "select -1");
+    expect_status(fc_isa_select(fc_isa_count()), FC_ERROR_UNSUPPORTED, "select past the last");
+    for (int i = 0; i < fc_isa_count(); i++) {
+        fc_status expected = fc_isa_available(i) ? FC_OK : FC_ERROR_UNSUPPORTED;
+        expect_status(fc_isa_select(i), expected, fc_isa_name(i));
+        expect_true((fc_isa_active() == i) == (expected == FC_OK), "active after select");
+    }
+    expect_true(fc_has_openmp() == 0 || fc_has_openmp() == 1, "fc_has_openmp");
+    end();
+}

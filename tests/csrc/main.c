@@ -1,0 +1,48 @@
+/* main.c - runs every family's checks for every tier, dtype, thread count and placement.
+ *
+ *   csrc_tests            arrays between protected pages
+ *   csrc_tests --malloc   arrays from malloc, for ASan and valgrind
+ *   csrc_tests --self     makes each kind of mistake on purpose: all of them must be caught
+ */
+#include "harness.h"
+#include "harness_main.h"
+
+#include <stdio.h>
+#include <string.h>
+
+void check_pointwise(const setting *s);
+void check_isa(void);
+int check_harness(void);
+
+static const struct {
+    const char *name;
+    void (*run)(const setting *s);
+} FAMILIES[] = {
+    {"pointwise", check_pointwise},
+};
+
+int main(int argc, char **argv) {
+    int from_malloc = argc > 1 && strcmp(argv[1], "--malloc") == 0;
+    harness_start(from_malloc);
+    if (argc > 1 && strcmp(argv[1], "--self") == 0) return check_harness();
+    check_isa();
+    for (int tier = 0; tier < fc_isa_count(); tier++) {
+        if (!fc_isa_available(tier)) continue;
+        fc_isa_select(tier);
+        for (size_t f = 0; f < sizeof FAMILIES / sizeof FAMILIES[0]; f++) {
+            long cases = harness_cases(), failures = harness_failures();
+            for (int dtype = FC_FLOAT32; dtype <= FC_FLOAT64; dtype++)
+                for (int threads = 1; threads <= 3; threads++)
+                    for (int where = 0; where < (from_malloc ? 1 : PLACEMENTS); where++) {
+                        setting s = {(fc_dtype)dtype, threads, (placement)where};
+                        FAMILIES[f].run(&s);
+                    }
+            printf("%-8s %-10s %6ld cases, %ld failed checks\n", fc_isa_name(tier),
+                   FAMILIES[f].name, harness_cases() - cases, harness_failures() - failures);
+            fflush(stdout);
+        }
+    }
+    printf("%ld cases, %ld checks, %ld failed\n", harness_cases(), harness_checks(),
+           harness_failures());
+    return harness_failures() != 0;
+}
