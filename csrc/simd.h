@@ -132,6 +132,7 @@ INLINE vr v_select(vm m, vr yes, vr no) { return I(blendv)(no, yes, m); }
 typedef float64x2_t vr;
 typedef uint64x2_t vm;
 INLINE vm v_isnan(vr a) { return veorq_u64(vceqq_f64(a, a), vdupq_n_u64(UINT64_MAX)); }
+INLINE vr v_set1(real a) { return vdupq_n_f64(a); }
 #else
 #define VL 4
 #define I(op) v##op##q_f32
@@ -139,9 +140,9 @@ INLINE vm v_isnan(vr a) { return veorq_u64(vceqq_f64(a, a), vdupq_n_u64(UINT64_M
 typedef float32x4_t vr;
 typedef uint32x4_t vm;
 INLINE vm v_isnan(vr a) { return vmvnq_u32(vceqq_f32(a, a)); }
+INLINE vr v_set1(real a) { return vdupq_n_f32(a); }
 #endif
-INLINE vr v_set1(real a) { return I(dup)(a); }
-INLINE vr v_zero(void) { return I(dup)(0); }
+INLINE vr v_zero(void) { return v_set1(0); }
 INLINE vr v_load(const real *p) { return I(ld1)(p); }
 INLINE void v_store(real *p, vr a) { I(st1)(p, a); }
 INLINE vr v_loadn(const real *p, int64_t n) {
