@@ -33,7 +33,7 @@ def integer(op: str, name: str, value: Any, least: int) -> int:
     return int(value)
 
 
-def pair(op: str, name: str, value: Pair, least: int) -> tuple[int, int]:
+def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:
     """An int, or (h, w), as (h, w)."""
     if isinstance(value, (int, np.integer)):
         one = integer(op, name, value, least)
@@ -121,16 +121,16 @@ def window(
         ("W", size[1], extent[1], step[1], sides[2], sides[3]),
     ):
         room = n + before + after - e
-        if room < 0:
+        o = (-(-room // s) if ceil_mode else room // s) + 1
+        if ceil_mode and (o - 1) * s >= n + before:
+            o -= 1
+        if o < 1:
             need = -room
             raise ValueError(
                 f"{op}: the window does not fit: expected {axis} + padding >= {e} "
                 f"(dilated kernel), got {n} + {before + after}; padding {before + (need + 1) // 2} "
                 f"or {axis} >= {n + need} would fit"
             )
-        o = (-(-room // s) if ceil_mode else room // s) + 1
-        if ceil_mode and (o - 1) * s >= n + before:
-            o -= 1
         out.append(o)
     return Window(kernel, step, sides, dil, (out[0], out[1]))
 

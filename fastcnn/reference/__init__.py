@@ -1,1 +1,65 @@
-"""Naive NumPy twins of every function of `fastcnn.ops`, written as plainly as the formula."""
+"""Naive NumPy twins of every function of `fastcnn.ops`, written as plainly as the formula.
+
+They have the same names and signatures, check their arguments with the same code, and compute in
+the dtype they are given. The tests hold the compiled kernels against them in float64.
+"""
+
+from .activation import (
+    leaky_relu,
+    leaky_relu_backward,
+    log_softmax,
+    log_softmax_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    softmax,
+    softmax_backward,
+    tanh,
+    tanh_backward,
+)
+from .conv import col2im, conv2d, conv2d_backward_input, conv2d_backward_weight, im2col
+from .linear import linear, linear_backward_input, linear_backward_weight
+from .loss import mse, softmax_cross_entropy
+from .optim import adam_update, sgd_update
+from .pool import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
+
+__all__ = [
+    "adam_update",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "col2im",
+    "conv2d",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
+    "im2col",
+    "leaky_relu",
+    "leaky_relu_backward",
+    "linear",
+    "linear_backward_input",
+    "linear_backward_weight",
+    "log_softmax",
+    "log_softmax_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
+    "mse",
+    "relu",
+    "relu_backward",
+    "sgd_update",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "tanh",
+    "tanh_backward",
+]

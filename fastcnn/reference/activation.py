@@ -1,0 +1,210 @@
+"""Activation functions and their backward passes, element by element, any shape."""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._checks import Array, expect_shape, floating, output
+
+
+def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
+    """Rectified linear unit, ``max(x, 0)``; NaN stays NaN. Naive twin of ops.relu.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+    out : ndarray, optional
+        Where to write; same shape and dtype as `x`.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+    a = floating("relu", "x", x, None)
+    y = output("relu", out, a.shape, a.dtype)
+    y[...] = np.maximum(a, 0)
+    return y
+
+
+def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
+    """``dy`` where the output `y` of `relu` is positive, else 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.relu_backward(np.array([3.0, 4.0]), np.array([0.0, 2.0]))
+    array([0., 4.])
+    """
+    dy, y = _two("relu_backward", "dy", dy, "y", y)
+    return np.where(y > 0, dy, dy.dtype.type(0))
+
+
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:
+    """``x`` where positive, else ``negative_slope * x``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.leaky_relu(np.array([-1.0, 2.0]), 0.1)
+    array([-0.1,  2. ])
+    """
+    x = floating("leaky_relu", "x", x, None)
+    return np.where(x > 0, x, x * x.dtype.type(negative_slope))
+
+
+def leaky_relu_backward(dy: ArrayLike, x: ArrayLike, negative_slope: float = 0.01) -> Array:
+    """``dy`` where the input `x` of `leaky_relu` is positive, else ``negative_slope * dy``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.leaky_relu_backward(np.array([3.0, 4.0]), np.array([-1.0, 2.0]), 0.1)
+    array([0.3, 4. ])
+    """
+    dy, x = _two("leaky_relu_backward", "dy", dy, "x", x)
+    return np.where(x > 0, dy, dy * dy.dtype.type(negative_slope))
+
+
+def sigmoid(x: ArrayLike) -> Array:
+    """``1 / (1 + exp(-x))``, from the exponential that cannot overflow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.sigmoid(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    x = floating("sigmoid", "x", x, None)
+    e = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def sigmoid_backward(dy: ArrayLike, y: ArrayLike) -> Array:
+    """``dy * y * (1 - y)``, y the output of `sigmoid`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.sigmoid_backward(np.array([4.0]), np.array([0.5]))
+    array([1.])
+    """
+    dy, y = _two("sigmoid_backward", "dy", dy, "y", y)
+    return dy * y * (1 - y)
+
+
+def tanh(x: ArrayLike) -> Array:
+    """Hyperbolic tangent.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.tanh(np.array([-1000.0, 0.0, 1000.0]))
+    array([-1.,  0.,  1.])
+    """
+    return np.tanh(floating("tanh", "x", x, None))
+
+
+def tanh_backward(dy: ArrayLike, y: ArrayLike) -> Array:
+    """``dy * (1 - y**2)``, y the output of `tanh`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.tanh_backward(np.array([4.0]), np.array([0.5]))
+    array([3.])
+    """
+    dy, y = _two("tanh_backward", "dy", dy, "y", y)
+    return dy * (1 - y * y)
+
+
+def softmax(x: ArrayLike, axis: int = -1) -> Array:
+    """``exp(x) / sum(exp(x))`` along `axis`, after taking the maximum away.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.softmax(np.array([1000.0, 1000.0]))
+    array([0.5, 0.5])
+    """
+    x = _along("softmax", "x", x, axis)
+    e = np.exp(x - x.max(axis, keepdims=True, initial=-np.inf))
+    return e / e.sum(axis, keepdims=True)
+
+
+def softmax_backward(dy: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:
+    """``y * (dy - sum(dy * y))`` along `axis`, y the output of `softmax`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.softmax_backward(np.array([1.0, 3.0]), np.array([0.5, 0.5]))
+    array([-0.5,  0.5])
+    """
+    dy, y = _two("softmax_backward", "dy", dy, "y", y)
+    _along("softmax_backward", "y", y, axis)
+    return y * (dy - (dy * y).sum(axis, keepdims=True))
+
+
+def log_softmax(x: ArrayLike, axis: int = -1) -> Array:
+    """``x - log(sum(exp(x)))`` along `axis`, after taking the maximum away.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.log_softmax(np.array([0.0, 0.0])).round(4)
+    array([-0.6931, -0.6931])
+    """
+    x = _along("log_softmax", "x", x, axis)
+    shifted = x - x.max(axis, keepdims=True, initial=-np.inf)
+    return shifted - np.log(np.exp(shifted).sum(axis, keepdims=True))
+
+
+def log_softmax_backward(dy: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:
+    """``dy - exp(y) * sum(dy)`` along `axis`, y the output of `log_softmax`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.log_softmax_backward(np.array([1.0, 3.0]), np.log([0.5, 0.5]))
+    array([-1.,  1.])
+    """
+    dy, y = _two("log_softmax_backward", "dy", dy, "y", y)
+    _along("log_softmax_backward", "y", y, axis)
+    return dy - np.exp(y) * dy.sum(axis, keepdims=True)
+
+
+def _two(op: str, name: str, a: ArrayLike, other: str, b: ArrayLike) -> tuple[Array, Array]:
+    """Two float arrays of one dtype and one shape."""
+    first = floating(op, name, a, None)
+    second = floating(op, other, b, None, first.dtype)
+    expect_shape(op, other, second, first.shape, f"the shape of {name}")
+    return first, second
+
+
+def _along(op: str, name: str, x: ArrayLike, axis: int) -> Array:
+    """`x` as a float array that has the axis."""
+    a = floating(op, name, x, None)
+    if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)):
+        raise ValueError(f"{op}: expected axis to be an integer, got {axis!r}")
+    if not -a.ndim <= axis < a.ndim:
+        raise ValueError(f"{op}: expected axis in {-a.ndim}..{a.ndim - 1}, got {axis}")
+    return a
