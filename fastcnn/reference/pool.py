@@ -152,8 +152,8 @@ def max_pool2d_backward(
         raise ValueError(f"{op}: expected indices in 0..{h * w - 1}, got {at.min()}..{at.max()}")
     dx = empty(op, (n * c, h * w), dy.dtype)
     dx[...] = 0
-    plane = np.arange(n * c)[:, None]
-    np.add.at(dx, (plane, at.reshape(n * c, -1)), dy.reshape(n * c, -1))
+    plane, pixels = np.arange(n * c)[:, None], win.out[0] * win.out[1]
+    np.add.at(dx, (plane, at.reshape(n * c, pixels)), dy.reshape(n * c, pixels))
     return dx.reshape(shape)
 
 
