@@ -1,15 +1,128 @@
 # pointwise.pxi - the pointwise family: fastcnn.h's entry points as Python functions.
 
 cdef extern from "fastcnn.h" nogil:
-    fc_status fc_relu_forward(fc_dtype dtype, int64_t n, const void *x, void *y, int n_threads)
+    ctypedef enum fc_activation:
+        FC_RELU
+        FC_LEAKY_RELU
+        FC_SIGMOID
+        FC_TANH
+    ctypedef struct fc_softmax:
+        int64_t outer
+        int64_t c
+        int64_t inner
+        int log
+    fc_status fc_activation_forward(
+        fc_activation f, fc_dtype dtype, int64_t n, double parameter, const void *x, void *y,
+        int n_threads)
+    fc_status fc_activation_backward(
+        fc_activation f, fc_dtype dtype, int64_t n, double parameter, const void *dy,
+        const void *saved, void *dx, int n_threads)
+    fc_status fc_softmax_forward(
+        const fc_softmax *d, fc_dtype dtype, const void *x, void *y, int n_threads)
+    fc_status fc_softmax_backward(
+        const fc_softmax *d, fc_dtype dtype, const void *dy, const void *y, void *dx,
+        int n_threads)
+    fc_status fc_softmax_cross_entropy(
+        fc_dtype dtype, int64_t n, int64_t c, double scale, const void *logits,
+        const int64_t *targets, void *dlogits, double *losses, int n_threads)
+    int64_t fc_mse_sums(int64_t n)
+    fc_status fc_mse(
+        fc_dtype dtype, int64_t n, double scale, const void *prediction, const void *target,
+        void *gradient, double *sums, int n_threads)
+
+RELU = <int>FC_RELU
+LEAKY_RELU = <int>FC_LEAKY_RELU
+SIGMOID = <int>FC_SIGMOID
+TANH = <int>FC_TANH
 
 
-def relu_forward(cnp.ndarray x, cnp.ndarray y, int n_threads):
+def activation_forward(int f, double parameter, cnp.ndarray x, cnp.ndarray y, int n_threads):
     cdef fc_dtype dtype = dtype_of(x)
     cdef int64_t n = x.size
     cdef fc_status status
     cdef void *xp = data(x)
     cdef void *yp = data(y)
     with nogil:
-        status = fc_relu_forward(dtype, n, xp, yp, n_threads)
+        status = fc_activation_forward(<fc_activation>f, dtype, n, parameter, xp, yp, n_threads)
+    check(status)
+
+
+def activation_backward(
+    int f, double parameter, cnp.ndarray dy, cnp.ndarray saved, cnp.ndarray dx, int n_threads
+):
+    cdef fc_dtype dtype = dtype_of(dy)
+    cdef int64_t n = dy.size
+    cdef fc_status status
+    cdef void *dyp = data(dy)
+    cdef void *sp = data(saved)
+    cdef void *dxp = data(dx)
+    with nogil:
+        status = fc_activation_backward(
+            <fc_activation>f, dtype, n, parameter, dyp, sp, dxp, n_threads)
+    check(status)
+
+
+def softmax_forward(
+    int64_t outer, int64_t c, int64_t inner, bint log, cnp.ndarray x, cnp.ndarray y, int n_threads
+):
+    cdef fc_softmax d = fc_softmax(outer, c, inner, log)
+    cdef fc_dtype dtype = dtype_of(x)
+    cdef fc_status status
+    cdef void *xp = data(x)
+    cdef void *yp = data(y)
+    with nogil:
+        status = fc_softmax_forward(&d, dtype, xp, yp, n_threads)
+    check(status)
+
+
+def softmax_backward(
+    int64_t outer, int64_t c, int64_t inner, bint log, cnp.ndarray dy, cnp.ndarray y,
+    cnp.ndarray dx, int n_threads
+):
+    cdef fc_softmax d = fc_softmax(outer, c, inner, log)
+    cdef fc_dtype dtype = dtype_of(dy)
+    cdef fc_status status
+    cdef void *dyp = data(dy)
+    cdef void *yp = data(y)
+    cdef void *dxp = data(dx)
+    with nogil:
+        status = fc_softmax_backward(&d, dtype, dyp, yp, dxp, n_threads)
+    check(status)
+
+
+def softmax_cross_entropy(
+    double scale, cnp.ndarray logits, cnp.ndarray targets, cnp.ndarray dlogits,
+    cnp.ndarray losses, int n_threads
+):
+    cdef fc_dtype dtype = dtype_of(logits)
+    cdef int64_t n = logits.shape[0]
+    cdef int64_t c = logits.shape[1]
+    cdef fc_status status
+    cdef void *xp = data(logits)
+    cdef void *tp = data(targets)
+    cdef void *dxp = data(dlogits)
+    cdef void *lp = data(losses)
+    with nogil:
+        status = fc_softmax_cross_entropy(
+            dtype, n, c, scale, xp, <const int64_t *>tp, dxp, <double *>lp, n_threads)
+    check(status)
+
+
+def mse_sums(int64_t n):
+    return fc_mse_sums(n)
+
+
+def mse(
+    double scale, cnp.ndarray prediction, cnp.ndarray target, cnp.ndarray gradient,
+    cnp.ndarray sums, int n_threads
+):
+    cdef fc_dtype dtype = dtype_of(prediction)
+    cdef int64_t n = prediction.size
+    cdef fc_status status
+    cdef void *pp = data(prediction)
+    cdef void *tp = data(target)
+    cdef void *gp = data(gradient)
+    cdef void *sp = data(sums)
+    with nogil:
+        status = fc_mse(dtype, n, scale, pp, tp, gp, <double *>sp, n_threads)
     check(status)

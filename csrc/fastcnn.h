@@ -50,8 +50,45 @@ void fc_threads_pause(void);         /* release the OpenMP pool; call before for
 
 /* ---- pointwise: activations, softmax, losses (pointwise.c) ---- */
 
-/* y = max(x, 0), with NaN kept; n elements. y may be x itself. */
-fc_status fc_relu_forward(fc_dtype dtype, int64_t n, const void *x, void *y, int n_threads);
+#define FC_CHUNK 16384 /* elements a task: how pointwise work is cut, whatever the threads */
+
+typedef enum {
+    FC_RELU = 0,       /* saves y */
+    FC_LEAKY_RELU = 1, /* saves x; the parameter is the negative slope */
+    FC_SIGMOID = 2,    /* saves y */
+    FC_TANH = 3,       /* saves y */
+    FC_ACTIVATIONS = 4
+} fc_activation;
+
+/* n elements; y may be x itself. NaN stays NaN. */
+fc_status fc_activation_forward(fc_activation f, fc_dtype dtype, int64_t n, double parameter,
+                                const void *x, void *y, int n_threads);
+/* saved is forward's y or x, as the enum says; dx may be dy itself. */
+fc_status fc_activation_backward(fc_activation f, fc_dtype dtype, int64_t n, double parameter,
+                                 const void *dy, const void *saved, void *dx, int n_threads);
+
+/* softmax, or its logarithm, over the middle axis of [outer][c][inner] */
+typedef struct {
+    int64_t outer, c, inner;
+    int log;
+} fc_softmax;
+
+fc_status fc_softmax_forward(const fc_softmax *d, fc_dtype dtype, const void *x, void *y,
+                             int n_threads);
+fc_status fc_softmax_backward(const fc_softmax *d, fc_dtype dtype, const void *dy, const void *y,
+                              void *dx, int n_threads);
+
+/* losses[i] = -log softmax(logits[i])[targets[i]]; dlogits = scale * d sum(losses) / d logits.
+ * logits and dlogits are (n, c), targets in 0..c-1 (else FC_ERROR_VALUE, nothing written). */
+fc_status fc_softmax_cross_entropy(fc_dtype dtype, int64_t n, int64_t c, double scale,
+                                   const void *logits, const int64_t *targets, void *dlogits,
+                                   double *losses, int n_threads);
+
+/* gradient = scale * (prediction - target); sums[i] is chunk i's sum of squared differences, and
+ * fc_mse_sums(n) says how many chunks there are. */
+int64_t fc_mse_sums(int64_t n);
+fc_status fc_mse(fc_dtype dtype, int64_t n, double scale, const void *prediction,
+                 const void *target, void *gradient, double *sums, int n_threads);
 
 /* ---- optim (optim.c) ---- */
 

@@ -1,27 +1,104 @@
-/* pointwise_tmpl.h - activations and losses over n contiguous reals; compiled per tier and real
- * type. Work is cut into chunks of CHUNK reals, so a chunk boundary never moves with the number of
- * threads.
+/* pointwise_tmpl.h - activations over n contiguous reals; compiled per tier and real type.
+ *
+ * An activation is two small functions on vectors, forward and backward, and a row in the tables
+ * at the end. Work is cut into chunks of FC_CHUNK reals, so that a chunk boundary never moves with the
+ * number of threads. Softmax and the losses are in softmax_tmpl.h.
  */
-#define CHUNK 16384
+#include "vmath_tmpl.h"
+
+/* ---- the functions: y from x; dx from dy and what forward saved (y, or x for leaky ReLU) ---- */
+
+/* v_max(0, x) gives its second operand when either is NaN, so NaN stays visible. */
+INLINE vr relu_y(vr x, vr p) { return (void)p, v_max(v_zero(), x); }
+INLINE vr relu_dx(vr dy, vr y, vr p) {
+    (void)p;
+    return v_select(v_or(v_gt(y, v_zero()), v_isnan(y)), dy, v_zero());
+}
+INLINE vr leaky_y(vr x, vr slope) { return v_select(v_gt(x, v_zero()), x, v_mul(x, slope)); }
+INLINE vr leaky_dx(vr dy, vr x, vr slope) {
+    return v_select(v_gt(x, v_zero()), dy, v_mul(dy, slope));
+}
+INLINE vr sigmoid_y(vr x, vr p) { return (void)p, v_sigmoid(x); }
+INLINE vr sigmoid_dx(vr dy, vr y, vr p) {
+    (void)p;
+    return v_mul(dy, v_mul(y, v_sub(v_set1(1), y)));
+}
+INLINE vr tanh_y(vr x, vr p) { return (void)p, v_tanh(x); }
+INLINE vr tanh_dx(vr dy, vr y, vr p) {
+    (void)p;
+    return v_mul(dy, v_mul(v_sub(v_set1(1), y), v_add(v_set1(1), y)));
+}
+
+/* ---- the loops over a chunk, into which a function is inlined ---- */
 
 typedef struct {
     int64_t n;
-    const real *x;
-    real *y;
-} unary_arg;
+    real parameter;
+    const real *dy; /* backward only */
+    const real *x;  /* forward: x; backward: what was saved */
+    real *out;
+} map_arg;
 
-static void relu_forward_chunk(void *p, int64_t item, int thread) {
-    (void)thread;
-    const unary_arg *a = p;
-    int64_t from = item * CHUNK, to = fc_min(from + CHUNK, a->n), i = from;
-    /* v_max(0, x) gives its second operand when either is NaN, so NaN stays visible. */
-    for (; i + VL <= to; i += VL) v_store(a->y + i, v_max(v_zero(), v_load(a->x + i)));
-    if (i < to) v_storen(a->y + i, v_max(v_zero(), v_loadn(a->x + i, to - i)), to - i);
+INLINE void map_forward(const map_arg *a, int64_t item, vr (*f)(vr x, vr p)) {
+    int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
+    vr p = v_set1(a->parameter);
+    for (; i + VL <= to; i += VL) v_store(a->out + i, f(v_load(a->x + i), p));
+    if (i < to) v_storen(a->out + i, f(v_loadn(a->x + i, to - i), p), to - i);
 }
 
-static void relu_forward(int64_t n, const void *x, void *y, int n_threads) {
-    unary_arg a = {n, x, y};
-    fc_parallel(fc_ceil_div(n, CHUNK), fc_threads_for((double)n, n_threads), relu_forward_chunk, &a);
+INLINE void map_backward(const map_arg *a, int64_t item, vr (*f)(vr dy, vr x, vr p)) {
+    int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
+    vr p = v_set1(a->parameter);
+    for (; i + VL <= to; i += VL)
+        v_store(a->out + i, f(v_load(a->dy + i), v_load(a->x + i), p));
+    if (i < to) {
+        int64_t n = to - i;
+        v_storen(a->out + i, f(v_loadn(a->dy + i, n), v_loadn(a->x + i, n), p), n);
+    }
 }
 
-#define POINTWISE_KERNELS { .relu_forward = relu_forward }
+static void relu_forward(void *a, int64_t i, int t) { (void)t, map_forward(a, i, relu_y); }
+static void relu_backward(void *a, int64_t i, int t) { (void)t, map_backward(a, i, relu_dx); }
+static void leaky_forward(void *a, int64_t i, int t) { (void)t, map_forward(a, i, leaky_y); }
+static void leaky_backward(void *a, int64_t i, int t) { (void)t, map_backward(a, i, leaky_dx); }
+static void sigmoid_forward(void *a, int64_t i, int t) { (void)t, map_forward(a, i, sigmoid_y); }
+static void sigmoid_backward(void *a, int64_t i, int t) { (void)t, map_backward(a, i, sigmoid_dx); }
+static void tanh_forward(void *a, int64_t i, int t) { (void)t, map_forward(a, i, tanh_y); }
+static void tanh_backward(void *a, int64_t i, int t) { (void)t, map_backward(a, i, tanh_dx); }
+
+/* In the order of fc_activation; the cost is in multiply-adds an element. */
+static const struct {
+    fc_task forward, backward;
+    double cost;
+} ACTIVATIONS[] = {
+    [FC_RELU] = {relu_forward, relu_backward, 1},
+    [FC_LEAKY_RELU] = {leaky_forward, leaky_backward, 1},
+    [FC_SIGMOID] = {sigmoid_forward, sigmoid_backward, 4},
+    [FC_TANH] = {tanh_forward, tanh_backward, 4},
+};
+
+static void activation_forward(fc_activation f, int64_t n, double parameter, const void *x,
+                               void *y, int n_threads) {
+    map_arg a = {n, (real)parameter, NULL, x, y};
+    int threads = fc_threads_for(ACTIVATIONS[f].cost * (double)n, n_threads);
+    fc_parallel(fc_ceil_div(n, FC_CHUNK), threads, ACTIVATIONS[f].forward, &a);
+}
+
+static void activation_backward(fc_activation f, int64_t n, double parameter, const void *dy,
+                                const void *saved, void *dx, int n_threads) {
+    map_arg a = {n, (real)parameter, dy, saved, dx};
+    fc_parallel(fc_ceil_div(n, FC_CHUNK), fc_threads_for((double)n, n_threads),
+                ACTIVATIONS[f].backward, &a);
+}
+
+#include "softmax_tmpl.h"
+
+#define POINTWISE_KERNELS                                                       \
+    {                                                                           \
+        .activation_forward = activation_forward,                               \
+        .activation_backward = activation_backward,                             \
+        .softmax_forward = softmax_forward,                                     \
+        .softmax_backward = softmax_backward,                                   \
+        .softmax_cross_entropy = softmax_cross_entropy,                         \
+        .mse = mse,                                                             \
+    }

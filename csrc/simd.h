@@ -4,8 +4,9 @@
  *   real   float or double            VL  lanes of a vector       vr  a vector of VL reals
  *   vm     a mask of VL lanes
  * and the functions below. Loads and stores need no alignment. v_fma(a, b, c) is a * b + c, fused
- * on every tier but scalar. The scalar tier's vectors are small arrays, which any compiler turns
- * into what its baseline has.
+ * on every tier but scalar. v_zip_lo and v_zip_hi interleave the lower and the upper halves of two
+ * vectors; v_shift_exponent shifts a lane's lowest bits up to where the exponent is. The scalar
+ * tier's vectors are small arrays, which any compiler turns into what its baseline has.
  */
 #ifndef FC_SIMD_H
 #define FC_SIMD_H
@@ -36,9 +37,11 @@
 #ifdef FC_REAL_F64
 typedef double real;
 #define REAL_DTYPE FC_FLOAT64
+#define EXPONENT_SHIFT 52 /* bits below the exponent */
 #else
 typedef float real;
 #define REAL_DTYPE FC_FLOAT32
+#define EXPONENT_SHIFT 23
 #endif
 
 #if defined(FC_TIER_AVX512)
@@ -78,6 +81,36 @@ INLINE vm v_isnan(vr a) { return M(cmp)(a, a, _CMP_UNORD_Q); }
 INLINE vm v_or(vm a, vm b) { return (vm)(a | b); }
 INLINE vm v_andnot(vm a, vm b) { return (vm)(~a & b); } /* (not a) and b */
 INLINE vr v_select(vm m, vr yes, vr no) { return I(mask_blend)(m, no, yes); }
+#ifdef FC_REAL_F64
+#define SIGN_SELECT(s, a, b) \
+    _mm512_castsi512_pd(_mm512_ternarylogic_epi64(_mm512_castpd_si512(s), \
+        _mm512_castpd_si512(a), _mm512_castpd_si512(b), 0xca))
+INLINE vr v_shift_exponent(vr a) {
+    return _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(a), EXPONENT_SHIFT));
+}
+INLINE vr v_zip_lo(vr a, vr b) {
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), b);
+}
+INLINE vr v_zip_hi(vr a, vr b) {
+    return _mm512_permutex2var_pd(a, _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15), b);
+}
+#else
+#define SIGN_SELECT(s, a, b) \
+    _mm512_castsi512_ps(_mm512_ternarylogic_epi32(_mm512_castps_si512(s), \
+        _mm512_castps_si512(a), _mm512_castps_si512(b), 0xca))
+INLINE vr v_shift_exponent(vr a) {
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(a), EXPONENT_SHIFT));
+}
+INLINE vr v_zip_lo(vr a, vr b) {
+    return _mm512_permutex2var_ps(
+        a, _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23), b);
+}
+INLINE vr v_zip_hi(vr a, vr b) {
+    return _mm512_permutex2var_ps(
+        a, _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31), b);
+}
+#endif
+INLINE vr v_copysign(vr a, vr sign) { return SIGN_SELECT(v_set1((real)-0.0), sign, a); }
 
 #elif defined(FC_TIER_AVX2)
 /* ------------------------------------------------------------------ AVX2 + FMA */
@@ -120,6 +153,31 @@ INLINE vm v_isnan(vr a) { return I(cmp)(a, a, _CMP_UNORD_Q); }
 INLINE vm v_or(vm a, vm b) { return I(or)(a, b); }
 INLINE vm v_andnot(vm a, vm b) { return I(andnot)(a, b); }
 INLINE vr v_select(vm m, vr yes, vr no) { return I(blendv)(no, yes, m); }
+INLINE vr v_copysign(vr a, vr sign) {
+    vr s = v_set1((real)-0.0);
+    return I(or)(I(and)(s, sign), I(andnot)(s, a));
+}
+#ifdef FC_REAL_F64
+INLINE vr v_shift_exponent(vr a) {
+    return _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(a), EXPONENT_SHIFT));
+}
+INLINE vr v_zip_lo(vr a, vr b) {
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x20);
+}
+INLINE vr v_zip_hi(vr a, vr b) {
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31);
+}
+#else
+INLINE vr v_shift_exponent(vr a) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(a), EXPONENT_SHIFT));
+}
+INLINE vr v_zip_lo(vr a, vr b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+INLINE vr v_zip_hi(vr a, vr b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
+#endif
 
 #elif defined(FC_TIER_NEON)
 /* ------------------------------------------------------------------ NEON (aarch64) */
@@ -168,6 +226,19 @@ INLINE vr v_select(vm m, vr yes, vr no) { return I(bsl)(m, yes, no); }
 /* x86 semantics: the second operand where the comparison is false (NaN included). */
 INLINE vr v_max(vr a, vr b) { return v_select(I(cgt)(a, b), a, b); }
 INLINE vr v_min(vr a, vr b) { return v_select(I(clt)(a, b), a, b); }
+#ifdef FC_REAL_F64
+INLINE vr v_copysign(vr a, vr sign) { return v_select(vdupq_n_u64(UINT64_C(1) << 63), sign, a); }
+INLINE vr v_shift_exponent(vr a) {
+    return vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(a), EXPONENT_SHIFT));
+}
+#else
+INLINE vr v_copysign(vr a, vr sign) { return v_select(vdupq_n_u32(UINT32_C(1) << 31), sign, a); }
+INLINE vr v_shift_exponent(vr a) {
+    return vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(a), EXPONENT_SHIFT));
+}
+#endif
+INLINE vr v_zip_lo(vr a, vr b) { return I(zip1)(a, b); }
+INLINE vr v_zip_hi(vr a, vr b) { return I(zip2)(a, b); }
 
 #else
 /* ------------------------------------------------------------------ scalar: plain C */
@@ -175,9 +246,11 @@ INLINE vr v_min(vr a, vr b) { return v_select(I(clt)(a, b), a, b); }
 #ifdef FC_REAL_F64
 #define VL 2
 typedef int64_t lane_mask;
+typedef uint64_t lane_bits;
 #else
 #define VL 4
 typedef int32_t lane_mask;
+typedef uint32_t lane_bits;
 #endif
 typedef struct { real v[VL]; } vr;
 typedef struct { lane_mask m[VL]; } vm;
@@ -201,7 +274,35 @@ INLINE vm v_isnan(vr a) { vm r; LANES r.m[i] = a.v[i] != a.v[i]; return r; }
 INLINE vm v_or(vm a, vm b) { LANES a.m[i] |= b.m[i]; return a; }
 INLINE vm v_andnot(vm a, vm b) { LANES a.m[i] = (a.m[i] == 0) & b.m[i]; return a; }
 INLINE vr v_select(vm m, vr yes, vr no) { LANES no.v[i] = m.m[i] ? yes.v[i] : no.v[i]; return no; }
+INLINE vr v_copysign(vr a, vr sign) { LANES a.v[i] = (real)copysign(a.v[i], sign.v[i]); return a; }
+INLINE vr v_shift_exponent(vr a) {
+    lane_bits t[VL];
+    memcpy(t, a.v, sizeof t);
+    LANES t[i] <<= EXPONENT_SHIFT;
+    memcpy(a.v, t, sizeof t);
+    return a;
+}
+INLINE vr v_zip_lo(vr a, vr b) { vr r; LANES r.v[i] = i % 2 ? b.v[i / 2] : a.v[i / 2]; return r; }
+INLINE vr v_zip_hi(vr a, vr b) {
+    vr r;
+    LANES r.v[i] = i % 2 ? b.v[(VL + i) / 2] : a.v[(VL + i) / 2];
+    return r;
+}
 #endif
+
+INLINE vr v_abs(vr a) { return v_copysign(a, v_zero()); }
+
+/* Row i, lane j becomes row j, lane i: log2(VL) rounds of zipping row i with row i + VL/2. */
+INLINE void v_transpose(vr r[VL]) {
+    UNROLL for (int round = 1; round < VL; round *= 2) {
+        vr t[VL];
+        UNROLL for (int i = 0; i < VL / 2; i++) {
+            t[2 * i] = v_zip_lo(r[i], r[i + VL / 2]);
+            t[2 * i + 1] = v_zip_hi(r[i], r[i + VL / 2]);
+        }
+        UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
+    }
+}
 
 /* The lanes' sum, in a fixed order: pairs at a distance of VL/2, VL/4, ... */
 INLINE real v_hsum(vr a) {

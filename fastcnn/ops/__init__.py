@@ -4,6 +4,35 @@ NCHW, float32 (tuned) or float64; any strided or read-only array is accepted. Ea
 naive twin of the same name and signature in `fastcnn.reference`.
 """
 
-from .activation import relu
+from .activation import (
+    leaky_relu,
+    leaky_relu_backward,
+    log_softmax,
+    log_softmax_backward,
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    softmax,
+    softmax_backward,
+    tanh,
+    tanh_backward,
+)
+from .loss import mse, softmax_cross_entropy
 
-__all__ = ["relu"]
+__all__ = [
+    "leaky_relu",
+    "leaky_relu_backward",
+    "log_softmax",
+    "log_softmax_backward",
+    "mse",
+    "relu",
+    "relu_backward",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax",
+    "softmax_backward",
+    "softmax_cross_entropy",
+    "tanh",
+    "tanh_backward",
+]

@@ -1,10 +1,42 @@
-"""Activation functions and their backward passes, element by element, any shape."""
+"""Activation functions and their backward passes, any shape; softmax over any axis.
 
+A backward pass takes what forward gave or was given: `y` for relu, sigmoid, tanh and the softmaxes,
+`x` for leaky_relu. NaN stays visible in all of them.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _kernels
-from .._checks import Array, floating, output
+from .._checks import Array, empty, expect_shape, floating, output
 from .._config import get_num_threads
+
+
+def _forward(op: str, f: int, parameter: float, x: ArrayLike, out: Array | None) -> Array:
+    a = floating(op, "x", x, None)
+    y = output(op, out, a.shape, a.dtype)
+    _kernels.activation_forward(f, parameter, a, y, get_num_threads())
+    return y
+
+
+def _backward(
+    op: str, f: int, parameter: float, dy: ArrayLike, name: str, saved: ArrayLike
+) -> Array:
+    s = floating(op, name, saved, None)
+    g = floating(op, "dy", dy, None, s.dtype)
+    expect_shape(op, "dy", g, s.shape, f"{name}.shape")
+    dx = empty(op, s.shape, s.dtype)
+    _kernels.activation_backward(f, parameter, g, s, dx, get_num_threads())
+    return dx
+
+
+def _slope(op: str, value: Any) -> float:
+    if isinstance(value, (bool, str)) or not np.isscalar(value) or not math.isfinite(value):  # type: ignore[arg-type]
+        raise ValueError(f"{op}: expected negative_slope to be a finite number, got {value!r}")
+    return float(value)
 
 
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -36,7 +68,387 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     >>> ops.relu(np.array([-1.0, 2.0], dtype=np.float32))
     array([0., 2.], dtype=float32)
     """
-    a = floating("relu", "x", x, None)
-    y = output("relu", out, a.shape, a.dtype)
-    _kernels.relu_forward(a, y, get_num_threads())
+    return _forward("relu", _kernels.RELU, 0.0, x, out)
+
+
+def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
+    """Gradient of `relu` with respect to its input: `dy` where ``y > 0``, else 0.
+
+    Where `y` is NaN the gradient passes, as in PyTorch.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to `y`; same shape and dtype as `y`.
+    y : array_like
+        What `relu` returned (its input serves as well); float32 or float64.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `y`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not float32 or float64, or the two differ.
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.relu_backward(np.array([5.0, 6.0]), np.array([0.0, 2.0]))
+    array([0., 6.])
+    """
+    return _backward("relu_backward", _kernels.RELU, 0.0, dy, "y", y)
+
+
+def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:
+    """Leaky rectified linear unit: `x` where ``x > 0``, else ``negative_slope * x``.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+    negative_slope : float
+        Any finite number.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not float32 or float64.
+    ValueError
+        If `negative_slope` is not a finite number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.leaky_relu(np.array([-1.0, 2.0]), 0.25)
+    array([-0.25,  2.  ])
+    """
+    slope = _slope("leaky_relu", negative_slope)
+    return _forward("leaky_relu", _kernels.LEAKY_RELU, slope, x, None)
+
+
+def leaky_relu_backward(dy: ArrayLike, x: ArrayLike, negative_slope: float = 0.01) -> Array:
+    """Gradient of `leaky_relu`: `dy` where ``x > 0``, else ``negative_slope * dy``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; same shape and dtype as `x`.
+    x : array_like
+        The input of `leaky_relu`; float32 or float64.
+    negative_slope : float
+        As given to `leaky_relu`.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not float32 or float64, or the two differ.
+    ValueError
+        If the shapes differ or `negative_slope` is not a finite number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.leaky_relu_backward(np.array([4.0, 4.0]), np.array([-1.0, 2.0]), 0.25)
+    array([1., 4.])
+    """
+    slope = _slope("leaky_relu_backward", negative_slope)
+    return _backward("leaky_relu_backward", _kernels.LEAKY_RELU, slope, dy, "x", x)
+
+
+def sigmoid(x: ArrayLike) -> Array:
+    """Logistic function, ``1 / (1 + exp(-x))``.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not float32 or float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.sigmoid(np.array([-np.inf, 0.0, np.inf]))
+    array([0. , 0.5, 1. ])
+    """
+    return _forward("sigmoid", _kernels.SIGMOID, 0.0, x, None)
+
+
+def sigmoid_backward(dy: ArrayLike, y: ArrayLike) -> Array:
+    """Gradient of `sigmoid` with respect to its input: ``dy * y * (1 - y)``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to `y`; same shape and dtype as `y`.
+    y : array_like
+        What `sigmoid` returned; float32 or float64.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `y`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not float32 or float64, or the two differ.
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.sigmoid_backward(np.array([2.0]), np.array([0.5]))
+    array([0.5])
+    """
+    return _backward("sigmoid_backward", _kernels.SIGMOID, 0.0, dy, "y", y)
+
+
+def tanh(x: ArrayLike) -> Array:
+    """Hyperbolic tangent, accurate to a few units in the last place near zero too.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not float32 or float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.tanh(np.array([-np.inf, 0.0, np.inf]))
+    array([-1.,  0.,  1.])
+    """
+    return _forward("tanh", _kernels.TANH, 0.0, x, None)
+
+
+def tanh_backward(dy: ArrayLike, y: ArrayLike) -> Array:
+    """Gradient of `tanh` with respect to its input: ``dy * (1 - y**2)``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to `y`; same shape and dtype as `y`.
+    y : array_like
+        What `tanh` returned; float32 or float64.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `y`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not float32 or float64, or the two differ.
+    ValueError
+        If the shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.tanh_backward(np.array([4.0]), np.array([0.5]))
+    array([3.])
+    """
+    return _backward("tanh_backward", _kernels.TANH, 0.0, dy, "y", y)
+
+
+def _outer_c_inner(op: str, shape: tuple[int, ...], axis: Any) -> tuple[int, int, int]:
+    """The sizes before, at and after `axis`."""
+    ndim = len(shape)
+    if isinstance(axis, (bool, np.bool_)) or not isinstance(axis, (int, np.integer)):
+        raise ValueError(f"{op}: expected axis to be an integer, got {axis!r}")
+    if not -ndim <= axis < ndim:
+        raise ValueError(f"{op}: expected axis in {-ndim}..{ndim - 1} for shape {shape}, got {axis}")
+    axis = int(axis) % ndim
+    return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+
+
+def _softmax(op: str, log: bool, x: ArrayLike, axis: int) -> Array:
+    a = floating(op, "x", x, None)
+    sizes = _outer_c_inner(op, a.shape, axis)
+    y = empty(op, a.shape, a.dtype)
+    _kernels.softmax_forward(*sizes, log, a, y, get_num_threads())
     return y
+
+
+def _softmax_backward(op: str, log: bool, dy: ArrayLike, y: ArrayLike, axis: int) -> Array:
+    s = floating(op, "y", y, None)
+    g = floating(op, "dy", dy, None, s.dtype)
+    expect_shape(op, "dy", g, s.shape, "y.shape")
+    sizes = _outer_c_inner(op, s.shape, axis)
+    dx = empty(op, s.shape, s.dtype)
+    _kernels.softmax_backward(*sizes, log, g, s, dx, get_num_threads())
+    return dx
+
+
+def softmax(x: ArrayLike, axis: int = -1) -> Array:
+    """Softmax, ``exp(x - max(x)) / sum(exp(x - max(x)))`` over one axis.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, at least one dimension.
+    axis : int
+        The axis whose values sum to 1 in the result.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`. A slice with a NaN or ``inf`` in it is NaN throughout.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not float32 or float64.
+    ValueError
+        If `x` has no such axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.softmax(np.log([[1.0, 2.0, 5.0]])).round(3)
+    array([[0.125, 0.25 , 0.625]])
+    """
+    return _softmax("softmax", False, x, axis)
+
+
+def softmax_backward(dy: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:
+    """Gradient of `softmax` with respect to its input: ``y * (dy - sum(dy * y))``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to `y`; same shape and dtype as `y`.
+    y : array_like
+        What `softmax` returned; float32 or float64.
+    axis : int
+        As given to `softmax`.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `y`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not float32 or float64, or the two differ.
+    ValueError
+        If the shapes differ or there is no such axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.softmax_backward(np.array([[1.0, 0.0]]), np.array([[0.5, 0.5]]))
+    array([[ 0.25, -0.25]])
+    """
+    return _softmax_backward("softmax_backward", False, dy, y, axis)
+
+
+def log_softmax(x: ArrayLike, axis: int = -1) -> Array:
+    """Logarithm of softmax, ``x - max(x) - log(sum(exp(x - max(x))))`` over one axis.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, at least one dimension.
+    axis : int
+        The axis over which the exponentials of the result sum to 1.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not float32 or float64.
+    ValueError
+        If `x` has no such axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.log_softmax(np.array([[0.0, 0.0]])).round(4)
+    array([[-0.6931, -0.6931]])
+    """
+    return _softmax("log_softmax", True, x, axis)
+
+
+def log_softmax_backward(dy: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:
+    """Gradient of `log_softmax` with respect to its input: ``dy - exp(y) * sum(dy)``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to `y`; same shape and dtype as `y`.
+    y : array_like
+        What `log_softmax` returned; float32 or float64.
+    axis : int
+        As given to `log_softmax`.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `y`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not float32 or float64, or the two differ.
+    ValueError
+        If the shapes differ or there is no such axis.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.log_softmax_backward(np.array([[1.0, 0.0]]), np.log([[0.5, 0.5]]))
+    array([[ 0.5, -0.5]])
+    """
+    return _softmax_backward("log_softmax_backward", True, dy, y, axis)

@@ -35,7 +35,7 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
 
 
 def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
-    """``dy`` where the output `y` of `relu` is positive, else 0.
+    """``dy`` where the output `y` of `relu` is positive (or NaN), else 0.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
     array([0., 4.])
     """
     dy, y = _two("relu_backward", "dy", dy, "y", y)
-    return np.where(y > 0, dy, dy.dtype.type(0))
+    return np.where(y <= 0, dy.dtype.type(0), dy)
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:

@@ -13,7 +13,8 @@ static void relu(const setting *s, int64_t n) {
         expected[i] = values[i] < 0 ? 0 : values[i];
     }
     void *y = output(n);
-    expect_status(fc_relu_forward(s->dtype, n, copy_of(values, n), y, s->threads), FC_OK, "status");
+    expect_status(fc_activation_forward(FC_RELU, s->dtype, n, 0, copy_of(values, n), y, s->threads),
+                  FC_OK, "status");
     expect_equal(y, expected, n, "y");
     end();
 }
@@ -22,7 +23,11 @@ void check_pointwise(const setting *s) {
     for (size_t i = 0; i < sizeof SIZES / sizeof SIZES[0]; i++) relu(s, SIZES[i]);
 
     begin(s, "relu bad descriptors");
-    expect_status(fc_relu_forward(s->dtype, -1, NULL, NULL, 1), FC_ERROR_SHAPE, "n = -1");
-    expect_status(fc_relu_forward((fc_dtype)7, 1, NULL, NULL, 1), FC_ERROR_UNSUPPORTED, "dtype 7");
+    expect_status(fc_activation_forward(FC_RELU, s->dtype, -1, 0, NULL, NULL, 1), FC_ERROR_SHAPE,
+                  "n = -1");
+    expect_status(fc_activation_forward(FC_RELU, (fc_dtype)7, 1, 0, NULL, NULL, 1),
+                  FC_ERROR_UNSUPPORTED, "dtype 7");
+    expect_status(fc_activation_forward(FC_ACTIVATIONS, s->dtype, 1, 0, NULL, NULL, 1),
+                  FC_ERROR_UNSUPPORTED, "no such activation");
     end();
 }
