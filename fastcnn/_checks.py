@@ -33,6 +33,15 @@ def integer(op: str, name: str, value: Any, least: int) -> int:
     return int(value)
 
 
+def number(op: str, name: str, value: Any, least: float = -math.inf) -> float:
+    """`value` as a finite float of at least `least`, or a ValueError that says what came."""
+    real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not real or not math.isfinite(value) or value < least:
+        bound = "" if least == -math.inf else f" >= {least:g}"
+        raise ValueError(f"{op}: expected {name} to be a finite number{bound}, got {value!r}")
+    return float(value)
+
+
 def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:
     """An int, or (h, w), as (h, w)."""
     if isinstance(value, (int, np.integer)):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _kernels
-from .._checks import Array, empty, expect_shape, floating, output
+from .._checks import Array, empty, expect_shape, floating, number, output
 from .._config import get_num_threads
 
 
@@ -31,12 +31,6 @@ def _backward(
     dx = empty(op, s.shape, s.dtype)
     _kernels.activation_backward(f, parameter, g, s, dx, get_num_threads())
     return dx
-
-
-def _slope(op: str, value: Any) -> float:
-    if isinstance(value, (bool, str)) or not np.isscalar(value) or not math.isfinite(value):  # type: ignore[arg-type]
-        raise ValueError(f"{op}: expected negative_slope to be a finite number, got {value!r}")
-    return float(value)
 
 
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -134,7 +128,7 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:
     >>> ops.leaky_relu(np.array([-1.0, 2.0]), 0.25)
     array([-0.25,  2.  ])
     """
-    slope = _slope("leaky_relu", negative_slope)
+    slope = number("leaky_relu", "negative_slope", negative_slope)
     return _forward("leaky_relu", _kernels.LEAKY_RELU, slope, x, None)
 
 
@@ -169,7 +163,7 @@ def leaky_relu_backward(dy: ArrayLike, x: ArrayLike, negative_slope: float = 0.0
     >>> ops.leaky_relu_backward(np.array([4.0, 4.0]), np.array([-1.0, 2.0]), 0.25)
     array([1., 4.])
     """
-    slope = _slope("leaky_relu_backward", negative_slope)
+    slope = number("leaky_relu_backward", "negative_slope", negative_slope)
     return _backward("leaky_relu_backward", _kernels.LEAKY_RELU, slope, dy, "x", x)
 
 
@@ -299,7 +293,9 @@ def _outer_c_inner(op: str, shape: tuple[int, ...], axis: Any) -> tuple[int, int
     if isinstance(axis, (bool, np.bool_)) or not isinstance(axis, (int, np.integer)):
         raise ValueError(f"{op}: expected axis to be an integer, got {axis!r}")
     if not -ndim <= axis < ndim:
-        raise ValueError(f"{op}: expected axis in {-ndim}..{ndim - 1} for shape {shape}, got {axis}")
+        raise ValueError(
+            f"{op}: expected axis in {-ndim}..{ndim - 1} for shape {shape}, got {axis}"
+        )
     axis = int(axis) % ndim
     return math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
 
