@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 TIERS   = $$($(BIN)/python -c "import fastcnn._kernels as k; print(*[n for n, ok in k.isa_tiers() if ok and n != k.isa_active()])")
 
 SOURCES := pyproject.toml setup.py $(wildcard csrc/*.[ch] bindings/*.p[yx]*)

@@ -29,11 +29,24 @@ __version__ = "0.1.0"
 
 # Loaded on first use: `import fastcnn` is NumPy and the kernels, nothing else.
 _SUBPACKAGES = (
-    "data", "models", "nn", "ops", "optim", "reference", "testing", "training", "viz",
+    "data",
+    "models",
+    "nn",
+    "ops",
+    "optim",
+    "reference",
+    "testing",
+    "training",
+    "viz",
 )
 
 __all__ = [
-    "__version__", "clear_cache", "get_num_threads", "set_num_threads", "show_config", "threads",
+    "__version__",
+    "clear_cache",
+    "get_num_threads",
+    "set_num_threads",
+    "show_config",
+    "threads",
     *_SUBPACKAGES,
 ]
 

@@ -24,9 +24,8 @@ def _cgroup_cpus() -> float:
     try:
         folder = Path("/sys/fs/cgroup/cpu")
         cpu_quota = int((folder / "cpu.cfs_quota_us").read_text())
-        return math.inf if cpu_quota <= 0 else cpu_quota / int(
-            (folder / "cpu.cfs_period_us").read_text()
-        )
+        cpu_period = int((folder / "cpu.cfs_period_us").read_text())
+        return math.inf if cpu_quota <= 0 else cpu_quota / cpu_period
     except (OSError, ValueError, ZeroDivisionError):
         return math.inf
 
@@ -137,7 +136,8 @@ def _select_isa() -> None:
     usable = [name for name, available in tiers if available]
     wanted = os.environ.get("FASTCNN_ISA", "").strip().lower() or usable[-1]
     if wanted not in usable:
-        raise ImportError(f"FASTCNN_ISA={wanted}: expected one of {', '.join(usable)} on this machine")
+        have = ", ".join(usable)
+        raise ImportError(f"FASTCNN_ISA={wanted}: expected one of {have} on this machine")
     _kernels.isa_select([name for name, _ in tiers].index(wanted))
 
 

@@ -116,7 +116,13 @@ def test_no_affinity_call(monkeypatch: pytest.MonkeyPatch, machine: Any) -> None
             },
             4.0,
         ),
-        ({"/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1"}, math.inf),
+        (
+            {
+                "/sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1",
+                "/sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000",
+            },
+            math.inf,
+        ),
         ({"/sys/fs/cgroup/cpu.max": "nonsense"}, math.inf),
         ({}, math.inf),
     ],
