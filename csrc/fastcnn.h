@@ -44,6 +44,45 @@ void fc_threads_pause(void);         /* release the OpenMP pool; call before for
 
 /* ---- conv2d (conv2d.c) ---- */
 
+typedef enum { FC_PAD_ZEROS = 0, FC_PAD_REPLICATE = 1 } fc_pad_mode;
+
+/* AUTO chooses by shape alone. WINOGRAD has its place here and is not built yet. */
+typedef enum { FC_CONV_AUTO = 0, FC_CONV_DIRECT = 1, FC_CONV_WINOGRAD = 2 } fc_conv_algorithm;
+
+typedef struct {
+    fc_dtype dtype;
+    fc_pad_mode pad_mode;
+    fc_conv_algorithm algorithm;
+    int64_t n, c, h, w;           /* x: [n][c][h][w] */
+    int64_t k, kh, kw;            /* w: [k][c / groups][kh][kw] */
+    int64_t oh, ow;               /* y: [n][k][oh][ow] */
+    int64_t stride_h, stride_w;
+    int64_t pad_top, pad_bottom, pad_left, pad_right;
+    int64_t dilation_h, dilation_w;
+    int64_t groups;
+} fc_conv2d_desc;
+
+/* FC_OK if the sizes are positive (n may be 0), fit each other and overflow nothing. */
+fc_status fc_conv2d_check(const fc_conv2d_desc *d);
+
+/* y = w * x + b (cross-correlation); b[k] may be NULL. */
+fc_status fc_conv2d_forward_workspace_bytes(const fc_conv2d_desc *d, int n_threads, size_t *bytes);
+fc_status fc_conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w, const void *b,
+                            void *y, void *workspace, int n_threads);
+/* dx from dy and w; zero padding only. */
+fc_status fc_conv2d_backward_input_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
+                                                   size_t *bytes);
+fc_status fc_conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
+                                   void *workspace, int n_threads);
+/* dw and db[k] (which may be NULL) from dy and x. */
+fc_status fc_conv2d_backward_weight_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
+                                                    size_t *bytes);
+fc_status fc_conv2d_backward_weight(const fc_conv2d_desc *d, const void *dy, const void *x,
+                                    void *dw, void *db, void *workspace, int n_threads);
+/* cols[n][c * kh * kw][oh * ow]: each window of x as a column; and its adjoint, which sums. */
+fc_status fc_im2col(const fc_conv2d_desc *d, const void *x, void *cols, int n_threads);
+fc_status fc_col2im(const fc_conv2d_desc *d, const void *cols, void *x, int n_threads);
+
 /* ---- pool2d (pool2d.c) ---- */
 
 /* ---- linear (linear.c) ---- */

@@ -18,9 +18,15 @@ from .activation import (
     tanh,
     tanh_backward,
 )
+from .conv import col2im, conv2d, conv2d_backward_input, conv2d_backward_weight, im2col
 from .loss import mse, softmax_cross_entropy
 
 __all__ = [
+    "col2im",
+    "conv2d",
+    "conv2d_backward_input",
+    "conv2d_backward_weight",
+    "im2col",
     "leaky_relu",
     "leaky_relu_backward",
     "log_softmax",

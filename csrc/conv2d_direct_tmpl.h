@@ -1,0 +1,341 @@
+/* conv2d_direct_tmpl.h - the shift problem's kernel and driver: direct convolution forward, and
+ * backward with respect to the input; compiled per tier and real type.
+ *
+ * The micro-kernel computes a tile of MR output channels x NV vectors of pixels in registers: per
+ * channel and tap it loads NV vectors of source pixels at that tap's shift and MR packed weights.
+ * Loop nest of a task (one band, one group, some panels of MR output channels):
+ *   for a block of source channels: pack their planes (conv2d_pack_tmpl.h), small enough for L1
+ *     for each output phase, for each tile of pixels, for each panel: micro-kernel
+ * Sums over several blocks wait in `partial`, in L2. Every output is one chain of additions, bias
+ * first, then channels and taps in order, whatever the tile, band, batch or thread: same bits.
+ */
+
+#if N_REGISTERS == 32
+enum { MR_MAX = 8, NV_MAX = 3 };
+#else
+enum { MR_MAX = 6, NV_MAX = 2 };
+#endif
+enum { NR = NV_MAX * VL };
+
+/* Budgets in bytes, for caches from 32 KiB of L1 and 512 KiB of L2 up. */
+enum { L1_BUDGET = 24576, PLANES_BUDGET = 98304, PARTIAL_BUDGET = 196608 };
+enum { BLOCK_REALS = 1 << 22 };
+enum { TASKS_WANTED = 8 };
+
+/* init: MR rows of sums so far, init_row apart, or, with init_row 0, one bias a row. */
+typedef void (*shift_kernel)(int64_t n, const real *a, const real *b, const int32_t *shift,
+                             const real *init, int64_t init_row, real *out, int64_t out_row);
+
+INLINE void shift_tile(const int mr, const int nv, int64_t n, const real *a, const real *b,
+                       const int32_t *shift, const real *init, int64_t init_row, real *out,
+                       int64_t out_row) {
+    vr acc[MR_MAX][NV_MAX];
+    UNROLL for (int i = 0; i < mr; i++) {
+        UNROLL for (int j = 0; j < nv; j++) {
+            acc[i][j] = init_row ? v_load(init + i * init_row + j * VL) : v_set1(init[i]);
+        }
+    }
+    for (int64_t k = 0; k < n; k++) {
+        const real *p = b + shift[k];
+        vr pixel[NV_MAX];
+        UNROLL for (int j = 0; j < nv; j++) pixel[j] = v_load(p + j * VL);
+        UNROLL for (int i = 0; i < mr; i++) {
+            vr weight = v_set1(a[i]);
+            UNROLL for (int j = 0; j < nv; j++) acc[i][j] = v_fma(weight, pixel[j], acc[i][j]);
+        }
+        a += mr;
+    }
+    UNROLL for (int i = 0; i < mr; i++) {
+        UNROLL for (int j = 0; j < nv; j++) v_store(out + i * out_row + j * VL, acc[i][j]);
+    }
+}
+
+#define SHIFT_KERNEL(mr, nv)                                                                   \
+    static void shift_##mr##x##nv(int64_t n, const real *a, const real *b, const int32_t *shift, \
+                                  const real *init, int64_t init_row, real *out,               \
+                                  int64_t out_row) {                                           \
+        shift_tile(mr, nv, n, a, b, shift, init, init_row, out, out_row);                      \
+    }
+#if N_REGISTERS == 32
+#define SHIFT_ROW(mr) SHIFT_KERNEL(mr, 1) SHIFT_KERNEL(mr, 2) SHIFT_KERNEL(mr, 3)
+#define SHIFT_NAMES(mr) {shift_##mr##x1, shift_##mr##x2, shift_##mr##x3}
+SHIFT_ROW(7) SHIFT_ROW(8)
+#else
+#define SHIFT_ROW(mr) SHIFT_KERNEL(mr, 1) SHIFT_KERNEL(mr, 2)
+#define SHIFT_NAMES(mr) {shift_##mr##x1, shift_##mr##x2}
+#endif
+SHIFT_ROW(1) SHIFT_ROW(2) SHIFT_ROW(3) SHIFT_ROW(4) SHIFT_ROW(5) SHIFT_ROW(6)
+static const shift_kernel SHIFT_KERNELS[MR_MAX][NV_MAX] = {
+    SHIFT_NAMES(1), SHIFT_NAMES(2), SHIFT_NAMES(3), SHIFT_NAMES(4), SHIFT_NAMES(5), SHIFT_NAMES(6),
+#if N_REGISTERS == 32
+    SHIFT_NAMES(7), SHIFT_NAMES(8),
+#endif
+};
+
+/* A direct convolution as it runs: the problem, its blocking, and where everything lies. */
+typedef struct {
+    shift_problem s;
+    int64_t weight_m, weight_c;          /* strides of w in output and source channel */
+    int64_t mr, panels;                  /* rows of a panel, panels of a group */
+    int64_t task_panels, splits;         /* panels of a task, tasks that share a band */
+    int64_t block, blocks;               /* source channels of a block, blocks */
+    int64_t partial_row, partial_phase;  /* strides of the partial sums; 0: one block, none */
+    int64_t packed_group;                /* packed weights of a group */
+    int64_t thread_reals;                /* scratch of a thread */
+    int whole_rows;                      /* q has no gaps: full tiles may be stored at once */
+    const real *src, *w;
+    real *dst, *packed, *bias, *scratch;
+    int32_t *shifts;                     /* per output phase: [channel of block][tap] */
+} direct_run;
+
+/* Chooses the blocking; everything follows from the shapes. */
+static void direct_plan(direct_run *r) {
+    shift_problem *s = &r->s;
+    int64_t size = sizeof(real), taps = s->y.taps * s->x.taps;
+    r->panels = fc_ceil_div(s->m, MR_MAX);
+    r->mr = fc_ceil_div(s->m, r->panels);
+
+    /* What a tile touches of one channel: a run of pixels per kernel row and phase. */
+    int64_t touched = s->y.taps * s->x.phases * (NR * size + 64);
+    r->block = fc_max(L1_BUDGET / touched, fc_ceil_div(128, taps));
+    r->blocks = fc_ceil_div(s->channels, fc_max(r->block, 1));
+    r->block = fc_ceil_div(s->channels, r->blocks);
+
+    int64_t out_phases = shift_out_phases(s), task_m = fc_min(s->m, 256), q_target;
+    if (r->blocks == 1)
+        q_target = PLANES_BUDGET / (r->block * s->y.phases * s->x.phases * size);
+    else
+        q_target = PARTIAL_BUDGET / (task_m * out_phases * size);
+    q_target = fc_min(fc_max(q_target, 2 * NR), 4096);
+    shift_cut_bands(s, q_target, VL);
+    /* Wide kernels and dilations make tall planes: fewer channels at a time then. */
+    if (r->block * s->channel_stride > BLOCK_REALS) {
+        r->block = fc_max(1, BLOCK_REALS / s->channel_stride);
+        r->blocks = fc_ceil_div(s->channels, r->block);
+    }
+
+    int64_t tasks = shift_bands(s) * s->groups;
+    r->splits = fc_ceil_div(s->m, task_m);
+    if (tasks > 0 && tasks * r->splits < TASKS_WANTED) r->splits = fc_ceil_div(TASKS_WANTED, tasks);
+    r->splits = fc_min(r->splits, r->panels);
+    r->task_panels = fc_ceil_div(r->panels, r->splits);
+    r->splits = fc_ceil_div(r->panels, r->task_panels);
+
+    shift_band largest = {.images = s->band_images, .rows = s->band_rows, .cols = s->band_cols};
+    int64_t q = ((largest.images - 1) * s->image_rows + largest.rows - 1) * s->pitch + largest.cols;
+    r->partial_row = r->blocks > 1 ? fc_round_up(q, NR) + 16 : 0;
+    r->partial_phase = r->partial_row * r->task_panels * r->mr;
+    r->packed_group = r->panels * r->mr * s->channels * taps;
+    r->thread_reals = r->block * s->channel_stride + 2 * NR + r->partial_phase * out_phases +
+                      MR_MAX * NR;
+    r->thread_reals = fc_round_up(r->thread_reals, 16);
+    r->whole_rows = s->pitch == s->x.q && s->x.out_step == 1 && s->y.out_step == 1 &&
+                    s->band_images == 1 && s->band_cols == s->x.out;
+}
+
+/* Lays the workspace out, per region rounded up to cache lines; returns its bytes, or -1 if they
+ * do not fit. With base NULL only the size is meant. */
+static int64_t direct_layout(direct_run *r, char *base, int n_threads) {
+    int64_t taps = r->s.y.taps * r->s.x.taps, at = 0;
+    int64_t tables = at;
+    at = fc_round_up(fc_add(at, fc_mul(shift_table_ints(&r->s), 4)), 64);
+    int64_t shifts = at;
+    at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->block, taps), 4)), 64);
+    int64_t bias = at;
+    at = fc_round_up(fc_add(at, fc_mul(r->s.groups * r->panels * r->mr, sizeof(real))), 64);
+    int64_t packed = at;
+    at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->s.groups, r->packed_group), sizeof(real))), 64);
+    int64_t scratch = at;
+    at = fc_add(at, fc_mul(fc_mul(r->thread_reals, sizeof(real)), n_threads));
+    if (base != NULL) {
+        shift_list_taps(&r->s, (int32_t *)(base + tables));
+        r->shifts = (int32_t *)(base + shifts);
+        r->bias = (real *)(base + bias);
+        r->packed = (real *)(base + packed);
+        r->scratch = (real *)(base + scratch);
+    }
+    return at;
+}
+
+/* The shifts of a block of channels, and the biases padded to whole panels. */
+static void direct_tables(direct_run *r, const real *bias) {
+    const shift_problem *s = &r->s;
+    for (int64_t p = 0; p < shift_out_phases(s); p++) {
+        int32_t *shift = r->shifts + r->block * s->first[p];
+        for (int64_t c = 0; c < r->block; c++) {
+            for (int64_t t = s->first[p]; t < s->first[p + 1]; t++)
+                *shift++ = (int32_t)(c * s->channel_stride) + s->tap_shift[t];
+        }
+    }
+    int64_t padded = r->panels * r->mr;
+    for (int64_t i = 0; i < s->groups * padded; i++) {
+        int64_t g = i / padded, m = i % padded;
+        r->bias[i] = bias != NULL && m < s->m ? bias[g * s->m + m] : 0;
+    }
+}
+
+/* Packs one panel of weights: per output phase [channel][tap][mr], zeros where rows are missing. */
+static void pack_weights_task(void *arg, int64_t item, int thread) {
+    (void)thread;
+    const direct_run *r = arg;
+    const shift_problem *s = &r->s;
+    int64_t g = item / r->panels, panel = item % r->panels, m0 = panel * r->mr;
+    int64_t rows = fc_min(r->mr, s->m - m0), taps = s->y.taps * s->x.taps;
+    const real *w = r->w + g * s->m * s->channels * taps + m0 * r->weight_m;
+    real *group = r->packed + g * r->packed_group;
+    for (int64_t p = 0; p < shift_out_phases(s); p++) {
+        int64_t first = s->first[p], n = s->first[p + 1] - first;
+        real *to = group + (r->panels * first + panel * n) * s->channels * r->mr;
+        for (int64_t c = 0; c < s->channels; c++) {
+            for (int64_t t = 0; t < n; t++, to += r->mr) {
+                const real *from = w + c * r->weight_c + s->tap_kernel[first + t];
+                for (int64_t i = 0; i < r->mr; i++) to[i] = i < rows ? from[i * r->weight_m] : 0;
+            }
+        }
+    }
+}
+
+/* Stores rows x nq sums that start at pixel q of the band: leaves the gaps out, and scatters with
+ * the output phase's step. */
+static void store_tile(const shift_problem *s, const shift_band *b, int64_t phase, int64_t q,
+                       int64_t nq, const real *tile, int64_t rows, real *dst,
+                       int64_t image_stride) {
+    int64_t py = phase / s->x.out_phases, px = phase % s->x.out_phases;
+    int64_t dst_plane = s->y.out * s->x.out, step = s->x.out_step;
+    int64_t row = q / s->pitch, col = q % s->pitch;
+    int64_t cols = fc_min(b->cols, fc_ceil_div(s->x.out - px, step) - b->x0);
+    for (; nq > 0; row++, col = 0) {
+        int64_t run = fc_min(nq, s->pitch - col), valid = fc_min(run, cols - col);
+        int64_t image = b->images > 1 ? row / s->image_rows : 0;
+        int64_t in_image = row - image * s->image_rows * (b->images > 1);
+        int64_t y = (b->y0 + in_image) * s->y.out_step + py;
+        if (valid > 0 && in_image < b->rows && y < s->y.out) {
+            real *to = dst + image * image_stride + y * s->x.out + (b->x0 + col) * step + px;
+            const real *from = tile;
+            for (int64_t i = 0; i < rows; i++, to += dst_plane, from += NR) {
+                if (step == 1) {
+                    copy_strided(to, from, valid, 1);
+                } else {
+                    for (int64_t j = 0; j < valid; j++) to[j * step] = from[j];
+                }
+            }
+        }
+        tile += run;
+        nq -= run;
+    }
+}
+
+/* All tiles of one output phase for one block of channels. */
+static void direct_phase(const direct_run *r, const shift_band *b, int64_t phase, int64_t g,
+                         int64_t panel0, int64_t panel1, int64_t block, const real *planes,
+                         real *partial, real *tile) {
+    const shift_problem *s = &r->s;
+    int64_t taps = s->first[phase + 1] - s->first[phase];
+    int64_t c0 = block * r->block, nc = fc_min(r->block, s->channels - c0);
+    int64_t panel_reals = taps * s->channels * r->mr, dst_plane = s->y.out * s->x.out;
+    int64_t image_stride = s->groups * s->m * dst_plane;
+    int first = block == 0, last = block == r->blocks - 1;
+    const int32_t *shifts = r->shifts + r->block * s->first[phase];
+    const real *packed = r->packed + g * r->packed_group +
+                         r->panels * s->first[phase] * s->channels * r->mr + c0 * taps * r->mr;
+    const real *bias = r->bias + g * r->panels * r->mr;
+    real *dst = r->dst + b->n0 * image_stride + g * s->m * dst_plane;
+    for (int64_t q = 0; q < b->q; q += NR) {
+        int64_t nq = fc_min(NR, b->q - q), nv = fc_ceil_div(nq, VL);
+        for (int64_t panel = panel0; panel < panel1; panel++) {
+            int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0);
+            real *sums = partial + (m0 - panel0 * r->mr) * r->partial_row + q;
+            const real *init = first ? bias + m0 : sums;
+            int64_t init_row = first ? 0 : r->partial_row, out_row = r->partial_row;
+            real *out = sums;
+            int at_once = last && r->whole_rows && nq == NR;
+            if (at_once) {
+                out = dst + m0 * dst_plane + b->y0 * s->x.out + q;
+                out_row = dst_plane;
+            } else if (last) {
+                out = tile;
+                out_row = NR;
+            }
+            SHIFT_KERNELS[rows - 1][nv - 1](nc * taps, packed + panel * panel_reals, planes + q,
+                                            shifts, init, init_row, out, out_row);
+            if (last && !at_once)
+                store_tile(s, b, phase, q, nq, tile, rows, dst + m0 * dst_plane, image_stride);
+        }
+    }
+}
+
+static void direct_task(void *arg, int64_t item, int thread) {
+    const direct_run *r = arg;
+    const shift_problem *s = &r->s;
+    int64_t split = item % r->splits, g = item / r->splits % s->groups;
+    shift_band b = shift_get_band(s, item / r->splits / s->groups);
+    int64_t panel0 = split * r->task_panels, panel1 = fc_min(panel0 + r->task_panels, r->panels);
+    int64_t src_plane = s->y.source * s->x.source;
+    int64_t image_stride = s->groups * s->channels * src_plane;
+    real *planes = r->scratch + thread * r->thread_reals;
+    real *partial = planes + r->block * s->channel_stride + 2 * NR;
+    real *tile = partial + r->partial_phase * shift_out_phases(s);
+    for (int64_t block = 0; block < r->blocks; block++) {
+        int64_t c0 = block * r->block, nc = fc_min(r->block, s->channels - c0);
+        const real *src = r->src + b.n0 * image_stride + (g * s->channels + c0) * src_plane;
+        for (int64_t c = 0; c < nc; c++)
+            pack_channel(s, &b, src + c * src_plane, image_stride, planes + c * s->channel_stride);
+        for (int64_t phase = 0; phase < shift_out_phases(s); phase++)
+            direct_phase(r, &b, phase, g, panel0, panel1, block, planes,
+                         partial + phase * r->partial_phase, tile);
+    }
+}
+
+static void direct_execute(direct_run *r, const fc_conv2d_desc *d, const real *src, const real *w,
+                           const real *bias, real *dst, char *workspace, int n_threads) {
+    double work = (double)d->n * d->k * d->oh * d->ow * (d->c / d->groups) * d->kh * d->kw;
+    r->src = src;
+    r->w = w;
+    r->dst = dst;
+    direct_plan(r);
+    direct_layout(r, workspace, n_threads);
+    direct_tables(r, bias);
+    n_threads = fc_threads_for(work, n_threads);
+    fc_parallel(r->s.groups * r->panels, n_threads, pack_weights_task, r);
+    fc_parallel(shift_bands(&r->s) * r->s.groups * r->splits, n_threads, direct_task, r);
+}
+
+static void direct_forward_run(direct_run *r, const fc_conv2d_desc *d) {
+    shift_forward(d, &r->s);
+    r->weight_m = d->c / d->groups * d->kh * d->kw;
+    r->weight_c = d->kh * d->kw;
+}
+
+static void direct_backward_run(direct_run *r, const fc_conv2d_desc *d) {
+    shift_backward_input(d, &r->s);
+    r->weight_m = d->kh * d->kw;
+    r->weight_c = d->c / d->groups * d->kh * d->kw;
+}
+
+static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int n_threads) {
+    direct_run r;
+    direct_forward_run(&r, d);
+    direct_plan(&r);
+    return direct_layout(&r, NULL, n_threads);
+}
+
+static void conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w, const void *b,
+                           void *y, void *workspace, int n_threads) {
+    direct_run r;
+    direct_forward_run(&r, d);
+    direct_execute(&r, d, x, w, b, y, workspace, n_threads);
+}
+
+static int64_t conv2d_backward_input_workspace(const fc_conv2d_desc *d, int n_threads) {
+    direct_run r;
+    direct_backward_run(&r, d);
+    direct_plan(&r);
+    return direct_layout(&r, NULL, n_threads);
+}
+
+static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
+                                  void *workspace, int n_threads) {
+    direct_run r;
+    direct_backward_run(&r, d);
+    direct_execute(&r, d, dy, w, NULL, dx, workspace, n_threads);
+}

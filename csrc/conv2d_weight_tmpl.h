@@ -1,0 +1,423 @@
+/* conv2d_weight_tmpl.h - convolution backward with respect to the weights and the bias; compiled
+ * per tier and real type.
+ *
+ *     dw[m][c][t] = sum over bands and their pixels q of  dy[m][q] * plane[c][q + shift(t)]
+ *
+ * Two ways, by the number of output channels of a group:
+ *
+ * outer (many): dy is transposed once per band to [pixel][output channels], so that a pixel is an
+ * outer product of NV vectors of output channels and NP taps, summed in registers over the band:
+ * no horizontal sums. Bands are handled in batches that fit a bounded workspace; per batch one
+ * parallel loop packs, and one sums: a task of the second owns some taps of one panel of output
+ * channels and adds the bands to its sums in their order.
+ *
+ * dot (few: depthwise, first layers): vectors run along pixels, ROWS x TAPS dot products at a time,
+ * and lanes are summed once at the end.
+ *
+ * Where there are few tasks, the bands are dealt to `splits` sets of sums, added up in order at the
+ * end. The number of splits follows from the shapes, so the bits do not depend on the threads.
+ */
+
+#if N_REGISTERS == 32
+enum { OUTER_NV = 4, OUTER_NP_MAX = 12 };
+static const int OUTER_NP[OUTER_NV] = {12, 12, 8, 6};
+#else
+enum { OUTER_NV = 2, OUTER_NP_MAX = 8 };
+static const int OUTER_NP[OUTER_NV] = {8, 6};
+#endif
+enum { DOT_ROWS = 2, DOT_TAPS = 5 };
+enum { DY_BUDGET = 32768, BATCH_BUDGET = 6 << 20, CHUNK_GROUPS = 16, MOST_SPLITS = 16 };
+
+typedef struct {
+    shift_problem s;
+    const fc_conv2d_desc *d;
+    int dot;
+    int64_t taps;                 /* of a group: channels * KH * KW */
+    int64_t nv, np, panels;       /* vectors of a panel, taps of a tap group, panels of a group */
+    int64_t tap_groups, chunk, chunks; /* tap groups of a panel; of a task; tasks of a panel */
+    int64_t splits;
+    int64_t panel_sums, split_sums;    /* strides of the sums */
+    int64_t batch;                /* bands of a batch */
+    int64_t band_x, band_dy, band_db;  /* reals of a band's planes, transposed dy, bias sums */
+    int64_t thread_reals;         /* dot: scratch of a thread */
+    int64_t first_band, n_bands;  /* of the current batch */
+    const real *dy, *x;
+    real *dw, *db, *sums, *bias_sums, *packed_x, *packed_dy, *packed_db;
+    int32_t *shifts;              /* outer: [channel][tap] */
+} weight_run;
+
+/* ---------------------------------------------------------------- outer: micro-kernel */
+
+/* One band: images x rows x cols pixels. x + shift[i] is tap i's first pixel; rows of x are `pitch`
+ * apart and images `image`; dy holds the same pixels without gaps, nv vectors each. */
+typedef void (*outer_kernel)(const shift_band *b, int64_t pitch, int64_t image, const real *x,
+                             const int32_t *shift, const real *dy, real *sums);
+
+INLINE void outer_tile(const int nv, const int np, const shift_band *b, int64_t pitch,
+                       int64_t image, const real *x, const int32_t *shift, const real *dy,
+                       real *sums) {
+    vr acc[OUTER_NP_MAX][OUTER_NV];
+    UNROLL for (int i = 0; i < np; i++) {
+        UNROLL for (int j = 0; j < nv; j++) acc[i][j] = v_load(sums + (i * nv + j) * VL);
+    }
+    for (int64_t n = 0; n < b->images; n++) {
+        for (int64_t row = 0; row < b->rows; row++) {
+            const real *tap[OUTER_NP_MAX];
+            UNROLL for (int i = 0; i < np; i++) tap[i] = x + n * image + row * pitch + shift[i];
+            for (int64_t col = 0; col < b->cols; col++, dy += nv * VL) {
+                vr d[OUTER_NV];
+                UNROLL for (int j = 0; j < nv; j++) d[j] = v_load(dy + j * VL);
+                UNROLL for (int i = 0; i < np; i++) {
+                    vr pixel = v_set1(tap[i][col]);
+                    UNROLL for (int j = 0; j < nv; j++) acc[i][j] = v_fma(pixel, d[j], acc[i][j]);
+                }
+            }
+        }
+    }
+    UNROLL for (int i = 0; i < np; i++) {
+        UNROLL for (int j = 0; j < nv; j++) v_store(sums + (i * nv + j) * VL, acc[i][j]);
+    }
+}
+
+#define OUTER_KERNEL(nv, np)                                                                  \
+    static void outer_##nv##x##np(const shift_band *b, int64_t pitch, int64_t image,          \
+                                  const real *x, const int32_t *shift, const real *dy,        \
+                                  real *sums) {                                               \
+        outer_tile(nv, np, b, pitch, image, x, shift, dy, sums);                              \
+    }
+#if N_REGISTERS == 32
+OUTER_KERNEL(1, 12) OUTER_KERNEL(2, 12) OUTER_KERNEL(3, 8) OUTER_KERNEL(4, 6)
+static const outer_kernel OUTER_KERNELS[OUTER_NV] = {outer_1x12, outer_2x12, outer_3x8, outer_4x6};
+#else
+OUTER_KERNEL(1, 8) OUTER_KERNEL(2, 6)
+static const outer_kernel OUTER_KERNELS[OUTER_NV] = {outer_1x8, outer_2x6};
+#endif
+
+/* ---------------------------------------------------------------- outer: packing */
+
+/* Transposes rows x cols of dy (rows row_stride apart) to [col][nv * VL], rows beyond `rows` zero,
+ * and adds each column to bias[nv * VL]. */
+static void transpose_row(const real *dy, int64_t row_stride, int64_t rows, int64_t cols,
+                          int64_t nv, real *to, real *bias) {
+    for (int64_t j = 0; j < nv; j++) {
+        int64_t m0 = j * VL, have = fc_max(0, fc_min(VL, rows - m0));
+        vr sum = v_load(bias + m0);
+        for (int64_t col = 0; col < cols; col += VL) {
+            int64_t n = fc_min(VL, cols - col);
+            const real *from = dy + m0 * row_stride + col;
+            vr r[VL];
+            if (have == VL && n == VL) {
+                UNROLL for (int i = 0; i < VL; i++) r[i] = v_load(from + i * row_stride);
+            } else {
+                UNROLL for (int i = 0; i < VL; i++)
+                    r[i] = i < have ? v_loadn(from + i * row_stride, n) : v_zero();
+            }
+            v_transpose(r);
+            UNROLL for (int i = 0; i < VL; i++) {
+                if (i < n) {
+                    sum = v_add(sum, r[i]);
+                    v_store(to + (col + i) * nv * VL + m0, r[i]);
+                }
+            }
+        }
+        v_store(bias + m0, sum);
+    }
+}
+
+/* Item: one band of the batch and one group; either its dy, one panel, or all of its x. */
+static void weight_pack_task(void *arg, int64_t item, int thread) {
+    (void)thread;
+    const weight_run *r = arg;
+    const shift_problem *s = &r->s;
+    int64_t part = item % (r->panels + 1), g = item / (r->panels + 1) % s->groups;
+    int64_t band = item / (r->panels + 1) / s->groups;
+    shift_band b = shift_get_band(s, r->first_band + band);
+    if (part == r->panels) {
+        int64_t plane = s->y.source * s->x.source, image = s->groups * s->channels * plane;
+        const real *x = r->x + b.n0 * image + g * s->channels * plane;
+        real *to = r->packed_x + band * r->band_x + g * s->channels * s->channel_stride;
+        for (int64_t c = 0; c < s->channels; c++)
+            pack_channel(s, &b, x + c * plane, image, to + c * s->channel_stride);
+        return;
+    }
+    int64_t width = r->nv * VL, m0 = part * width, rows = fc_min(width, s->m - m0);
+    int64_t plane = s->y.out * s->x.out, pixels = r->band_dy / (s->groups * r->panels * width);
+    real *to = r->packed_dy + band * r->band_dy + (g * r->panels + part) * pixels * width;
+    real *bias = r->packed_db + band * r->band_db + (g * r->panels + part) * width;
+    fill(bias, width, 0);
+    for (int64_t n = b.n0; n < b.n0 + b.images; n++) {
+        for (int64_t y = b.y0; y < b.y0 + b.rows; y++, to += b.cols * width) {
+            const real *dy = r->dy + ((n * s->groups + g) * s->m + m0) * plane + y * s->x.out + b.x0;
+            transpose_row(dy, plane, rows, b.cols, r->nv, to, bias);
+        }
+    }
+}
+
+/* Item: a split, a group, a panel and a chunk of its tap groups: adds the batch's bands. */
+static void weight_sum_task(void *arg, int64_t item, int thread) {
+    (void)thread;
+    const weight_run *r = arg;
+    const shift_problem *s = &r->s;
+    int64_t chunk = item % r->chunks, panel = item / r->chunks % r->panels;
+    int64_t g = item / r->chunks / r->panels % s->groups;
+    int64_t split = item / r->chunks / r->panels / s->groups;
+    int64_t t0 = chunk * r->chunk, t1 = fc_min(t0 + r->chunk, r->tap_groups);
+    int64_t width = r->nv * VL, tile = r->np * width;
+    int64_t pixels = r->band_dy / (s->groups * r->panels * width);
+    real *sums = r->sums + split * r->split_sums + (g * r->panels + panel) * r->panel_sums;
+    if (r->first_band == 0) fill(sums + t0 * tile, (t1 - t0) * tile, 0);
+    int64_t band = (split + r->splits - r->first_band % r->splits) % r->splits;
+    for (; band < r->n_bands; band += r->splits) {
+        shift_band b = shift_get_band(s, r->first_band + band);
+        const real *x = r->packed_x + band * r->band_x + g * s->channels * s->channel_stride;
+        const real *dy = r->packed_dy + band * r->band_dy + (g * r->panels + panel) * pixels * width;
+        for (int64_t t = t0; t < t1; t++)
+            OUTER_KERNELS[r->nv - 1](&b, s->pitch, s->image_rows * s->pitch, x,
+                                     r->shifts + t * r->np, dy, sums + t * tile);
+    }
+}
+
+/* Item: a group, a panel and a chunk of tap groups: dw = the splits' sums, in order. */
+static void weight_store_task(void *arg, int64_t item, int thread) {
+    (void)thread;
+    const weight_run *r = arg;
+    const shift_problem *s = &r->s;
+    int64_t chunk = item % r->chunks, panel = item / r->chunks % r->panels;
+    int64_t g = item / r->chunks / r->panels;
+    int64_t width = r->nv * VL, m0 = panel * width, rows = fc_min(width, s->m - m0);
+    int64_t j0 = chunk * r->chunk * r->np, j1 = fc_min(j0 + r->chunk * r->np, r->taps);
+    const real *sums = r->sums + (g * r->panels + panel) * r->panel_sums;
+    for (int64_t m = 0; m < rows; m++) {
+        real *dw = r->dw + (g * s->m + m0 + m) * r->taps;
+        for (int64_t j = j0; j < j1; j++) {
+            real sum = 0;
+            for (int64_t i = 0; i < r->splits; i++) sum += sums[i * r->split_sums + j * width + m];
+            dw[j] = sum;
+        }
+    }
+}
+
+/* ---------------------------------------------------------------- dot */
+
+/* sums[row][tap][VL] += over one row of pixels; dy rows dy_row apart. */
+INLINE void dot_tile(const int rows, const int taps, int64_t cols, const real *dy, int64_t dy_row,
+                     const real *x, const int32_t *shift, real *sums, int64_t sums_row) {
+    vr acc[DOT_ROWS][DOT_TAPS];
+    UNROLL for (int i = 0; i < rows; i++) {
+        UNROLL for (int j = 0; j < taps; j++) acc[i][j] = v_load(sums + i * sums_row + j * VL);
+    }
+    int64_t col = 0;
+    for (; col + VL <= cols; col += VL) {
+        vr d[DOT_ROWS];
+        UNROLL for (int i = 0; i < rows; i++) d[i] = v_load(dy + i * dy_row + col);
+        UNROLL for (int j = 0; j < taps; j++) {
+            vr pixel = v_load(x + shift[j] + col);
+            UNROLL for (int i = 0; i < rows; i++) acc[i][j] = v_fma(d[i], pixel, acc[i][j]);
+        }
+    }
+    if (col < cols) { /* masked on both sides: 0 * NaN would show */
+        vr d[DOT_ROWS];
+        UNROLL for (int i = 0; i < rows; i++) d[i] = v_loadn(dy + i * dy_row + col, cols - col);
+        UNROLL for (int j = 0; j < taps; j++) {
+            vr pixel = v_loadn(x + shift[j] + col, cols - col);
+            UNROLL for (int i = 0; i < rows; i++) acc[i][j] = v_fma(d[i], pixel, acc[i][j]);
+        }
+    }
+    UNROLL for (int i = 0; i < rows; i++) {
+        UNROLL for (int j = 0; j < taps; j++) v_store(sums + i * sums_row + j * VL, acc[i][j]);
+    }
+}
+
+static void dot_rows(int64_t rows, int64_t taps, int64_t cols, const real *dy, int64_t dy_row,
+                     const real *x, const int32_t *shift, real *sums, int64_t sums_row) {
+    while (rows > 0) {
+        int64_t t = 0;
+        for (; t + DOT_TAPS <= taps; t += DOT_TAPS) {
+            if (rows >= DOT_ROWS)
+                dot_tile(DOT_ROWS, DOT_TAPS, cols, dy, dy_row, x, shift + t, sums + t * VL, sums_row);
+            else
+                dot_tile(1, DOT_TAPS, cols, dy, dy_row, x, shift + t, sums + t * VL, sums_row);
+        }
+        for (; t < taps; t++) {
+            if (rows >= DOT_ROWS)
+                dot_tile(DOT_ROWS, 1, cols, dy, dy_row, x, shift + t, sums + t * VL, sums_row);
+            else
+                dot_tile(1, 1, cols, dy, dy_row, x, shift + t, sums + t * VL, sums_row);
+        }
+        dy += DOT_ROWS * dy_row;
+        sums += DOT_ROWS * sums_row;
+        rows -= DOT_ROWS;
+    }
+}
+
+/* Item: a split and a group: all bands of the split, start to end; sums and bias sums of a split
+ * are scalars, [m][taps] and [m]. */
+static void dot_task(void *arg, int64_t item, int thread) {
+    const weight_run *r = arg;
+    const shift_problem *s = &r->s;
+    int64_t split = item / s->groups, g = item % s->groups, kernel = s->y.taps * s->x.taps;
+    int64_t src = s->y.source * s->x.source, src_image = s->groups * s->channels * src;
+    int64_t out = s->y.out * s->x.out, row_sums = r->taps * VL;
+    real *planes = r->packed_x + thread * r->thread_reals;
+    real *sums = planes + s->channel_stride, *bias = sums + s->m * row_sums;
+    fill(sums, s->m * (row_sums + VL), 0);
+    for (int64_t band = split; band < shift_bands(s); band += r->splits) {
+        shift_band b = shift_get_band(s, band);
+        for (int64_t c = 0; c < s->channels; c++) {
+            const real *x = r->x + b.n0 * src_image + (g * s->channels + c) * src;
+            pack_channel(s, &b, x, src_image, planes);
+            for (int64_t i = 0; i < b.images * b.rows; i++) {
+                int64_t n = i / b.rows, row = i % b.rows;
+                const real *dy = r->dy + ((b.n0 + n) * s->groups + g) * s->m * out +
+                                 (b.y0 + row) * s->x.out + b.x0;
+                dot_rows(s->m, kernel, b.cols, dy, out, planes + (n * s->image_rows + row) * s->pitch,
+                         s->tap_shift, sums + c * kernel * VL, row_sums);
+                for (int64_t m = 0; c == 0 && m < s->m; m++) {
+                    vr sum = v_load(bias + m * VL);
+                    for (int64_t col = 0; col < b.cols; col += VL)
+                        sum = v_add(sum, v_loadn(dy + m * out + col, b.cols - col));
+                    v_store(bias + m * VL, sum);
+                }
+            }
+        }
+    }
+    real *to = r->sums + split * r->split_sums + g * s->m * r->taps;
+    for (int64_t i = 0; i < s->m * r->taps; i++) to[i] = v_hsum(v_load(sums + i * VL));
+    real *to_bias = r->bias_sums + (split * s->groups + g) * s->m;
+    for (int64_t m = 0; m < s->m; m++) to_bias[m] = v_hsum(v_load(bias + m * VL));
+}
+
+/* ---------------------------------------------------------------- driver */
+
+static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
+    shift_problem *s = &r->s;
+    int64_t size = sizeof(real);
+    *r = (weight_run){.d = d};
+    shift_forward(d, s);
+    r->taps = s->channels * s->y.taps * s->x.taps;
+    r->dot = s->m <= VL / 2;
+    int64_t phases = s->y.phases * s->x.phases, all;
+    if (r->dot) {
+        shift_cut_bands(s, fc_max(VL, fc_min(4096, PLANES_BUDGET / (phases * size))), VL);
+        r->splits = fc_ceil_div(MOST_SPLITS, s->groups);
+        r->splits = fc_max(1, fc_min(r->splits, shift_bands(s)));
+        r->split_sums = s->groups * s->m * r->taps;
+        r->thread_reals = fc_round_up(s->channel_stride + s->m * (r->taps + 1) * VL, 16);
+        return;
+    }
+    int64_t vectors = fc_ceil_div(s->m, VL);
+    r->panels = fc_ceil_div(vectors, OUTER_NV);
+    r->nv = fc_ceil_div(vectors, r->panels);
+    r->np = OUTER_NP[r->nv - 1];
+    int64_t width = r->nv * VL;
+    shift_cut_bands(s, DY_BUDGET / (width * size), 1);
+    r->tap_groups = fc_ceil_div(r->taps, r->np);
+    r->chunk = fc_min(CHUNK_GROUPS, fc_max(1, s->groups * r->panels * r->tap_groups / TASKS_WANTED));
+    r->chunks = fc_ceil_div(r->tap_groups, r->chunk);
+    all = s->groups * r->panels * r->chunks;
+    r->splits = all >= TASKS_WANTED ? 1 : fc_ceil_div(TASKS_WANTED, all);
+    r->splits = fc_max(1, fc_min(r->splits, shift_bands(s)));
+    r->panel_sums = r->tap_groups * r->np * width;
+    r->split_sums = s->groups * r->panels * r->panel_sums;
+    r->band_x = s->groups * s->channels * s->channel_stride;
+    int64_t pixels = s->band_images * s->band_rows * s->band_cols;
+    r->band_dy = s->groups * r->panels * pixels * width;
+    r->band_db = s->groups * r->panels * width;
+    r->batch = fc_max(BATCH_BUDGET / ((r->band_x + r->band_dy) * size), 2 * r->splits);
+    r->batch = fc_max(1, fc_min(r->batch, shift_bands(s)));
+}
+
+static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
+    const shift_problem *s = &r->s;
+    int64_t size = sizeof(real), at = 0, tables, shifts, sums, bias, x, dy, db;
+    int64_t padded = r->tap_groups * r->np;
+    tables = at;
+    at = fc_round_up(fc_add(at, fc_mul(shift_table_ints(s), 4)), 64);
+    shifts = at;
+    at = fc_round_up(fc_add(at, fc_mul(padded, 4)), 64);
+    sums = at;
+    at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->splits, r->split_sums), size)), 64);
+    bias = at;
+    int64_t biases = r->dot ? r->splits * s->groups * s->m : r->band_db;
+    at = fc_round_up(fc_add(at, fc_mul(biases, size)), 64);
+    x = at;
+    int64_t reals = r->dot ? fc_mul(r->thread_reals, n_threads) : fc_mul(r->batch, r->band_x);
+    at = fc_round_up(fc_add(at, fc_mul(reals, size)), 64);
+    dy = at;
+    at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->batch, r->band_dy), size)), 64);
+    db = at;
+    at = fc_add(at, fc_mul(fc_mul(r->batch, r->band_db), size));
+    if (base != NULL) {
+        shift_list_taps(&r->s, (int32_t *)(base + tables));
+        r->shifts = (int32_t *)(base + shifts);
+        r->sums = (real *)(base + sums);
+        r->bias_sums = (real *)(base + bias);
+        r->packed_x = (real *)(base + x);
+        r->packed_dy = (real *)(base + dy);
+        r->packed_db = (real *)(base + db);
+        int64_t kernel = s->y.taps * s->x.taps;
+        for (int64_t j = 0; j < padded; j++) /* taps beyond the last are computed and left out */
+            r->shifts[j] = j >= r->taps ? 0
+                                        : (int32_t)(j / kernel * s->channel_stride) +
+                                              s->tap_shift[j % kernel];
+    }
+    return at;
+}
+
+static void outer_execute(weight_run *r, int n_threads) {
+    const shift_problem *s = &r->s;
+    int64_t bands = shift_bands(s), width = r->nv * VL, tasks = s->groups * r->panels * r->chunks;
+    fill(r->bias_sums, r->band_db, 0);
+    if (bands == 0) fill(r->sums, r->splits * r->split_sums, 0);
+    for (r->first_band = 0; r->first_band < bands; r->first_band += r->batch) {
+        r->n_bands = fc_min(r->batch, bands - r->first_band);
+        fc_parallel(r->n_bands * s->groups * (r->panels + 1), n_threads, weight_pack_task, r);
+        fc_parallel(r->splits * tasks, n_threads, weight_sum_task, r);
+        for (int64_t i = 0; i < r->n_bands; i++) {
+            for (int64_t j = 0; j < r->band_db; j++)
+                r->bias_sums[j] += r->packed_db[i * r->band_db + j];
+        }
+    }
+    fc_parallel(tasks, n_threads, weight_store_task, r);
+    for (int64_t i = 0; r->db != NULL && i < s->groups * s->m; i++)
+        r->db[i] = r->bias_sums[i / s->m * r->panels * width + i % s->m];
+}
+
+static void dot_execute(weight_run *r, int n_threads) {
+    const shift_problem *s = &r->s;
+    int64_t weights = r->split_sums, biases = s->groups * s->m;
+    fc_parallel(r->splits * s->groups, n_threads, dot_task, r);
+    for (int64_t i = 0; i < weights; i++) {
+        real sum = 0;
+        for (int64_t j = 0; j < r->splits; j++) sum += r->sums[j * weights + i];
+        r->dw[i] = sum;
+    }
+    for (int64_t i = 0; r->db != NULL && i < biases; i++) {
+        real sum = 0;
+        for (int64_t j = 0; j < r->splits; j++) sum += r->bias_sums[j * biases + i];
+        r->db[i] = sum;
+    }
+}
+
+static int64_t conv2d_backward_weight_workspace(const fc_conv2d_desc *d, int n_threads) {
+    weight_run r;
+    weight_plan(&r, d);
+    return weight_layout(&r, NULL, n_threads);
+}
+
+static void conv2d_backward_weight(const fc_conv2d_desc *d, const void *dy, const void *x,
+                                   void *dw, void *db, void *workspace, int n_threads) {
+    weight_run r;
+    double work = (double)d->n * d->k * d->oh * d->ow * (d->c / d->groups) * d->kh * d->kw;
+    weight_plan(&r, d);
+    weight_layout(&r, workspace, n_threads);
+    r.dy = dy;
+    r.x = x;
+    r.dw = dw;
+    r.db = db;
+    n_threads = fc_threads_for(work, n_threads);
+    if (r.dot)
+        dot_execute(&r, n_threads);
+    else
+        outer_execute(&r, n_threads);
+}
