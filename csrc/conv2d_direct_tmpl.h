@@ -125,7 +125,7 @@ static void direct_plan(direct_run *r) {
     int64_t q = ((largest.images - 1) * s->image_rows + largest.rows - 1) * s->pitch + largest.cols;
     r->partial_row = r->blocks > 1 ? fc_round_up(q, NR) + 16 : 0;
     r->partial_phase = r->partial_row * r->task_panels * r->mr;
-    r->packed_group = r->panels * r->mr * s->channels * taps;
+    r->packed_group = r->panels * r->mr * s->channels * taps; /* the last panel may be shorter */
     r->thread_reals = r->block * s->channel_stride + 2 * NR + r->partial_phase * out_phases +
                       MR_MAX * NR;
     r->thread_reals = fc_round_up(r->thread_reals, 16);
@@ -142,7 +142,7 @@ static int64_t direct_layout(direct_run *r, char *base, int n_threads) {
     int64_t shifts = at;
     at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->block, taps), 4)), 64);
     int64_t bias = at;
-    at = fc_round_up(fc_add(at, fc_mul(r->s.groups * r->panels * r->mr, sizeof(real))), 64);
+    at = fc_round_up(fc_add(at, fc_mul(r->s.groups * r->s.m, sizeof(real))), 64);
     int64_t packed = at;
     at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->s.groups, r->packed_group), sizeof(real))), 64);
     int64_t scratch = at;
@@ -157,7 +157,7 @@ static int64_t direct_layout(direct_run *r, char *base, int n_threads) {
     return at;
 }
 
-/* The shifts of a block of channels, and the biases padded to whole panels. */
+/* The shifts of a block of channels, and the biases, zero where there are none. */
 static void direct_tables(direct_run *r, const real *bias) {
     const shift_problem *s = &r->s;
     for (int64_t p = 0; p < shift_out_phases(s); p++) {
@@ -167,14 +167,10 @@ static void direct_tables(direct_run *r, const real *bias) {
                 *shift++ = (int32_t)(c * s->channel_stride) + s->tap_shift[t];
         }
     }
-    int64_t padded = r->panels * r->mr;
-    for (int64_t i = 0; i < s->groups * padded; i++) {
-        int64_t g = i / padded, m = i % padded;
-        r->bias[i] = bias != NULL && m < s->m ? bias[g * s->m + m] : 0;
-    }
+    for (int64_t i = 0; i < s->groups * s->m; i++) r->bias[i] = bias != NULL ? bias[i] : 0;
 }
 
-/* Packs one panel of weights: per output phase [channel][tap][mr], zeros where rows are missing. */
+/* Packs one panel of weights: per output phase [channel][tap][row]. */
 static void pack_weights_task(void *arg, int64_t item, int thread) {
     (void)thread;
     const direct_run *r = arg;
@@ -187,9 +183,9 @@ static void pack_weights_task(void *arg, int64_t item, int thread) {
         int64_t first = s->first[p], n = s->first[p + 1] - first;
         real *to = group + (r->panels * first + panel * n) * s->channels * r->mr;
         for (int64_t c = 0; c < s->channels; c++) {
-            for (int64_t t = 0; t < n; t++, to += r->mr) {
+            for (int64_t t = 0; t < n; t++, to += rows) {
                 const real *from = w + c * r->weight_c + s->tap_kernel[first + t];
-                for (int64_t i = 0; i < r->mr; i++) to[i] = i < rows ? from[i * r->weight_m] : 0;
+                for (int64_t i = 0; i < rows; i++) to[i] = from[i * r->weight_m];
             }
         }
     }
@@ -237,8 +233,8 @@ static void direct_phase(const direct_run *r, const shift_band *b, int64_t phase
     int first = block == 0, last = block == r->blocks - 1;
     const int32_t *shifts = r->shifts + r->block * s->first[phase];
     const real *packed = r->packed + g * r->packed_group +
-                         r->panels * s->first[phase] * s->channels * r->mr + c0 * taps * r->mr;
-    const real *bias = r->bias + g * r->panels * r->mr;
+                         r->panels * s->first[phase] * s->channels * r->mr;
+    const real *bias = r->bias + g * s->m;
     real *dst = r->dst + b->n0 * image_stride + g * s->m * dst_plane;
     for (int64_t q = 0; q < b->q; q += NR) {
         int64_t nq = fc_min(NR, b->q - q), nv = fc_ceil_div(nq, VL);
@@ -256,8 +252,9 @@ static void direct_phase(const direct_run *r, const shift_band *b, int64_t phase
                 out = tile;
                 out_row = NR;
             }
-            SHIFT_KERNELS[rows - 1][nv - 1](nc * taps, packed + panel * panel_reals, planes + q,
-                                            shifts, init, init_row, out, out_row);
+            const real *a = packed + panel * panel_reals + c0 * taps * rows;
+            SHIFT_KERNELS[rows - 1][nv - 1](nc * taps, a, planes + q, shifts, init, init_row, out,
+                                            out_row);
             if (last && !at_once)
                 store_tile(s, b, phase, q, nq, tile, rows, dst + m0 * dst_plane, image_stride);
         }

@@ -18,6 +18,7 @@ from . import _kernels
 Array = NDArray[Any]
 Pair = int | Sequence[int]
 Padding = int | Sequence[Any] | Literal["valid", "same"]
+PaddingMode = Literal["zeros", "replicate"]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _POOLED = 65536  # smaller arrays come from NumPy, whose allocator is quicker for them
@@ -142,6 +143,40 @@ def window(
             )
         out.append(o)
     return Window(kernel, step, sides, dil, (out[0], out[1]))
+
+
+def conv_window(
+    op: str,
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+) -> Window:
+    """The window of a convolution, after checking that channels and groups fit."""
+    g = integer(op, "groups", groups, 1)
+    if x_shape[1] != g * w_shape[1]:
+        raise ValueError(
+            f"{op}: expected x.shape[1] == groups * w.shape[1] ({g}*{w_shape[1]}), "
+            f"got x.shape={tuple(x_shape)}"
+        )
+    if w_shape[0] % g:
+        raise ValueError(
+            f"{op}: expected w.shape[0] to be a multiple of groups ({g}), "
+            f"got w.shape={tuple(w_shape)}"
+        )
+    size, kernel = (x_shape[2], x_shape[3]), (w_shape[2], w_shape[3])
+    return window(op, size, kernel, stride=stride, padding=padding, dilation=dilation)
+
+
+def check_padding_mode(op: str, x_shape: tuple[int, ...], padding_mode: str) -> None:
+    if padding_mode not in ("zeros", "replicate"):
+        raise ValueError(
+            f"{op}: expected padding_mode 'zeros' or 'replicate', got {padding_mode!r}"
+        )
+    if padding_mode == "replicate" and 0 in x_shape[2:]:
+        raise ValueError(f"{op}: an image of {x_shape[2:]} has no border to replicate")
 
 
 def pool_window(

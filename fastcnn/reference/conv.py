@@ -13,7 +13,6 @@ G groups: arrays of channels are viewed as (N, G, C/G, ...) and (G, K/G, C/G, ..
 
 from collections.abc import Iterator, Sequence
 from types import EllipsisType
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,18 +20,18 @@ from numpy.typing import ArrayLike
 from .._checks import (
     Array,
     Padding,
+    PaddingMode,
     Pair,
     Window,
     check_bytes,
+    check_padding_mode,
+    conv_window,
     dims,
     expect_shape,
     floating,
-    integer,
     output,
     window,
 )
-
-PaddingMode = Literal["zeros", "replicate"]
 
 
 def conv2d(
@@ -95,7 +94,7 @@ def conv2d(
     op = "conv2d"
     x = floating(op, "x", x, 4)
     w = floating(op, "w", w, 4, x.dtype)
-    win = _window(op, x.shape, w.shape, stride, padding, dilation, groups)
+    win = conv_window(op, x.shape, w.shape, stride, padding, dilation, groups)
     (n, c, _, _), k, g = x.shape, w.shape[0], groups
     xp = _pad(op, x, win, padding_mode).reshape(n, g, c // g, *_padded_size(x.shape, win))
     wg = w.reshape(g, k // g, c // g, *win.kernel)
@@ -163,7 +162,7 @@ def conv2d_backward_input(
     dy = floating(op, "dy", dy, 4)
     w = floating(op, "w", w, 4, dy.dtype)
     shape = dims(op, "input_shape", input_shape, 4)
-    win = _window(op, shape, w.shape, stride, padding, dilation, groups)
+    win = conv_window(op, shape, w.shape, stride, padding, dilation, groups)
     (n, c, _, _), k, g = shape, w.shape[0], groups
     expect_shape(op, "dy", dy, (n, k, *win.out), "the output of these arguments")
     wg = w.reshape(g, k // g, c // g, *win.kernel)
@@ -225,7 +224,7 @@ def conv2d_backward_weight(
     dy = floating(op, "dy", dy, 4)
     x = floating(op, "x", x, 4, dy.dtype)
     shape = dims(op, "weight_shape", weight_shape, 4)
-    win = _window(op, x.shape, shape, stride, padding, dilation, groups)
+    win = conv_window(op, x.shape, shape, stride, padding, dilation, groups)
     (n, c, _, _), k, g = x.shape, shape[0], groups
     expect_shape(op, "dy", dy, (n, k, *win.out), "the output of these arguments")
     xp = _pad(op, x, win, padding_mode).reshape(n, g, c // g, *_padded_size(x.shape, win))
@@ -340,31 +339,6 @@ def col2im(
     return np.ascontiguousarray(_pad_adjoint(xp, shape, win, padding_mode, op))
 
 
-def _window(
-    op: str,
-    x_shape: tuple[int, ...],
-    w_shape: tuple[int, ...],
-    stride: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-) -> Window:
-    """The window of a convolution, after checking that channels and groups fit."""
-    g = integer(op, "groups", groups, 1)
-    if x_shape[1] != g * w_shape[1]:
-        raise ValueError(
-            f"{op}: expected x.shape[1] == groups * w.shape[1] ({g}*{w_shape[1]}), "
-            f"got x.shape={tuple(x_shape)}"
-        )
-    if w_shape[0] % g:
-        raise ValueError(
-            f"{op}: expected w.shape[0] to be a multiple of groups ({g}), "
-            f"got w.shape={tuple(w_shape)}"
-        )
-    size, kernel = (x_shape[2], x_shape[3]), (w_shape[2], w_shape[3])
-    return window(op, size, kernel, stride=stride, padding=padding, dilation=dilation)
-
-
 def _kernel_elements(win: Window) -> Iterator[tuple[int, int, tuple[EllipsisType, slice, slice]]]:
     """(kh, kw, index): xp[index] is what kernel element (kh, kw) sees, one pixel per output."""
     for kh in range(win.kernel[0]):
@@ -386,18 +360,9 @@ def _padded_zeros(op: str, x_shape: tuple[int, ...], win: Window, dtype: np.dtyp
     return np.zeros(shape, dtype)
 
 
-def _check_mode(op: str, x_shape: tuple[int, ...], padding_mode: str) -> None:
-    if padding_mode not in ("zeros", "replicate"):
-        raise ValueError(
-            f"{op}: expected padding_mode 'zeros' or 'replicate', got {padding_mode!r}"
-        )
-    if padding_mode == "replicate" and 0 in x_shape[2:]:
-        raise ValueError(f"{op}: an image of {x_shape[2:]} has no border to replicate")
-
-
 def _pad(op: str, x: Array, win: Window, padding_mode: str) -> Array:
     """The image with its padding around it."""
-    _check_mode(op, x.shape, padding_mode)
+    check_padding_mode(op, x.shape, padding_mode)
     top, _, left, _ = win.padding
     h, w = x.shape[2:]
     if padding_mode == "zeros":
@@ -418,7 +383,7 @@ def _pad_adjoint(
     Zeros came from nowhere: the border is cut off. A replicated pixel came from the nearest pixel
     of the image: first the rows of the border are folded in, then the columns, corners with them.
     """
-    _check_mode(op, x_shape, padding_mode)
+    check_padding_mode(op, x_shape, padding_mode)
     top, _, left, _ = win.padding
     h, w = x_shape[2:]
     rows = xp[:, :, top : top + h]

@@ -1,0 +1,478 @@
+"""2-D convolution, its backward passes, and im2col: checks, memory, and the call of the kernel.
+
+What a kernel gets is described once, by `_describe`; the three algorithms share it:
+
+    direct    csrc/conv2d_direct_tmpl.h and conv2d_weight_tmpl.h; no im2col matrix exists
+    im2col    the taught formulation: windows as columns, then one matrix product an image
+    auto      the best by shape alone: direct
+
+N images, C input channels, H W input size, K output channels, KH KW kernel size, OH OW output size.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import _kernels
+from .._checks import (
+    Array,
+    Padding,
+    PaddingMode,
+    Pair,
+    Window,
+    check_bytes,
+    check_padding_mode,
+    conv_window,
+    dims,
+    empty,
+    expect_shape,
+    floating,
+    output,
+    window,
+    workspace,
+)
+from .._config import get_num_threads
+
+Algorithm = Literal["auto", "direct", "im2col"]
+_AUTO, _DIRECT = 0, 1  # fc_conv_algorithm
+
+
+def conv2d(
+    x: ArrayLike,
+    w: ArrayLike,
+    b: ArrayLike | None = None,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    algorithm: Algorithm = "auto",
+    out: Array | None = None,
+) -> Array:
+    """2-D convolution (cross-correlation: the kernel is not flipped).
+
+    Parameters
+    ----------
+    x : array_like
+        Images, (N, C, H, W), float32 or float64.
+    w : array_like
+        Kernels, (K, C / groups, KH, KW), same dtype.
+    b : array_like, optional
+        Bias, (K,), same dtype.
+    stride, dilation : int or (int, int)
+        Steps between windows, and between the elements of a window, in pixels.
+    padding : int, (h, w), ((top, bottom), (left, right)), "valid" or "same"
+        Pixels added around the image. "same" gives ceil(H / stride) rows.
+    groups : int
+        Input and output channels are cut into so many groups that do not see each other.
+    padding_mode : {"zeros", "replicate"}
+        What the added pixels are: zeros, or copies of the nearest border pixel.
+    algorithm : {"auto", "direct", "im2col"}
+        "auto" chooses by the shapes alone. "direct" needs no im2col matrix. "im2col" is the
+        lecture's formulation, window by window into columns, and takes KH * KW times the memory.
+    out : ndarray, optional
+        Where to write, (N, K, OH, OW).
+
+    Returns
+    -------
+    ndarray
+        (N, K, OH, OW), dtype of `x`.
+
+    Raises
+    ------
+    TypeError
+        If an array is not float32 or float64, or the dtypes differ.
+    ValueError
+        If the sizes do not fit each other.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> ops.conv2d(x, np.ones((1, 1, 2, 2)))
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
+    """
+    op = "conv2d"
+    x = floating(op, "x", x, 4)
+    w = floating(op, "w", w, 4, x.dtype)
+    win = conv_window(op, x.shape, w.shape, stride, padding, dilation, groups)
+    if b is not None:
+        b = floating(op, "b", b, 1, x.dtype)
+        expect_shape(op, "b", b, (w.shape[0],), "one per output channel")
+    y = output(op, out, (x.shape[0], w.shape[0], *win.out), x.dtype)
+    code = _algorithm(op, algorithm)
+    desc = _describe(op, x, x.shape, w.shape, win, groups, padding_mode, code)
+    if desc is None:  # nothing to sum over
+        y[...] = 0 if b is None else b[:, None, None]
+    elif algorithm == "im2col":
+        _Im2col(x.shape, w.shape, x, groups, win, padding_mode).forward(x, w, b, y)
+    else:
+        threads = get_num_threads()
+        scratch = workspace(op, _kernels.conv2d_workspace_bytes(desc, "forward", threads))
+        _kernels.conv2d_forward(desc, x, w, b, y, scratch, threads)
+    return y
+
+
+def conv2d_backward_input(
+    dy: ArrayLike,
+    w: ArrayLike,
+    input_shape: Sequence[int],
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    algorithm: Algorithm = "auto",
+    out: Array | None = None,
+) -> Array:
+    """Gradient of `conv2d` with respect to its images: each output spreads back over its window.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient with respect to the output, (N, K, OH, OW).
+    w : array_like
+        Kernels, (K, C / groups, KH, KW), same dtype.
+    input_shape : (N, C, H, W)
+        Shape of the images.
+    stride, padding, dilation, groups, padding_mode, algorithm
+        As in `conv2d`.
+    out : ndarray, optional
+        Where to write, of `input_shape`.
+
+    Returns
+    -------
+    ndarray
+        dx, of `input_shape`, dtype of `dy`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> dy = np.array([[[[1.0, 10.0]]]])
+    >>> ops.conv2d_backward_input(dy, np.ones((1, 1, 1, 2)), (1, 1, 1, 3))
+    array([[[[ 1., 11., 10.]]]])
+    """
+    op = "conv2d_backward_input"
+    dy = floating(op, "dy", dy, 4)
+    w = floating(op, "w", w, 4, dy.dtype)
+    shape = dims(op, "input_shape", input_shape, 4)
+    win = conv_window(op, shape, w.shape, stride, padding, dilation, groups)
+    expect_shape(op, "dy", dy, (shape[0], w.shape[0], *win.out), "the output of these arguments")
+    code = _algorithm(op, algorithm)
+    check_padding_mode(op, shape, padding_mode)
+    if padding_mode == "replicate":
+        top, bottom, left, right = win.padding
+        padded = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
+        dxp = conv2d_backward_input(
+            dy, w, padded, stride=stride, dilation=dilation, groups=groups, algorithm=algorithm
+        )
+        dx = output(op, out, shape, dy.dtype)
+        dx[...] = _fold_border(dxp, shape, top, left)
+        return dx
+    dx = output(op, out, shape, dy.dtype)
+    desc = _describe(op, dy, shape, w.shape, win, groups, padding_mode, code)
+    if desc is None:
+        dx[...] = 0
+    elif algorithm == "im2col":
+        _Im2col(shape, w.shape, dy, groups, win, padding_mode).backward_input(dy, w, dx)
+    else:
+        threads = get_num_threads()
+        scratch = workspace(op, _kernels.conv2d_workspace_bytes(desc, "backward_input", threads))
+        _kernels.conv2d_backward_input(desc, dy, w, dx, scratch, threads)
+    return dx
+
+
+def conv2d_backward_weight(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight_shape: Sequence[int],
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    algorithm: Algorithm = "auto",
+) -> tuple[Array, Array]:
+    """Gradients of `conv2d` with respect to kernels and bias, summed over the batch.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient with respect to the output, (N, K, OH, OW).
+    x : array_like
+        The images, (N, C, H, W), same dtype.
+    weight_shape : (K, C / groups, KH, KW)
+        Shape of the kernels.
+    stride, padding, dilation, groups, padding_mode, algorithm
+        As in `conv2d`.
+
+    Returns
+    -------
+    dw : ndarray
+        Of `weight_shape`, dtype of `dy`.
+    db : ndarray
+        (K,), dtype of `dy`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> x, dy = np.array([[[[1.0, 2.0, 3.0]]]]), np.array([[[[1.0, 10.0]]]])
+    >>> ops.conv2d_backward_weight(dy, x, (1, 1, 1, 2))
+    (array([[[[21., 32.]]]]), array([11.]))
+    """
+    op = "conv2d_backward_weight"
+    dy = floating(op, "dy", dy, 4)
+    x = floating(op, "x", x, 4, dy.dtype)
+    shape = dims(op, "weight_shape", weight_shape, 4)
+    win = conv_window(op, x.shape, shape, stride, padding, dilation, groups)
+    expect_shape(op, "dy", dy, (x.shape[0], shape[0], *win.out), "the output of these arguments")
+    dw, db = empty(op, shape, dy.dtype), empty(op, shape[:1], dy.dtype)
+    code = _algorithm(op, algorithm)
+    desc = _describe(op, dy, x.shape, shape, win, groups, padding_mode, code)
+    if desc is None:
+        dw[...] = 0
+        db[...] = dy.sum((0, 2, 3))
+    elif algorithm == "im2col":
+        _Im2col(x.shape, shape, x, groups, win, padding_mode).backward_weight(dy, x, dw, db)
+    else:
+        threads = get_num_threads()
+        scratch = workspace(op, _kernels.conv2d_workspace_bytes(desc, "backward_weight", threads))
+        _kernels.conv2d_backward_weight(desc, dy, x, dw, db, scratch, threads)
+    return dw, db
+
+
+def im2col(
+    x: ArrayLike,
+    kernel_size: Pair,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    padding_mode: PaddingMode = "zeros",
+) -> Array:
+    """Every window as a column, so that a convolution is one matrix product.
+
+    Parameters
+    ----------
+    x : array_like
+        Images, (N, C, H, W), float32 or float64.
+    kernel_size : int or (int, int)
+        Height and width of the window.
+    stride, padding, dilation, padding_mode
+        As in `conv2d`.
+
+    Returns
+    -------
+    ndarray
+        (N, C * KH * KW, OH * OW): row (c, kh, kw), column (oh, ow).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.im2col(np.array([[[[1.0, 2.0, 3.0]]]]), (1, 2))
+    array([[[1., 2.],
+            [2., 3.]]])
+    """
+    op = "im2col"
+    x = floating(op, "x", x, 4)
+    n, c = x.shape[:2]
+    win = window(
+        op, (x.shape[2], x.shape[3]), kernel_size, stride=stride, padding=padding, dilation=dilation
+    )
+    cols = empty(op, (n, c * win.kernel[0] * win.kernel[1], win.out[0] * win.out[1]), x.dtype)
+    desc = _describe(op, x, x.shape, (1, c, *win.kernel), win, 1, padding_mode, _AUTO)
+    if desc is None:
+        cols[...] = 0
+    else:
+        _kernels.im2col(desc, x, cols, get_num_threads())
+    return cols
+
+
+def col2im(
+    cols: ArrayLike,
+    input_shape: Sequence[int],
+    kernel_size: Pair,
+    *,
+    stride: Pair = 1,
+    padding: Padding = 0,
+    dilation: Pair = 1,
+    padding_mode: PaddingMode = "zeros",
+) -> Array:
+    """Adjoint of `im2col`: each column goes back to its window, overlaps are summed.
+
+    Parameters
+    ----------
+    cols : array_like
+        (N, C * KH * KW, OH * OW), float32 or float64.
+    input_shape : (N, C, H, W)
+        Shape of the images.
+    kernel_size, stride, padding, dilation, padding_mode
+        As in `im2col`.
+
+    Returns
+    -------
+    ndarray
+        Of `input_shape`, dtype of `cols`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `conv2d`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.col2im(np.array([[[1.0, 2.0], [2.0, 3.0]]]), (1, 1, 1, 3), (1, 2))
+    array([[[[1., 4., 3.]]]])
+    """
+    op = "col2im"
+    cols = floating(op, "cols", cols, 3)
+    shape = dims(op, "input_shape", input_shape, 4)
+    size = (shape[2], shape[3])
+    win = window(op, size, kernel_size, stride=stride, padding=padding, dilation=dilation)
+    (kernel_h, kernel_w), (out_h, out_w) = win.kernel, win.out
+    expected = (shape[0], shape[1] * kernel_h * kernel_w, out_h * out_w)
+    expect_shape(op, "cols", cols, expected, "im2col of input_shape")
+    x = empty(op, shape, cols.dtype)
+    desc = _describe(op, cols, shape, (1, shape[1], *win.kernel), win, 1, padding_mode, _AUTO)
+    if desc is None:
+        x[...] = 0
+    else:
+        _kernels.col2im(desc, cols, x, get_num_threads())
+    return x
+
+
+def _algorithm(op: str, algorithm: str) -> int:
+    """The kernel's code of an algorithm."""
+    codes = {"auto": _AUTO, "direct": _DIRECT, "im2col": _AUTO}
+    if algorithm not in codes:
+        raise ValueError(
+            f"{op}: expected algorithm to be one of {', '.join(map(repr, codes))}, "
+            f"got {algorithm!r}"
+        )
+    return codes[algorithm]
+
+
+def _describe(
+    op: str,
+    like: Array,
+    x_shape: Sequence[int],
+    w_shape: Sequence[int],
+    win: Window,
+    groups: int,
+    padding_mode: str,
+    algorithm: int,
+) -> "_kernels.Conv2dDesc | None":
+    """The kernel's descriptor, or None where a size is zero and there is nothing to compute."""
+    check_padding_mode(op, x_shape, padding_mode)
+    for shape in (x_shape, w_shape, (x_shape[0], w_shape[0], *win.out)):
+        check_bytes(op, shape, like.itemsize)
+    top, bottom, left, right = win.padding
+    padded = (*x_shape[:2], x_shape[2] + top + bottom, x_shape[3] + left + right)
+    check_bytes(op, padded, like.itemsize)
+    if padded[2] * padded[3] >= 2**31:
+        raise MemoryError(
+            f"{op}: expected a padded image of fewer than 2**31 pixels, got {padded[2]} x {padded[3]}"
+        )
+    if 0 in x_shape or 0 in w_shape:
+        return None
+    replicate = padding_mode == "replicate"
+    return _kernels.Conv2dDesc(
+        like, x_shape, w_shape, win.stride, win.padding, win.dilation, win.out, groups, replicate,
+        algorithm,
+    )  # fmt: skip
+
+
+def _fold_border(dxp: Array, shape: Sequence[int], top: int, left: int) -> Array:
+    """The gradient of replicate padding: border pixels collect what their copies got.
+
+    Rows first, then columns, so the corners go through both. Works in `dxp`.
+    """
+    h, w = shape[2:]
+    rows = dxp[:, :, top : top + h]
+    rows[:, :, 0] += dxp[:, :, :top].sum(2)
+    rows[:, :, -1] += dxp[:, :, top + h :].sum(2)
+    image = rows[:, :, :, left : left + w]
+    image[:, :, :, 0] += rows[:, :, :, :left].sum(3)
+    image[:, :, :, -1] += rows[:, :, :, left + w :].sum(3)
+    return image
+
+
+class _Im2col:
+    """The taught formulation, one image at a time, so that one image's columns are all it holds.
+
+    With groups, the rows of the columns, like the channels they come from, fall into groups.
+    """
+
+    def __init__(self, x_shape: Sequence[int], w_shape: Sequence[int], like: Array, groups: int,
+                 win: Window, padding_mode: str) -> None:  # fmt: skip
+        one = (1, *x_shape[1:])
+        self.desc = _describe("im2col", like, one, w_shape, win, groups, padding_mode, _AUTO)
+        rows = x_shape[1] * win.kernel[0] * win.kernel[1]
+        self.cols = empty("im2col", (groups, rows // groups, win.out[0] * win.out[1]), like.dtype)
+
+    def columns(self, x: Array) -> Array:
+        """(G, C / G * KH * KW, OH * OW) of one image (C, H, W)."""
+        _kernels.im2col(self.desc, x, self.cols, get_num_threads())
+        return self.cols
+
+    def forward(self, x: Array, w: Array, b: Array | None, y: Array) -> None:
+        from ._gemm import gemm
+
+        groups, rows = self.cols.shape[:2]
+        wg = w.reshape(groups, -1, rows)
+        for n in range(len(x)):
+            cols, yg = self.columns(x[n]), y[n].reshape(groups, wg.shape[1], -1)
+            for g in range(groups):
+                gemm(wg[g], cols[g], out=yg[g])
+        if b is not None:
+            y += b[:, None, None]
+
+    def backward_input(self, dy: Array, w: Array, dx: Array) -> None:
+        from ._gemm import gemm
+
+        groups, rows = self.cols.shape[:2]
+        wg = w.reshape(groups, -1, rows)
+        for n in range(len(dy)):
+            dyg = dy[n].reshape(groups, wg.shape[1], -1)
+            for g in range(groups):
+                gemm(wg[g], dyg[g], trans_a=True, out=self.cols[g])
+            _kernels.col2im(self.desc, self.cols, dx[n], get_num_threads())
+
+    def backward_weight(self, dy: Array, x: Array, dw: Array, db: Array) -> None:
+        from ._gemm import gemm
+
+        groups, rows = self.cols.shape[:2]
+        dwg = dw.reshape(groups, -1, rows)
+        dwg[...] = 0
+        for n in range(len(x)):
+            cols, dyg = self.columns(x[n]), dy[n].reshape(groups, dwg.shape[1], -1)
+            for g in range(groups):
+                gemm(dyg[g], cols[g], trans_b=True, out=dwg[g], accumulate=True)
+        db[...] = dy.sum((0, 2, 3))
