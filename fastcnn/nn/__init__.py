@@ -1,1 +1,43 @@
-"""nn."""
+"""Layers, containers, losses and initialisers.
+
+The contract of every layer is in `fastcnn.nn.layer`: ``y = layer(x)`` for inference,
+``y, ctx = layer.forward(x)`` and ``dx = layer.backward(dy, ctx)`` for training.
+"""
+
+from . import init
+from .activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from .containers import Graph, Sequential
+from .conv import Conv2d
+from .dropout import Dropout
+from .layer import Layer, Parameter
+from .linear import Linear
+from .losses import CrossEntropyLoss, MSELoss
+from .merge import Add, Concat
+from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from .shape import Flatten
+from .summary import Summary
+
+__all__ = [
+    "Add",
+    "AvgPool2d",
+    "Concat",
+    "Conv2d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool2d",
+    "Graph",
+    "Layer",
+    "LeakyReLU",
+    "Linear",
+    "MSELoss",
+    "MaxPool2d",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Summary",
+    "Tanh",
+    "init",
+]

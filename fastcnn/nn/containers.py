@@ -1,0 +1,413 @@
+"""Nets made of layers: `Graph`, any directed acyclic graph of them, and `Sequential`, a chain.
+
+`Graph` is the only container with a forward and a backward pass of its own; `Sequential` and blocks
+with branches are ways to build one. It is also the only place where gradients of one array are
+summed: where a value goes to several nodes (fan-out).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .._checks import Array
+from .layer import Layer, Parameter
+
+if TYPE_CHECKING:
+    from .summary import Signal, Tracer
+
+
+class Node(NamedTuple):
+    """A layer in a graph and the names of the values that it takes."""
+
+    layer: Layer
+    inputs: tuple[str, ...]
+
+
+class GraphContext(NamedTuple):
+    """The contexts of the nodes by name, and what the inputs looked like."""
+
+    nodes: dict[str, Any]
+    inputs: dict[str, tuple[tuple[int, ...], Any]]  # shape, dtype
+
+
+def _names(what: str, value: str | Sequence[str]) -> tuple[str, ...]:
+    names = (value,) if isinstance(value, str) else tuple(value)
+    if not names or not all(isinstance(n, str) and n for n in names):
+        raise ValueError(f"Graph: expected {what} to be a name or names, got {value!r}")
+    if len(set(names)) < len(names):
+        raise ValueError(f"Graph: expected {what} to be different names, got {names}")
+    return names
+
+
+def _cycle(nodes: Mapping[str, Node]) -> list[str]:
+    """Names along a cycle; every node of `nodes` waits for another of them."""
+    path = [next(iter(nodes))]
+    while True:
+        back = next(s for s in nodes[path[-1]].inputs if s in nodes)
+        if back in path:
+            return [back, *reversed(path[path.index(back) :])]
+        path.append(back)
+
+
+class Graph(Layer):
+    """A net with branches: named nodes, inputs by name, one or several outputs.
+
+    With one input and one output it is called with and gives plain arrays, like any layer. With
+    several inputs it takes a dict of arrays by input name (or a tuple in their order), and
+    `backward` gives such a dict; with several outputs it gives a dict, and `backward` takes one, in
+    which an output without a gradient may be left out.
+
+    Parameters
+    ----------
+    inputs : str or sequence of str
+        Names of the arrays that come in.
+    nodes : mapping of str to (layer, name, ...)
+        For each node its layer, then the inputs or nodes that it takes, in any order of nodes.
+        Several go to the layer as a tuple (`Add`, `Concat`).
+    outputs : str or sequence of str
+        Names of the nodes (or inputs) that go out.
+
+    Attributes
+    ----------
+    nodes : dict of str to Node
+        In an order in which they can be computed.
+
+    Raises
+    ------
+    ValueError
+        Naming the nodes: a name that is not there or used twice, a cycle, a node or input that
+        leads to no output.
+
+    Examples
+    --------
+    A residual block, y = relu(x + conv(x)):
+
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> block = nn.Graph(
+    ...     inputs="x",
+    ...     nodes={
+    ...         "conv": (nn.Conv2d(4, 4, 3, padding=1, seed=0), "x"),
+    ...         "sum": (nn.Add(), "conv", "x"),
+    ...         "relu": (nn.ReLU(), "sum"),
+    ...     },
+    ...     outputs="relu",
+    ... )
+    >>> y, ctx = block.forward(np.ones((2, 4, 8, 8), np.float32))
+    >>> block.backward(np.ones_like(y), ctx).shape
+    (2, 4, 8, 8)
+    """
+
+    def __init__(
+        self,
+        inputs: str | Sequence[str],
+        nodes: Mapping[str, tuple[Any, ...]],
+        outputs: str | Sequence[str],
+    ) -> None:
+        self.inputs = _names("inputs", inputs)
+        self.outputs = _names("outputs", outputs)
+        self.nodes = self._ordered({n: self._node(n, spec) for n, spec in nodes.items()})
+        self._check_outputs()
+        # Values that nobody needs after a node are let go, to keep inference small.
+        last = {s: name for name, node in self.nodes.items() for s in node.inputs}
+        self._done: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for source, name in last.items():
+            if source not in self.outputs:
+                self._done[name].append(source)
+
+    # ---- building --------------------------------------------------------------------------
+
+    def _node(self, name: str, spec: tuple[Any, ...]) -> Node:
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"Graph: expected the name of a node, got {name!r}")
+        if name in self.inputs:
+            raise ValueError(f"Graph: {name!r} is the name of both an input and a node")
+        if not isinstance(spec, tuple) or not spec or not isinstance(spec[0], Layer):
+            raise ValueError(f"Graph: node {name!r}: expected (layer, name, ...), got {spec!r}")
+        layer, sources = spec[0], spec[1:]
+        if not sources or not all(isinstance(s, str) for s in sources):
+            raise ValueError(f"Graph: node {name!r}: expected names of its inputs, got {sources!r}")
+        many = layer.takes_many or (isinstance(layer, Graph) and len(layer.inputs) == len(sources))
+        if len(sources) > 1 and not many:
+            raise ValueError(
+                f"Graph: node {name!r}: expected one input for {layer!r}, got {sources}"
+            )
+        if isinstance(layer, Graph) and len(layer.outputs) > 1:
+            raise ValueError(
+                f"Graph: node {name!r}: expected a layer with one output, got {layer.outputs}"
+            )
+        return Node(layer, sources)
+
+    def _ordered(self, nodes: dict[str, Node]) -> dict[str, Node]:
+        """The nodes in an order in which each comes after its inputs."""
+        for name, node in nodes.items():
+            for source in node.inputs:
+                if source not in nodes and source not in self.inputs:
+                    known = ", ".join([*self.inputs, *nodes])
+                    raise ValueError(
+                        f"Graph: node {name!r} takes {source!r}, which is not there; "
+                        f"there are {known}"
+                    )
+        ordered: dict[str, Node] = {}
+        waiting = dict(nodes)
+        while waiting:
+            ready = [n for n, node in waiting.items() if not any(s in waiting for s in node.inputs)]
+            if not ready:
+                raise ValueError(f"Graph: a cycle: {' -> '.join(_cycle(waiting))}")
+            for name in ready:
+                ordered[name] = waiting.pop(name)
+        return ordered
+
+    def _check_outputs(self) -> None:
+        """Every output is there, and every input and node leads to one."""
+        for name in self.outputs:
+            if name not in self.nodes and name not in self.inputs:
+                raise ValueError(
+                    f"Graph: output {name!r} is not there; there are "
+                    f"{', '.join([*self.inputs, *self.nodes])}"
+                )
+        leads = set(self.outputs)
+        for name, node in reversed(self.nodes.items()):
+            if name not in leads:
+                raise ValueError(f"Graph: node {name!r} leads to no output")
+            leads.update(node.inputs)
+        for name in self.inputs:
+            if name not in leads:
+                raise ValueError(f"Graph: input {name!r} leads to no output")
+
+    def _members(self) -> Iterator[tuple[str, Parameter | Layer]]:
+        for name, node in vars(self).get("nodes", {}).items():
+            yield name, node.layer
+        yield from super()._members()
+
+    # ---- the passes ------------------------------------------------------------------------
+
+    def _take(self, what: str, names: tuple[str, ...], value: Any, some: bool) -> dict[str, Any]:
+        """A plain array, a tuple or a dict as a dict by name; with `some`, not all need be there."""
+        if isinstance(value, Mapping):
+            given = dict(value)
+        elif len(names) > 1 and isinstance(value, (tuple, list)) and len(value) == len(names):
+            given = dict(zip(names, value, strict=True))
+        elif len(names) == 1:
+            one = isinstance(value, tuple) and len(value) == 1
+            given = {names[0]: value[0] if one else value}
+        else:
+            raise ValueError(f"Graph: expected {what} as a dict of {', '.join(names)}")
+        if not set(given) <= set(names) or not (some or len(given) == len(names)):
+            raise ValueError(
+                f"Graph: expected {what} {', '.join(names)}, got {', '.join(map(str, given))}"
+            )
+        return given
+
+    @staticmethod
+    def _gather(node: Node, values: Mapping[str, Any]) -> Any:
+        """What the layer of a node is called with."""
+        if node.layer.takes_many or len(node.inputs) > 1:
+            return tuple(values[s] for s in node.inputs)
+        return values[node.inputs[0]]
+
+    def _give(self, names: tuple[str, ...], values: Mapping[str, Any]) -> Any:
+        return values[names[0]] if len(names) == 1 else {n: values[n] for n in names}
+
+    def __call__(self, x: Any) -> Any:
+        """Inference: the output, or a dict of the outputs."""
+        values = self._take("inputs", self.inputs, x, False)
+        for name, node in self.nodes.items():
+            try:
+                values[name] = node.layer(self._gather(node, values))
+            except (ValueError, TypeError) as error:
+                error.add_note(f"in layer {name!r}, {node.layer!r}")
+                raise
+            for done in self._done[name]:
+                del values[done]
+        return self._give(self.outputs, values)
+
+    def activations(self, x: Any) -> dict[str, Array]:
+        """Inference that keeps the output of every node, by name: the feature maps.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcnn import models
+        >>> maps = models.lenet5().activations(np.zeros((1, 1, 28, 28), np.float32))
+        >>> maps["conv2"].shape
+        (1, 16, 10, 10)
+        """
+        values = self._take("inputs", self.inputs, x, False)
+        for name, node in self.nodes.items():
+            values[name] = node.layer(self._gather(node, values))
+        return {name: values[name] for name in self.nodes}
+
+    def forward(self, x: Any) -> tuple[Any, GraphContext]:
+        """Output (or a dict of the outputs) and the contexts of all nodes."""
+        values = self._take("inputs", self.inputs, x, False)
+        arrays = {name: np.asarray(value) for name, value in values.items()}
+        seen = {name: (a.shape, a.dtype) for name, a in arrays.items()}
+        contexts: dict[str, Any] = {}
+        for name, node in self.nodes.items():
+            try:
+                values[name], contexts[name] = node.layer.forward(self._gather(node, values))
+            except (ValueError, TypeError) as error:
+                error.add_note(f"in layer {name!r}, {node.layer!r}")
+                raise
+            for done in self._done[name]:
+                del values[done]
+        return self._give(self.outputs, values), GraphContext(contexts, seen)
+
+    def _wanted(self, need_dx: bool) -> set[str]:
+        """Names of the values whose gradient is of use: an input's or a parameter's is behind."""
+        wanted = set(self.inputs) if need_dx else set()
+        for name, node in self.nodes.items():
+            if any(s in wanted for s in node.inputs) or node.layer.trains():
+                wanted.add(name)
+        return wanted
+
+    def backward(self, dy: Any, ctx: GraphContext, *, need_dx: bool = True) -> Any:
+        """Backward through all nodes; stops where nothing below needs a gradient.
+
+        Returns
+        -------
+        ndarray or dict
+            The gradient of the input, or of the inputs by name.
+        """
+        wanted = self._wanted(need_dx)
+        sums: dict[str, Array] = {}
+        ours: set[str] = set()  # sums that we made, and so may write to
+
+        def add(name: str, gradient: Array) -> None:
+            if name not in sums:
+                sums[name] = gradient
+            elif name in ours:
+                np.add(sums[name], gradient, out=sums[name])
+            else:
+                sums[name] = sums[name] + gradient
+                ours.add(name)
+
+        for name, gradient in self._take("gradients of", self.outputs, dy, True).items():
+            add(name, np.asarray(gradient))
+        for name, node in reversed(self.nodes.items()):
+            gradient = sums.pop(name, None)
+            if gradient is None or name not in wanted:
+                continue
+            need = any(s in wanted for s in node.inputs)
+            try:
+                dx = node.layer.backward(gradient, ctx.nodes[name], need_dx=need)
+            except (ValueError, TypeError) as error:
+                error.add_note(f"in the backward pass of layer {name!r}, {node.layer!r}")
+                raise
+            if not need:
+                continue
+            if isinstance(dx, Mapping):
+                dx = tuple(dx.values())
+            for source, part in zip(node.inputs, dx if isinstance(dx, tuple) else (dx,), strict=True):
+                if source in wanted:
+                    add(source, part)
+        if not need_dx:
+            return None
+        for name, (shape, dtype) in ctx.inputs.items():
+            if name not in sums:  # no gradient came in on the way to this input
+                sums[name] = np.zeros(shape, dtype)
+        return self._give(self.inputs, sums)
+
+    # ---- shapes ----------------------------------------------------------------------------
+
+    def output_shape(self, input_shape: Any) -> Any:
+        """Shape of the output, or a dict of them by name; errors name the node."""
+        shapes = self._shapes(input_shape)
+        for name, node in self.nodes.items():
+            try:
+                shapes[name] = node.layer.output_shape(self._gather(node, shapes))
+            except ValueError as error:
+                raise ValueError(f"layer {name!r}: {error}") from error
+        return self._give(self.outputs, shapes)
+
+    def _shapes(self, input_shape: Any) -> dict[str, Any]:
+        if not isinstance(input_shape, Mapping) and len(self.inputs) == 1:
+            return {self.inputs[0]: tuple(input_shape)}
+        return self._take("shapes of", self.inputs, input_shape, False)
+
+    def multiply_adds(self, input_shape: Any) -> int:
+        """Sum over all nodes."""
+        return self.summary(input_shape).multiply_adds
+
+    def trace(self, tracer: "Tracer", name: str, signals: "tuple[Signal, ...]") -> "Signal":
+        """One row a node; the signal of the (first) output."""
+        known = dict(zip(self.inputs, signals, strict=True))
+        for own, node in self.nodes.items():
+            sources = tuple(known[s] for s in node.inputs)
+            known[own] = node.layer.trace(tracer, f"{name}.{own}" if name else own, sources)
+        return known[self.outputs[0]]
+
+    def __repr__(self) -> str:
+        lines = [f"inputs: {', '.join(self.inputs)}"]
+        lines += [f"{n}: {node.layer!r} <- {', '.join(node.inputs)}" for n, node in self.nodes.items()]
+        lines += [f"outputs: {', '.join(self.outputs)}"]
+        return _lines(type(self).__name__, lines)
+
+
+def _lines(kind: str, lines: list[str]) -> str:
+    inside = "\n".join(lines).replace("\n", "\n  ")
+    return f"{kind}(\n  {inside}\n)" if lines else f"{kind}()"
+
+
+class Sequential(Graph):
+    """A chain of layers, each taking the output of the one before.
+
+    Parameters
+    ----------
+    *layers : Layer, or one mapping of str to Layer
+        Named "0", "1", ... or by the mapping.
+    **named : Layer
+        Layers with names of their own.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> net = nn.Sequential(
+    ...     conv=nn.Conv2d(1, 6, 5, seed=0), relu=nn.ReLU(), flat=nn.Flatten(),
+    ...     fc=nn.Linear(6 * 24 * 24, 10, seed=0),
+    ... )
+    >>> net(np.zeros((2, 1, 28, 28), np.float32)).shape
+    (2, 10)
+    >>> net
+    Sequential(
+      conv: Conv2d(1, 6, kernel_size=5)
+      relu: ReLU()
+      flat: Flatten()
+      fc: Linear(3456, 10)
+    )
+    >>> net["conv"] is net[0], len(net[1:])
+    (True, 3)
+    """
+
+    def __init__(self, *layers: Layer | Mapping[str, Layer], **named: Layer) -> None:
+        chain: dict[str, Any] = {}
+        if len(layers) == 1 and isinstance(layers[0], Mapping):
+            chain.update(layers[0])
+        else:
+            chain.update({str(i): layer for i, layer in enumerate(layers)})
+        chain.update(named)
+        for name, layer in chain.items():
+            if not isinstance(layer, Layer):
+                raise ValueError(f"Sequential: {name!r}: expected a layer, got {layer!r}")
+        before = ["input", *chain]
+        nodes = {n: (layer, b) for (n, layer), b in zip(chain.items(), before, strict=False)}
+        super().__init__("input", nodes, before[-1])
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[Layer]:
+        return (node.layer for node in self.nodes.values())
+
+    def __getitem__(self, key: int | slice | str) -> Layer:
+        if isinstance(key, str):
+            return self.nodes[key].layer
+        chain = [(name, node.layer) for name, node in self.nodes.items()]
+        return Sequential(dict(chain[key])) if isinstance(key, slice) else chain[key][1]
+
+    def __repr__(self) -> str:
+        lines = [f"{name}: {node.layer!r}" for name, node in self.nodes.items()]
+        return _lines(type(self).__name__, lines)

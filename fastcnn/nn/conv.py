@@ -1,0 +1,220 @@
+"""2-D convolution as a layer."""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from .. import ops
+from .._checks import Array, Padding, Pair, Window, floating, integer, pair, window
+from . import init as initial
+from ._fit import require_exact
+from .layer import Layer, Parameter, Reach
+
+_ANY = (2**63, 2**63)  # an input that every window fits, to check the arguments by
+
+
+class ConvContext(NamedTuple):
+    """What the backward pass of a convolution needs."""
+
+    x: Array
+
+
+def image_shape(layer: str, input_shape: Any) -> tuple[int, int, int]:
+    """`input_shape` as (C, H, W), or a ValueError that says what came."""
+    shape = tuple(input_shape)
+    if len(shape) != 3:
+        raise ValueError(
+            f"{layer}: expected an input of shape (C, H, W), without the batch axis, got {shape}"
+        )
+    c, h, w = (integer(layer, "input_shape", n, 0) for n in shape)
+    return c, h, w
+
+
+def shown(value: Any) -> str:
+    """(3, 3) as 3, for repr."""
+    if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+        return str(value[0])
+    return repr(value)
+
+
+class Conv2d(Layer):
+    """2-D convolution (cross-correlation, as all CNNs compute it).
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        C and K; both multiples of `groups`.
+    kernel_size, stride, dilation : int or (h, w)
+    padding : int, (h, w), ((top, bottom), (left, right)), "valid" or "same"
+    groups : int
+        Output channels of each group see the input channels of that group alone.
+    bias : bool
+    padding_mode : "zeros" or "replicate"
+    strict : bool
+        An input that the windows do not use up, (H - KH + 2P) no multiple of the stride, is an
+        error; else the rest at the border is not seen.
+    init : Initializer
+        For the weight, see `fastcnn.nn.init`; He by default. The bias starts at zero.
+    seed : int, Generator or None
+        None draws from the operating system.
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weight : Parameter
+        (K, C / groups, KH, KW)
+    bias : Parameter or None
+        (K,)
+
+    Notes
+    -----
+    x (N, C, H, W) gives y (N, K, OH, OW), OH = floor((H - KH + 2P) / S) + 1 at dilation 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> conv = nn.Conv2d(1, 6, 5, padding=2, seed=0)
+    >>> conv
+    Conv2d(1, 6, kernel_size=5, padding=2)
+    >>> conv(np.zeros((8, 1, 28, 28), np.float32)).shape
+    (8, 6, 28, 28)
+    >>> nn.Conv2d(1, 1, 3, stride=3, strict=True).output_shape((1, 7, 7))
+    Traceback (most recent call last):
+        ...
+    ValueError: Conv2d: the window leaves a remainder along H: (N - F + 2P)/S + 1 = (7 - 3 + 0)/3 + 1 = 2.33; padding=1 would fit and give 3x3
+    """  # noqa: E501 - a message is one line
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Pair,
+        stride: Pair = 1,
+        padding: Padding = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: Literal["zeros", "replicate"] = "zeros",
+        *,
+        strict: bool = False,
+        init: initial.Initializer | None = None,
+        seed: initial.Seed = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.in_channels = integer("Conv2d", "in_channels", in_channels, 1)
+        self.out_channels = integer("Conv2d", "out_channels", out_channels, 1)
+        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size, 1)
+        self.groups = integer("Conv2d", "groups", groups, 1)
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ValueError(
+                f"Conv2d: expected in_channels and out_channels to be multiples of groups={groups},"
+                f" got {in_channels} and {out_channels}"
+            )
+        if padding_mode not in ("zeros", "replicate"):
+            raise ValueError(
+                f"Conv2d: expected padding_mode 'zeros' or 'replicate', got {padding_mode!r}"
+            )
+        checked = window(
+            "Conv2d", _ANY, kernel_size, stride=stride, padding=padding, dilation=dilation
+        )
+        self.stride, self.dilation = checked.stride, checked.dilation
+        self.padding = padding
+        self.padding_mode = padding_mode
+        self.strict = strict
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        rng = np.random.default_rng(seed)
+        self.weight = Parameter((init or initial.he())(shape, rng).astype(dtype, copy=False))
+        self.bias = Parameter(np.zeros(self.out_channels, dtype)) if bias else None
+
+    def _options(self) -> dict[str, Any]:
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "padding_mode": self.padding_mode,
+        }
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """y (N, K, OH, OW) of x (N, C, H, W)."""
+        a = np.asarray(x)
+        if self.strict and a.ndim == 4:
+            self.require_exact(a.shape[1:])
+        b = None if self.bias is None else self.bias.data
+        return ops.conv2d(a, self.weight.data, b, **self._options())
+
+    def forward(self, x: ArrayLike) -> tuple[Array, ConvContext]:
+        """y and what backward needs: x itself."""
+        a = floating("Conv2d", "x", x, 4)  # contiguous here once, not again in backward
+        return self(a), ConvContext(a)
+
+    def backward(self, dy: ArrayLike, ctx: ConvContext, *, need_dx: bool = True) -> Array | None:
+        """Gradients of weight and bias are added to theirs, that of x (N, C, H, W) is returned."""
+        bias_trains = self.bias is not None and self.bias.requires_grad
+        if self.weight.requires_grad or bias_trains:
+            dw, db = ops.conv2d_backward_weight(
+                dy, ctx.x, self.weight.data.shape, **self._options()
+            )
+            self.weight.add_grad(dw, fresh=True)
+            if self.bias is not None:
+                self.bias.add_grad(db, fresh=True)
+        if not need_dx:
+            return None
+        return ops.conv2d_backward_input(dy, self.weight.data, ctx.x.shape, **self._options())
+
+    def _window(self, input_shape: Any) -> Window:
+        c, h, w = image_shape("Conv2d", input_shape)
+        if c != self.in_channels:
+            raise ValueError(
+                f"Conv2d: expected {self.in_channels} input channels, got {c} in {(c, h, w)}; "
+                f"Conv2d({c}, {self.out_channels}, ...) would fit"
+            )
+        return window(
+            "Conv2d",
+            (h, w),
+            self.kernel_size,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+        )
+
+    def output_shape(self, input_shape: Any) -> tuple[int, int, int]:
+        """(K, OH, OW) for (C, H, W)."""
+        win = self._window(input_shape)
+        if self.strict:
+            self.require_exact(input_shape)
+        return (self.out_channels, *win.out)
+
+    def require_exact(self, input_shape: Any) -> None:
+        """ValueError, naming a padding that fits, if a remainder is left at the border."""
+        win = self._window(input_shape)
+        if self.padding != "same":
+            require_exact("Conv2d", tuple(input_shape)[1:], win)
+
+    def multiply_adds(self, input_shape: Any) -> int:
+        """K * C / groups * KH * KW for each output pixel."""
+        oh, ow = self._window(input_shape).out
+        return self.weight.data.size * oh * ow
+
+    def reach(self) -> Reach:
+        """The dilated kernel and the stride."""
+        kh, kw = self.kernel_size
+        dh, dw = self.dilation
+        return Reach(((kh - 1) * dh + 1, (kw - 1) * dw + 1), self.stride)
+
+    def extra_repr(self) -> str:
+        """Arguments that differ from their defaults."""
+        text = f"{self.in_channels}, {self.out_channels}, kernel_size={shown(self.kernel_size)}"
+        for name, value, default in (
+            ("stride", self.stride, (1, 1)),
+            ("padding", self.padding, 0),
+            ("dilation", self.dilation, (1, 1)),
+            ("groups", self.groups, 1),
+            ("padding_mode", self.padding_mode, "zeros"),
+            ("strict", self.strict, False),
+        ):
+            if value != default:
+                text += f", {name}={shown(value)}"
+        return text if self.bias is not None else text + ", bias=False"

@@ -1,0 +1,79 @@
+"""Dropout: the one layer here whose training differs from its inference."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._checks import Array, floating
+from .init import Seed
+from .shape import SameShape
+
+
+class DropoutContext(NamedTuple):
+    """What the backward pass of dropout needs."""
+
+    mask: Array | None  # 0 or 1 / (1 - p); None where nothing was dropped
+
+
+class Dropout(SameShape):
+    """Set each element to 0 with probability `p` in training; the rest is scaled by 1 / (1 - p).
+
+    Inference, ``layer(x)``, hands `x` on as it is. Each training forward moves the generator
+    `rng` on, which `rng_state` and `set_rng_state` save and restore.
+
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting",
+    JMLR 15, 2014 (in its inverted form, scaled in training).
+
+    Parameters
+    ----------
+    p : float
+        Share of elements to drop, in [0, 1).
+    seed : int, Generator or None
+        None draws from the operating system.
+
+    Attributes
+    ----------
+    rng : Generator
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> drop, x = nn.Dropout(0.5, seed=0), np.ones((1, 6), np.float32)
+    >>> drop(x)
+    array([[1., 1., 1., 1., 1., 1.]], dtype=float32)
+    >>> sorted(set(drop.forward(x)[0].ravel().tolist()))
+    [0.0, 2.0]
+    """
+
+    def __init__(self, p: float = 0.5, *, seed: Seed = None) -> None:
+        if not 0 <= p < 1:
+            raise ValueError(f"Dropout: expected p in [0, 1), got {p!r}")
+        self.p = float(p)
+        self.rng = np.random.default_rng(seed)
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """x itself."""
+        return np.asarray(x)
+
+    def forward(self, x: ArrayLike) -> tuple[Array, DropoutContext]:
+        """y, shape of x."""
+        a = floating("Dropout", "x", x, None)
+        if self.p == 0:
+            return a, DropoutContext(None)
+        # float32 numbers for both dtypes: the same elements are dropped in either.
+        kept = self.rng.random(a.shape, np.float32) >= self.p
+        mask = np.multiply(kept, 1 / (1 - self.p), dtype=a.dtype)
+        return a * mask, DropoutContext(mask)
+
+    def backward(self, dy: ArrayLike, ctx: DropoutContext, *, need_dx: bool = True) -> Array | None:
+        """dx = dy where kept, scaled alike, else 0."""
+        if not need_dx:
+            return None
+        a = floating("Dropout", "dy", dy, None)
+        return a if ctx.mask is None else a * ctx.mask
+
+    def extra_repr(self) -> str:
+        """The probability."""
+        return str(self.p)

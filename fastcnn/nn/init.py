@@ -1,0 +1,134 @@
+"""Initial values of weights: constants, N(0, std), uniform, Xavier and He.
+
+Each function here returns an initializer: a callable ``initial(shape, rng) -> float array`` that a
+layer's ``init=`` takes. Values are drawn in float64 and cast by the layer, so a float32 and a
+float64 net of one seed start from the same numbers.
+
+Fans follow the weight layouts (O, I) and (O, I, KH, KW):
+``fan_in = I * KH * KW``, ``fan_out = O * KH * KW``.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from .._checks import Array
+
+Initializer = Callable[[tuple[int, ...], np.random.Generator], Array]
+Seed = int | np.random.Generator | None
+Distribution = Literal["normal", "uniform"]
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight of `shape`: how many inputs and outputs one number joins.
+
+    Examples
+    --------
+    >>> from fastcnn.nn import init
+    >>> init.fans((6, 1, 5, 5))
+    (25, 150)
+    """
+    if len(shape) < 2:
+        raise ValueError(f"fans: expected a shape (O, I, ...), got {shape}")
+    taps = math.prod(shape[2:])
+    return shape[1] * taps, shape[0] * taps
+
+
+def _checked(op: str, name: str, value: Any) -> float:
+    if not (isinstance(value, (int, float, np.number)) and 0 <= value < math.inf):
+        raise ValueError(f"{op}: expected {name} to be a finite number >= 0, got {value!r}")
+    return float(value)
+
+
+def zeros() -> Initializer:
+    """All zeros, as biases start.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn.nn import init
+    >>> init.zeros()((2,), np.random.default_rng(0))
+    array([0., 0.], dtype=float32)
+    """
+    return lambda shape, rng: np.zeros(shape, np.float32)
+
+
+def normal(std: float = 0.01) -> Initializer:
+    """N(0, std^2): the plain small-Gaussian start of AlexNet and of many lectures.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn.nn import init
+    >>> w = init.normal(0.01)((100, 100), np.random.default_rng(0))
+    >>> bool(abs(w.std() - 0.01) < 0.001)
+    True
+    """
+    scale = _checked("normal", "std", std)
+    return lambda shape, rng: rng.normal(0.0, scale, shape)
+
+
+def uniform(bound: float) -> Initializer:
+    """Uniform on [-bound, bound).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn.nn import init
+    >>> w = init.uniform(0.5)((10, 10), np.random.default_rng(0))
+    >>> bool((abs(w) <= 0.5).all())
+    True
+    """
+    limit = _checked("uniform", "bound", bound)
+    return lambda shape, rng: rng.uniform(-limit, limit, shape)
+
+
+def _scaled(op: str, distribution: Distribution, std: Callable[[int, int], float]) -> Initializer:
+    """An initializer whose deviation `std(fan_in, fan_out)` depends on the weight's shape."""
+    if distribution not in ("normal", "uniform"):
+        raise ValueError(f"{op}: expected distribution 'normal' or 'uniform', got {distribution!r}")
+
+    def initial(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        scale = std(*fans(shape))
+        if distribution == "normal":
+            return rng.normal(0.0, scale, shape)
+        bound = math.sqrt(3.0) * scale  # a uniform on [-a, a) has deviation a / sqrt(3)
+        return rng.uniform(-bound, bound, shape)
+
+    return initial
+
+
+def xavier(distribution: Distribution = "uniform") -> Initializer:
+    """Variance ``2 / (fan_in + fan_out)``, for sigmoid and tanh.
+
+    Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
+    networks", AISTATS 2010, eq. 16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn.nn import init
+    >>> w = init.xavier()((300, 500), np.random.default_rng(0))
+    >>> bool(abs(w.std() - (2 / 800) ** 0.5) < 0.001)
+    True
+    """
+    return _scaled("xavier", distribution, lambda i, o: math.sqrt(2.0 / max(i + o, 1)))
+
+
+def he(distribution: Distribution = "normal", *, negative_slope: float = 0.0) -> Initializer:
+    """Variance ``2 / ((1 + negative_slope^2) * fan_in)``, for ReLU and its variants.
+
+    Source: He, Zhang, Ren and Sun, "Delving deep into rectifiers", ICCV 2015, eq. 10 and 15.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn.nn import init
+    >>> w = init.he()((300, 500), np.random.default_rng(0))
+    >>> bool(abs(w.std() - (2 / 500) ** 0.5) < 0.001)
+    True
+    """
+    slope = _checked("he", "negative_slope", negative_slope)
+    return _scaled("he", distribution, lambda i, o: math.sqrt(2.0 / ((1 + slope**2) * max(i, 1))))

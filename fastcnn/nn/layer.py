@@ -1,0 +1,502 @@
+"""Parameter and Layer: what every layer is, and the contract by which it is called.
+
+::
+
+    y = layer(x)                    inference: writes nothing to the layer, keeps nothing
+    y, ctx = layer.forward(x)       training: ctx holds what backward needs, and nothing else
+    dx = layer.backward(dy, ctx)    adds to p.grad, returns the gradient of x
+
+By-products of a forward pass live in `ctx`, never in the layer. So one layer can be used twice in a
+net, shared between nets, and called from several threads at once. The one thing that a training
+forward may change is a random generator (`layer.rng`, see `Dropout`).
+"""
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from .._checks import FLOATS, Array, floating
+
+if TYPE_CHECKING:
+    from .summary import Signal, Summary, Tracer
+
+# Held while a gradient is added, so that no addition is lost when several threads run backward.
+_adding = threading.Lock()
+
+
+class Parameter:
+    """An array that is trained, and the sum of its gradients.
+
+    Parameters
+    ----------
+    data : array_like
+        float32 or float64, any shape. The array itself is kept if it can be written to, and
+        optimizers change it in place.
+    name : str
+        A layer that owns the parameter sets this; in a net it is the whole dotted name.
+    requires_grad : bool
+        False freezes the parameter: `backward` skips its gradient, optimizers skip its update.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> p = nn.Parameter(np.ones(3, np.float32), name="bias")
+    >>> p.add_grad(np.array([1, 2, 3], np.float32))
+    >>> p.add_grad(np.array([1, 2, 3], np.float32))
+    >>> p.grad
+    array([2., 4., 6.], dtype=float32)
+    >>> p.zero_grad()
+    >>> p.grad
+    array([0., 0., 0.], dtype=float32)
+    """
+
+    __slots__ = ("_grad", "data", "name", "requires_grad")
+
+    def __init__(self, data: ArrayLike, name: str = "", requires_grad: bool = True) -> None:
+        array = floating("Parameter", "data", data, None)
+        self.data: Array = array if array.flags.writeable else array.copy()
+        self.name = name
+        self.requires_grad = requires_grad
+        self._grad: Array | None = None  # None stands for zeros that nobody has asked for yet
+
+    @property
+    def grad(self) -> Array:
+        """The sum of the gradients since `zero_grad`, shape and dtype of `data`; zeros if none."""
+        if self._grad is None:
+            self._grad = np.zeros_like(self.data)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Array | None) -> None:
+        if value is not None and value.shape != self.data.shape:
+            raise ValueError(
+                f"Parameter {self.name!r}: expected grad.shape == {self.data.shape} (that of data),"
+                f" got {value.shape}"
+            )
+        self._grad = value
+
+    def add_grad(self, gradient: Array, *, fresh: bool = False) -> None:
+        """Add a gradient; does nothing if the parameter is frozen.
+
+        Parameters
+        ----------
+        gradient : ndarray
+            Shape of `data`.
+        fresh : bool
+            True promises that nobody else holds `gradient`: it may be kept instead of copied.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not that of `data`.
+        """
+        if not self.requires_grad:
+            return
+        if gradient.shape != self.data.shape:
+            raise ValueError(
+                f"Parameter {self.name!r}: expected a gradient of shape {self.data.shape}, "
+                f"got {gradient.shape}"
+            )
+        with _adding:
+            if self._grad is not None:
+                self._grad += gradient
+            elif fresh and gradient.dtype == self.data.dtype:
+                self._grad = gradient
+            else:
+                self._grad = np.array(gradient, dtype=self.data.dtype, order="C")
+
+    def zero_grad(self) -> None:
+        """Forget the gradients added so far."""
+        self._grad = None
+
+    def __repr__(self) -> str:
+        frozen = "" if self.requires_grad else ", requires_grad=False"
+        return f"Parameter({self.name!r}, shape={self.data.shape}, {self.data.dtype}{frozen})"
+
+
+class Reach(NamedTuple):
+    """How many elements of its input one output element sees, and how far apart two of them are."""
+
+    size: tuple[int, int] = (1, 1)
+    step: tuple[int, int] = (1, 1)
+
+
+def _accept_need_dx(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A `backward(dy, ctx)` that always gives dx, made callable with `need_dx=`."""
+
+    @functools.wraps(backward)
+    def with_need_dx(self: "Layer", dy: Any, ctx: Any, *, need_dx: bool = True) -> Any:
+        return backward(self, dy, ctx)
+
+    return with_need_dx
+
+
+class Layer:
+    """Base of all layers and nets.
+
+    A layer of your own is a subclass with `forward` and `backward`. Parameters and sublayers are
+    found among its attributes (lists, tuples and dicts of them included). Prove the gradients with
+    `fastcnn.testing.gradcheck`. `output_shape` is needed for `summary`, `__call__` only if inference
+    differs from training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn, testing
+    >>> class Scale(nn.Layer):
+    ...     def __init__(self, factor):
+    ...         self.factor = nn.Parameter(np.array([factor], np.float32))
+    ...
+    ...     def forward(self, x):
+    ...         return x * self.factor.data, x
+    ...
+    ...     def backward(self, dy, ctx):
+    ...         self.factor.add_grad((dy * ctx).sum().reshape(1))
+    ...         return dy * self.factor.data
+    >>> layer = Scale(3.0)
+    >>> layer(np.array([1.0, 2.0], np.float32))
+    array([3., 6.], dtype=float32)
+    >>> testing.gradcheck(layer, np.array([1.0, 2.0]))
+    """
+
+    # Several arrays in (a tuple), as Add and Concat; all others take one.
+    takes_many = False
+
+    # ---- what a subclass defines -----------------------------------------------------------
+
+    def forward(self, x: Any) -> tuple[Any, Any]:
+        """Output and context: ``y, ctx = layer.forward(x)``.
+
+        `ctx` may refer to `x` and `y` themselves: leave both as they are until after `backward`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")
+
+    def backward(self, dy: Any, ctx: Any, *, need_dx: bool = True) -> Any:
+        """Add the gradients of the parameters to their `grad`, return the gradient of the input.
+
+        Parameters
+        ----------
+        dy : ndarray
+            Gradient of the loss with respect to the output; it is not written to.
+        ctx
+            What `forward` returned with that output.
+        need_dx : bool
+            False says that the caller has no use for dx (a first layer): it is not computed, and
+            None is returned. A layer of your own may leave this argument out.
+
+        Returns
+        -------
+        ndarray
+            dx, shape of the input. Layers that only reshape or add hand on `dy`'s memory: do not
+            write into the result.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define backward")
+
+    def output_shape(self, input_shape: Any) -> Any:
+        """Shape of the output for an input shape, both without the batch axis.
+
+        Raises
+        ------
+        ValueError
+            If no such input fits; the message says what would.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} does not define output_shape, which summary needs"
+        )
+
+    def multiply_adds(self, input_shape: Any) -> int:
+        """Multiply-adds of one image's inference, convolution and linear layers counted."""
+        return 0
+
+    def reach(self) -> Reach | None:
+        """Window and step on the layer's input, for the receptive field; None: all of the input."""
+        return Reach()
+
+    def require_exact(self, input_shape: Any) -> None:
+        """ValueError if a sliding window leaves a remainder at the border (strict mode)."""
+
+    def extra_repr(self) -> str:
+        """The configuration as `repr` shows it between the brackets."""
+        return ""
+
+    def _members(self) -> Iterator[tuple[str, "Parameter | Layer"]]:
+        """Own parameters and direct sublayers by attribute name."""
+        for key, value in vars(self).items():
+            items: Any = [(key, value)]
+            if isinstance(value, (list, tuple)):
+                items = [(f"{key}.{i}", item) for i, item in enumerate(value)]
+            elif isinstance(value, dict):
+                items = [(f"{key}.{k}", item) for k, item in value.items()]
+            for name, item in items:
+                if isinstance(item, (Parameter, Layer)):
+                    yield name, item
+
+    def trace(self, tracer: "Tracer", name: str, signals: "tuple[Signal, ...]") -> "Signal":
+        """Shape inference for `summary`: a layer is one row, a container one row a layer."""
+        return tracer.row(self, name, signals)
+
+    # ---- what every layer can do -----------------------------------------------------------
+
+    def __call__(self, x: Any) -> Any:
+        """Inference: the output alone. Nothing is kept."""
+        return self.forward(x)[0]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = cls.__dict__.get("backward")
+        if own is not None and "need_dx" not in inspect.signature(own).parameters:
+            cls.backward = _accept_need_dx(own)  # type: ignore[method-assign]
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        object.__setattr__(self, key, value)
+        if isinstance(value, (Parameter, Layer, list, tuple, dict)):
+            self._name_parameters()
+
+    def _name_parameters(self) -> None:
+        """Give the parameters below their dotted names as seen from here; the outermost wins."""
+        for name, p in self.named_parameters():
+            p.name = name
+
+    def named_layers(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
+        """This layer (named "" or `prefix`) and all below it with dotted names, each once.
+
+        Examples
+        --------
+        >>> from fastcnn import nn
+        >>> net = nn.Sequential(fc=nn.Linear(4, 2), act=nn.ReLU())
+        >>> [name for name, _ in net.named_layers()]
+        ['', 'fc', 'act']
+        """
+        seen: set[int] = set()
+        stack: list[tuple[str, Layer]] = [(prefix, self)]
+        while stack:
+            name, layer = stack.pop()
+            if id(layer) in seen:
+                continue
+            seen.add(id(layer))
+            yield name, layer
+            below = [(k, m) for k, m in layer._members() if isinstance(m, Layer)]
+            stack += [(f"{name}.{k}" if name else k, m) for k, m in reversed(below)]
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """All parameters with their dotted names; a shared one comes once, by its first name.
+
+        Examples
+        --------
+        >>> from fastcnn import models
+        >>> [name for name, p in models.dmlp().named_parameters()]
+        ['fc1.weight', 'fc1.bias', 'fc2.weight', 'fc2.bias']
+        """
+        seen: set[int] = set()
+        for prefix, layer in self.named_layers():
+            for key, member in layer._members():
+                if isinstance(member, Parameter) and id(member) not in seen:
+                    seen.add(id(member))
+                    yield (f"{prefix}.{key}" if prefix else key), member
+
+    def parameters(self) -> Iterator[Parameter]:
+        """All parameters, each once, in the order of `named_parameters`.
+
+        Examples
+        --------
+        >>> from fastcnn import nn
+        >>> [p.data.shape for p in nn.Linear(4, 2).parameters()]
+        [(2, 4), (2,)]
+        """
+        for _, p in self.named_parameters():
+            yield p
+
+    def num_parameters(self, *, trainable: bool = False) -> int:
+        """How many numbers the parameters hold; with `trainable`, the frozen ones left out.
+
+        Examples
+        --------
+        >>> from fastcnn import nn
+        >>> nn.Conv2d(3, 10, 5).num_parameters()
+        760
+        """
+        return sum(p.data.size for p in self.parameters() if p.requires_grad or not trainable)
+
+    def trains(self) -> bool:
+        """True if any parameter below is not frozen."""
+        return any(p.requires_grad for p in self.parameters())
+
+    def zero_grad(self) -> None:
+        """Forget the gradients of all parameters."""
+        for p in self.parameters():
+            p.zero_grad()
+
+    def astype(self, dtype: DTypeLike) -> Self:
+        """Convert all parameters, in place, to float32 or float64; gradients are forgotten.
+
+        Returns
+        -------
+        Layer
+            The layer itself.
+
+        Raises
+        ------
+        TypeError
+            If `dtype` is neither float32 nor float64.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcnn import nn
+        >>> nn.Linear(4, 2).astype(np.float64).weight.data.dtype
+        dtype('float64')
+        """
+        if np.dtype(dtype) not in FLOATS:
+            raise TypeError(f"astype: expected float32 or float64, got {np.dtype(dtype)}")
+        for p in self.parameters():
+            p.data = p.data.astype(dtype)
+            p.zero_grad()
+        return self
+
+    def double(self) -> Self:
+        """``astype(np.float64)``."""
+        return self.astype(np.float64)
+
+    def state_dict(self) -> dict[str, Array]:
+        """Copies of all parameters by dotted name; later training does not change them.
+
+        Examples
+        --------
+        >>> from fastcnn import nn
+        >>> {name: a.shape for name, a in nn.Linear(4, 2).state_dict().items()}
+        {'weight': (2, 4), 'bias': (2,)}
+        """
+        return {name: p.data.copy() for name, p in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Array]) -> None:
+        """Take over the values of a `state_dict`, all of them or (on an error) none.
+
+        Parameters
+        ----------
+        state : mapping of str to ndarray
+            Same names, shapes and dtypes as `state_dict` gives. Values are copied into the
+            existing arrays.
+
+        Raises
+        ------
+        ValueError
+            Naming every missing or unexpected name and every shape or dtype that differs.
+
+        Examples
+        --------
+        >>> from fastcnn import nn
+        >>> a, b = nn.Linear(4, 2, seed=1), nn.Linear(4, 2, seed=2)
+        >>> b.load_state_dict(a.state_dict())
+        >>> (a.weight.data == b.weight.data).all()
+        np.True_
+        """
+        own = dict(self.named_parameters())
+        wrong = [f"missing {name!r} {p.data.shape}" for name, p in own.items() if name not in state]
+        wrong += [f"unexpected {name!r}" for name in state if name not in own]
+        arrays: dict[str, Array] = {}
+        for name, p in own.items():
+            if name not in state:
+                continue
+            array = arrays[name] = np.asarray(state[name])
+            if array.shape != p.data.shape:
+                wrong.append(f"{name!r}: expected shape {p.data.shape}, got {array.shape}")
+            elif array.dtype != p.data.dtype:
+                wrong.append(f"{name!r}: expected {p.data.dtype}, got {array.dtype}")
+        if wrong:
+            more = f"; and {len(wrong) - 12} more" if len(wrong) > 12 else ""
+            raise ValueError(f"load_state_dict: nothing was loaded: {'; '.join(wrong[:12])}{more}")
+        for name, p in own.items():
+            np.copyto(p.data, arrays[name])
+
+    def rng_state(self) -> dict[str, dict[str, Any]]:
+        """State of every random generator below (``layer.rng``), by the layer's dotted name.
+
+        Part of an exact resume, beside `state_dict`. Plain dicts of strings and integers.
+
+        Examples
+        --------
+        >>> from fastcnn import nn
+        >>> list(nn.Sequential(fc=nn.Linear(4, 2), drop=nn.Dropout(0.5)).rng_state())
+        ['drop']
+        """
+        return {name: rng.bit_generator.state for name, rng in self._generators()}
+
+    def set_rng_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put every random generator below back to a state that `rng_state` gave.
+
+        Raises
+        ------
+        ValueError
+            If the names or the kinds of generator are not those of this net; nothing is set then.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcnn import nn
+        >>> drop, x = nn.Dropout(0.5, seed=1), np.ones((2, 8), np.float32)
+        >>> state = drop.rng_state()
+        >>> y, _ = drop.forward(x)
+        >>> drop.set_rng_state(state)
+        >>> (drop.forward(x)[0] == y).all()
+        np.True_
+        """
+        own = dict(self._generators())
+        if own.keys() != state.keys():
+            raise ValueError(
+                f"set_rng_state: expected generators {sorted(own)}, got {sorted(state)}"
+            )
+        before = self.rng_state()
+        try:
+            for name, rng in own.items():
+                rng.bit_generator.state = state[name]
+        except (TypeError, ValueError, KeyError) as error:
+            for name, rng in own.items():
+                rng.bit_generator.state = before[name]
+            raise ValueError(f"set_rng_state: {name!r}: not such a state: {error}") from error
+
+    def _generators(self) -> Iterator[tuple[str, np.random.Generator]]:
+        for name, layer in self.named_layers():
+            rng = getattr(layer, "rng", None)
+            if isinstance(rng, np.random.Generator):
+                yield name, rng
+
+    def summary(
+        self, input_shape: Any, *, batch_size: int = 1, strict: bool = False
+    ) -> "Summary":
+        """What the net will do to an input, before anything runs; print it for a table.
+
+        Per layer: output shape, parameters, multiply-adds, receptive field, bytes of activations
+        and of parameters; then totals.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, or dict of them by input name
+            Without the batch axis, such as (1, 28, 28).
+        batch_size : int
+            Images in a batch, for the bytes of activations.
+        strict : bool
+            A window that leaves a remainder, (N - F + 2P) no multiple of the stride, is an error.
+
+        Raises
+        ------
+        ValueError
+            If a size does not fit, naming the layer and what would fit.
+
+        Examples
+        --------
+        >>> from fastcnn import models
+        >>> models.lenet5().summary((1, 28, 28)).parameters
+        61706
+        """
+        from .summary import summarize
+
+        return summarize(self, input_shape, batch_size=batch_size, strict=strict)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.extra_repr()})"

@@ -1,0 +1,128 @@
+"""Layers that join several arrays into one: nodes of a `Graph` with more than one input."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .._checks import Array
+from .layer import Layer
+
+
+class AddContext(NamedTuple):
+    """What the backward pass of a sum needs."""
+
+    count: int
+
+
+class ConcatContext(NamedTuple):
+    """What the backward pass of a concatenation needs."""
+
+    widths: tuple[int, ...]
+
+
+def _arrays(layer: str, xs: Sequence[Any]) -> list[Array]:
+    if isinstance(xs, np.ndarray) or not isinstance(xs, Sequence) or not xs:
+        raise ValueError(f"{layer}: expected a tuple of arrays, got {type(xs).__name__}")
+    return [np.asarray(x) for x in xs]
+
+
+class Add(Layer):
+    """Sum of several arrays of one shape, as at the end of a residual block.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> one = np.ones((1, 2), np.float32)
+    >>> nn.Add()((one, one, one))
+    array([[3., 3.]], dtype=float32)
+    """
+
+    takes_many = True
+
+    def forward(self, x: Sequence[Any]) -> tuple[Array, AddContext]:
+        """Their sum, in order."""
+        xs = _arrays("Add", x)
+        for i, a in enumerate(xs):
+            if a.shape != xs[0].shape or a.dtype != xs[0].dtype:
+                raise ValueError(
+                    f"Add: expected x[{i}] to be {xs[0].dtype} {xs[0].shape} like x[0], "
+                    f"got {a.dtype} {a.shape}"
+                )
+        y = xs[0] + xs[1] if len(xs) > 1 else xs[0].copy()
+        for a in xs[2:]:
+            y += a
+        return y, AddContext(len(xs))
+
+    def backward(self, dy: Any, ctx: AddContext, *, need_dx: bool = True) -> Any:
+        """dy for each of them."""
+        return (np.asarray(dy),) * ctx.count if need_dx else None
+
+    def output_shape(self, input_shape: Any) -> tuple[int, ...]:
+        """The shape that all inputs have."""
+        shapes = [tuple(s) for s in input_shape]
+        if any(s != shapes[0] for s in shapes):
+            raise ValueError(
+                f"Add: expected inputs of one shape, got {', '.join(map(str, shapes))}"
+            )
+        return shapes[0]
+
+
+class Concat(Layer):
+    """Join several arrays along one axis, as at the end of an inception or a dense block.
+
+    Parameters
+    ----------
+    axis : int
+        1 by default, the channels; at least 1 (0 is the batch).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> one = np.ones((1, 2, 4, 4), np.float32)
+    >>> nn.Concat()((one, one, one)).shape
+    (1, 6, 4, 4)
+    """
+
+    takes_many = True
+
+    def __init__(self, axis: int = 1) -> None:
+        if axis < 1:
+            raise ValueError(f"Concat: expected axis >= 1 (0 is the batch), got {axis}")
+        self.axis = axis
+
+    def forward(self, x: Sequence[Any]) -> tuple[Array, ConcatContext]:
+        """One array, in order."""
+        xs = _arrays("Concat", x)
+        for a in xs:
+            self.output_shape([s.shape[1:] for s in xs])
+            if a.dtype != xs[0].dtype or a.shape[0] != xs[0].shape[0]:
+                raise ValueError(
+                    f"Concat: expected a batch of {xs[0].dtype} {xs[0].shape} like the first, "
+                    f"got {a.dtype} {a.shape}"
+                )
+        return np.concatenate(xs, self.axis), ConcatContext(tuple(a.shape[self.axis] for a in xs))
+
+    def backward(self, dy: Any, ctx: ConcatContext, *, need_dx: bool = True) -> Any:
+        """The part of dy that belongs to each."""
+        if not need_dx:
+            return None
+        return tuple(np.split(np.asarray(dy), np.cumsum(ctx.widths)[:-1], self.axis))
+
+    def output_shape(self, input_shape: Any) -> tuple[int, ...]:
+        """The sizes summed along the axis; all others must agree."""
+        shapes = [tuple(s) for s in input_shape]
+        at = self.axis - 1
+        rest = [s[:at] + s[at + 1 :] for s in shapes]
+        if any(len(s) <= at or r != rest[0] for s, r in zip(shapes, rest, strict=True)):
+            raise ValueError(
+                f"Concat: expected inputs that differ on axis {self.axis} alone, "
+                f"got {', '.join(map(str, shapes))} (without the batch axis)"
+            )
+        return (*shapes[0][:at], sum(s[at] for s in shapes), *shapes[0][at + 1 :])
+
+    def extra_repr(self) -> str:
+        """The axis, if it is not the channels."""
+        return "" if self.axis == 1 else f"axis={self.axis}"
