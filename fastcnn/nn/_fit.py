@@ -18,7 +18,7 @@ def _out(size: Size, win: Window, sides: tuple[int, int, int, int]) -> Size | No
 
 
 def _advice(size: Size, win: Window) -> str:
-    """The smallest padding that fits: the same on all sides if there is one, else more at the end."""
+    """The smallest padding that fits: equal on all sides if there is one, else more at the end."""
     for p in range(win.stride[0] * win.stride[1] + 1):
         out = _out(size, win, (p, p, p, p))
         if out is not None:

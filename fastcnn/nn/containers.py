@@ -184,7 +184,7 @@ class Graph(Layer):
     # ---- the passes ------------------------------------------------------------------------
 
     def _take(self, what: str, names: tuple[str, ...], value: Any, some: bool) -> dict[str, Any]:
-        """A plain array, a tuple or a dict as a dict by name; with `some`, not all need be there."""
+        """An array, a tuple or a dict as a dict by name; with `some`, not all need be there."""
         if isinstance(value, Mapping):
             given = dict(value)
         elif len(names) > 1 and isinstance(value, (tuple, list)) and len(value) == len(names):
@@ -300,7 +300,9 @@ class Graph(Layer):
                 continue
             if isinstance(dx, Mapping):
                 dx = tuple(dx.values())
-            for source, part in zip(node.inputs, dx if isinstance(dx, tuple) else (dx,), strict=True):
+            for source, part in zip(
+                node.inputs, dx if isinstance(dx, tuple) else (dx,), strict=True
+            ):
                 if source in wanted:
                     add(source, part)
         if not need_dx:
@@ -341,7 +343,9 @@ class Graph(Layer):
 
     def __repr__(self) -> str:
         lines = [f"inputs: {', '.join(self.inputs)}"]
-        lines += [f"{n}: {node.layer!r} <- {', '.join(node.inputs)}" for n, node in self.nodes.items()]
+        lines += [
+            f"{n}: {node.layer!r} <- {', '.join(node.inputs)}" for n, node in self.nodes.items()
+        ]
         lines += [f"outputs: {', '.join(self.outputs)}"]
         return _lines(type(self).__name__, lines)
 

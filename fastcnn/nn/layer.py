@@ -142,8 +142,8 @@ class Layer:
 
     A layer of your own is a subclass with `forward` and `backward`. Parameters and sublayers are
     found among its attributes (lists, tuples and dicts of them included). Prove the gradients with
-    `fastcnn.testing.gradcheck`. `output_shape` is needed for `summary`, `__call__` only if inference
-    differs from training.
+    `fastcnn.testing.gradcheck`. `summary` needs `output_shape` too; `__call__` is for inference
+    that differs from training or can be had for less.
 
     Examples
     --------
@@ -425,7 +425,7 @@ class Layer:
         >>> list(nn.Sequential(fc=nn.Linear(4, 2), drop=nn.Dropout(0.5)).rng_state())
         ['drop']
         """
-        return {name: rng.bit_generator.state for name, rng in self._generators()}
+        return {name: dict(rng.bit_generator.state) for name, rng in self._generators()}
 
     def set_rng_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         """Put every random generator below back to a state that `rng_state` gave.
@@ -454,7 +454,7 @@ class Layer:
         before = self.rng_state()
         try:
             for name, rng in own.items():
-                rng.bit_generator.state = state[name]
+                rng.bit_generator.state = dict(state[name])
         except (TypeError, ValueError, KeyError) as error:
             for name, rng in own.items():
                 rng.bit_generator.state = before[name]
@@ -466,9 +466,7 @@ class Layer:
             if isinstance(rng, np.random.Generator):
                 yield name, rng
 
-    def summary(
-        self, input_shape: Any, *, batch_size: int = 1, strict: bool = False
-    ) -> "Summary":
+    def summary(self, input_shape: Any, *, batch_size: int = 1, strict: bool = False) -> "Summary":
         """What the net will do to an input, before anything runs; print it for a table.
 
         Per layer: output shape, parameters, multiply-adds, receptive field, bytes of activations

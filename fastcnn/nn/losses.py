@@ -97,7 +97,7 @@ def _one_hot(classes: Array, like: Array) -> Array:
     n, c = like.shape
     if classes.shape != (n,):
         raise ValueError(f"MSELoss: expected {n} classes, got {classes.shape[0]}")
-    if n and not (0 <= classes.min() and classes.max() < c):
+    if n and not (classes.min() >= 0 and classes.max() < c):
         raise ValueError(
             f"MSELoss: expected classes in 0..{c - 1}, got {classes.min()}..{classes.max()}"
         )

@@ -12,7 +12,7 @@ from .layer import Layer
 class AddContext(NamedTuple):
     """What the backward pass of a sum needs."""
 
-    count: int
+    terms: int
 
 
 class ConcatContext(NamedTuple):
@@ -57,7 +57,7 @@ class Add(Layer):
 
     def backward(self, dy: Any, ctx: AddContext, *, need_dx: bool = True) -> Any:
         """dy for each of them."""
-        return (np.asarray(dy),) * ctx.count if need_dx else None
+        return (np.asarray(dy),) * ctx.terms if need_dx else None
 
     def output_shape(self, input_shape: Any) -> tuple[int, ...]:
         """The shape that all inputs have."""

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import ops
-from .._checks import Array, Pair, Padding, Window, pool_window
+from .._checks import Array, Padding, Pair, Window, pool_window
 from ._fit import require_exact
 from .conv import image_shape, shown
 from .layer import Layer, Reach
@@ -66,7 +66,8 @@ class _Pool2d(Layer):
 
     def output_shape(self, input_shape: Any) -> tuple[int, int, int]:
         """(C, OH, OW) for (C, H, W)."""
-        return (tuple(input_shape)[0], *self._window(input_shape).out)
+        c, _, _ = image_shape(type(self).__name__, input_shape)
+        return (c, *self._window(input_shape).out)
 
     def require_exact(self, input_shape: Any) -> None:
         """ValueError, naming a padding that fits, if a remainder is left at the border."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .._checks import integer
+from .containers import Graph
 from .layer import Layer
 
 Size = tuple[int, int]
@@ -40,6 +41,8 @@ class Summary(NamedTuple):
 
     Attributes
     ----------
+    title : str
+        Kind of the net.
     rows : tuple of Row
         One a layer: name, kind, output_shape (without the batch axis), parameters, trainable,
         multiply_adds (of one image), receptive_field (pixels of the input that one output element
@@ -59,7 +62,7 @@ class Summary(NamedTuple):
     fc1    Linear      100      78,500         78,400  28x28        400 B  307 KiB
     relu1  ReLU        100           0              0  28x28        400 B      0 B
     fc2    Linear       10       1,010          1,000  28x28         40 B  3.9 KiB
-    total                       79,510         79,400             7.0 KiB  311 KiB
+    total                       79,510         79,400             6.9 KiB  311 KiB
     """
 
     title: str
@@ -126,7 +129,8 @@ class Summary(NamedTuple):
             lines.append(f"{self.trainable:,} parameters are trained, {frozen:,} are frozen")
         return "\n".join(lines)
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return str(self)
 
 
 def _dims(shape: Any) -> str:
@@ -135,12 +139,11 @@ def _dims(shape: Any) -> str:
 
 def _size(count: float) -> str:
     """Bytes for people: 40 B, 3.1 KiB, 311 KiB."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:
-            break
+    units = ["B", "KiB", "MiB", "GiB", "TiB"]
+    while count >= 1024 and len(units) > 1:
         count /= 1024
-    else:
-        unit = "TiB"
+        units.pop(0)
+    unit = units[0]
     return f"{count:.1f} {unit}" if unit != "B" and count < 100 else f"{count:,.0f} {unit}"
 
 
@@ -191,10 +194,11 @@ class Tracer:
         step = (1, 1) if reach is None else reach.step
         field = tuple(f + (w - 1) * j for (f, j), w in zip(before, window, strict=True))
         jump = tuple(j * s for (_, j), s in zip(before, step, strict=True))
+        now = maps[0]  # flattened: the maps' H, W until a layer has seen all of them
         if len(shape) == 3:
             now = (shape[1], shape[2])
-        else:  # flattened: all of the maps' H, W until a layer has seen all of them
-            now = (1, 1) if reach is None else maps[0]
+        elif reach is None:
+            now = (1, 1)
         return Signal(shape, (field[0], field[1]), (jump[0], jump[1]), now)
 
 
@@ -202,7 +206,7 @@ def summarize(layer: Layer, input_shape: Any, *, batch_size: int, strict: bool) 
     """The work behind `Layer.summary`."""
     batch = integer("summary", "batch_size", batch_size, 1)
     dtype = next((p.data.dtype for p in layer.parameters()), np.dtype(np.float32))
-    names = getattr(layer, "inputs", ("input",))
+    names = layer.inputs if isinstance(layer, Graph) else ("input",)
     if isinstance(input_shape, Mapping):
         if set(input_shape) != set(names):
             raise ValueError(
@@ -215,9 +219,7 @@ def summarize(layer: Layer, input_shape: Any, *, batch_size: int, strict: bool) 
     else:
         raise ValueError(f"summary: expected a dict of shapes of {', '.join(names)}")
     tracer = Tracer(batch, dtype.itemsize, strict)
-    signals = tuple(
-        Signal(s, maps=(s[1], s[2])) if len(s) == 3 else Signal(s) for s in shapes
-    )
+    signals = tuple(Signal(s, maps=(s[1], s[2])) if len(s) == 3 else Signal(s) for s in shapes)
     layer.trace(tracer, "", signals)
     input_bytes = batch * dtype.itemsize * sum(math.prod(s) for s in shapes)
     return Summary(type(layer).__name__, tuple(tracer.rows), input_shape, batch, input_bytes)

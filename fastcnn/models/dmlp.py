@@ -1,0 +1,61 @@
+"""The deep multi-layer perceptron that CNNs are compared with."""
+
+from typing import Literal
+
+import numpy as np
+
+from .. import nn
+from ..nn import init
+
+_ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+
+
+def dmlp(
+    hidden: int = 100,
+    *,
+    activation: Literal["relu", "sigmoid", "tanh"] = "relu",
+    seed: init.Seed = 0,
+) -> nn.Sequential:
+    """Multi-layer perceptron for 28x28 digits, 784-100-10: 79,510 parameters.
+
+    ::
+
+        1x28x28 - flatten 784 - fc 100 - activation - fc 10 (logits)
+
+    Every pixel is joined to every hidden unit, so a shuffled image is as good as a whole one: the
+    net has no notion of neighbourhood. Source: Rumelhart, Hinton and Williams, "Learning
+    representations by back-propagating errors", Nature 323, 1986.
+
+    Parameters
+    ----------
+    hidden : int
+        Units of the hidden layer.
+    activation : "relu", "sigmoid" or "tanh"
+        Of the hidden layer; weights start by He for ReLU, by Xavier for the others.
+    seed : int, Generator or None
+
+    Returns
+    -------
+    Sequential
+        (N, 1, 28, 28) or (N, 784) to logits (N, 10).
+
+    Examples
+    --------
+    >>> from fastcnn import models
+    >>> models.dmlp().num_parameters()
+    79510
+    """
+    if activation not in _ACTIVATIONS:
+        raise ValueError(
+            f"dmlp: expected activation to be one of {', '.join(_ACTIVATIONS)}, got {activation!r}"
+        )
+    rng = np.random.default_rng(seed)
+    start = init.he() if activation == "relu" else init.xavier()
+    return nn.Sequential(
+        {
+            "flat": nn.Flatten(),
+            "fc1": nn.Linear(784, hidden, init=start, seed=rng),
+            f"{activation}1": _ACTIVATIONS[activation](),
+            "fc2": nn.Linear(hidden, 10, init=init.xavier(), seed=rng),
+        }
+    )
