@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from fastcnn.data.idx import content_sha256, read_idx, write_idx
-from fastcnn.data.mnist import EMBEDDED, MNIST, find_file
+from fastcnn.data.mnist import EMBEDDED, MNIST
+from fastcnn.data.sources import find_file
 
 FIRST = {"train": 5000, "t10k": 1000}
 

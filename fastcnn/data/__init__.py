@@ -8,7 +8,8 @@ from .dataset import ArrayDataset, Dataset, Subset, as_dataset
 from .idx import read_idx, write_idx
 from .images import read_images
 from .loader import DataLoader
-from .mnist import cache_folder, data_folders, fashion_mnist, kmnist, mnist, mnist_or_subset
+from .mnist import fashion_mnist, kmnist, mnist, mnist_or_subset
+from .sources import cache_folder, data_folders
 
 __all__ = [
     "ArrayDataset",

@@ -1,45 +1,15 @@
-"""MNIST and its siblings: found in a folder, or downloaded, or (MNIST) the embedded subset.
+"""MNIST and its siblings: what they are, their checksums, and the functions that give them.
 
-The sources in order: the folder that the caller names, the folder that FASTCNN_DATA names, the
-cache folder, then download into the cache folder from several mirrors. Each file is verified by
-its content, so a wrong, damaged or half-written file is like none: the next source is tried, and
-the last error lists all that was tried and says how to place the files by hand.
+How they are found or downloaded is in sources.py.
 """
 
-import hashlib
-import os
-import queue
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from .dataset import ArrayDataset
-from .idx import Array, PathLike, content_sha256, read_idx_images, read_idx_labels
+from .idx import PathLike
+from .sources import Collection, load, read_folder
 
 EMBEDDED = Path(__file__).parent / "embedded"
-_MAX_BYTES = 2**26  # 60,000 images of 28 x 28 are 47 MB
-_ANSWER_SECONDS = 4.0  # all mirrors are asked at once; none within this time: no network
-_STALL_SECONDS = 15.0  # a download that delivers nothing for so long has failed
-
-
-class Collection(NamedTuple):
-    """Four IDX files (images and labels, for training and test) and where they are to be had.
-
-    `digests` maps file names without ``.gz`` to SHA-256 of the decompressed content, or, where
-    only this is published, to MD5 of the ``.gz`` file, written ``md5:...``. `folders` are the
-    subfolders looked into beside a folder itself; the first is the name in the cache.
-    """
-
-    name: str
-    folders: tuple[str, ...]
-    mirrors: tuple[str, ...]
-    digests: Mapping[str, str]
-    classes: tuple[str, ...]
-
 
 _DIGITS = tuple("0123456789")
 _FILES = (
@@ -64,6 +34,7 @@ MNIST = Collection(
         _FILES[3]: "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
     },
     classes=_DIGITS,
+    hint=" mnist(subset=True) needs no files.",
 )
 
 # The first 5,000 training and 1,000 test images of MNIST; scripts/make_embedded_digits.py.
@@ -170,8 +141,8 @@ def mnist(
     ((1, 28, 28), 5, 'the embedded subset')
     """
     if subset:
-        return _read(SUBSET, EMBEDDED, "the embedded subset")
-    return _load(MNIST, root, download)
+        return read_folder(SUBSET, EMBEDDED, "the embedded subset")
+    return load(MNIST, root, download)
 
 
 def fashion_mnist(
@@ -209,7 +180,7 @@ def fashion_mnist(
     >>> train.classes[0]  # doctest: +SKIP
     'T-shirt/top'
     """
-    return _load(FASHION_MNIST, root, download)
+    return load(FASHION_MNIST, root, download)
 
 
 def kmnist(
@@ -246,7 +217,7 @@ def kmnist(
     >>> train.classes[0]  # doctest: +SKIP
     'o'
     """
-    return _load(KMNIST, root, download)
+    return load(KMNIST, root, download)
 
 
 def mnist_or_subset(
@@ -278,221 +249,7 @@ def mnist_or_subset(
         train, test = mnist(root, download=download)
     except FileNotFoundError as error:
         train, test = mnist(subset=True)
-        why = f" (full set not found: {'; '.join(error.args[0].splitlines()[1:-1])})"
+        tried = (line.strip() for line in error.args[0].splitlines()[1:-1])
+        why = f" (full set not found: {'; '.join(tried)})"
     sizes = f"{len(train):,} training and {len(test):,} test images"
     return train, test, f"MNIST, {sizes}, from {train.source}{why}"
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: the ``fastcnn`` folder in the user's cache folder.
-
-    The same place as ``pooch.os_cache("fastcnn")``, known without pooch: on Linux
-    ``$XDG_CACHE_HOME`` or ``~/.cache``, on macOS ``~/Library/Caches``, on Windows
-    ``%LOCALAPPDATA%\\fastcnn\\fastcnn\\Cache``. It is not created here.
-
-    Examples
-    --------
-    >>> from fastcnn import data
-    >>> "fastcnn" in data.cache_folder().parts
-    True
-    """
-    home = Path(os.path.expanduser("~"))
-    if sys.platform == "win32":
-        local = os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local"
-        return Path(local) / "fastcnn" / "fastcnn" / "Cache"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "fastcnn"
-    return Path(os.environ.get("XDG_CACHE_HOME", "").strip() or home / ".cache") / "fastcnn"
-
-
-def data_folders(root: PathLike | None = None) -> dict[str, Path]:
-    """The folders in which data is looked for, in order: who names them, and where they are.
-
-    Parameters
-    ----------
-    root : path, optional
-        A folder to look into first.
-
-    Returns
-    -------
-    dict of str to Path
-        Keys among ``root``, ``FASTCNN_DATA`` and ``cache``.
-
-    Examples
-    --------
-    >>> from fastcnn import data
-    >>> list(data.data_folders("my/files"))[0]
-    'root'
-    """
-    folders = {} if root is None else {"root": Path(root)}
-    if os.environ.get("FASTCNN_DATA"):
-        folders["FASTCNN_DATA"] = Path(os.environ["FASTCNN_DATA"])
-    folders["cache"] = cache_folder()
-    return folders
-
-
-def find_file(folder: Path, name: str) -> Path:
-    """The file `name` in `folder`, gzip or plain; FileNotFoundError if there is none."""
-    for path in (folder / f"{name}.gz", folder / name):
-        if path.is_file():
-            return path
-    raise FileNotFoundError(f"{folder} has no {name}.gz or {name}")
-
-
-def _load(
-    c: Collection, root: PathLike | None, download: bool
-) -> tuple[ArrayDataset, ArrayDataset]:
-    """The collection from the first source that has it."""
-    tried = []
-    for who, base in data_folders(root).items():
-        subfolders = [base / sub for sub in c.folders if (base / sub).is_dir()]
-        for folder in (base, *subfolders):
-            try:
-                return _read(c, folder, str(folder))
-            except (OSError, ValueError) as error:
-                tried.append(f"  {who}: {error}")
-    cache = cache_folder() / c.folders[0]
-    if download:
-        try:
-            _download(c, cache)
-            return _read(c, cache, str(cache))
-        except (OSError, ValueError, ImportError) as error:
-            tried.append(f"  download: {error}")
-    else:
-        tried.append("  download: not allowed (download=False)")
-    places = f"{cache}, or a folder that FASTCNN_DATA or root= names"
-    files = ", ".join(f"{name}.gz" for name in c.digests)
-    raise FileNotFoundError(
-        "\n".join(
-            [
-                f"{c.name}: no source has the data. Tried:",
-                *tried,
-                f"To place it by hand, put {files} (from {' or '.join(c.mirrors)}) into {places}."
-                + (" mnist(subset=True) needs no files." if c is MNIST else ""),
-            ]
-        )
-    )
-
-
-def _read(c: Collection, folder: Path, source: str) -> tuple[ArrayDataset, ArrayDataset]:
-    """The two datasets from the four files of one folder, each verified."""
-    x, y, test_x, test_y = (_read_file(c, find_file(folder, name), name) for name in c.digests)
-    return (
-        ArrayDataset(x, y, classes=c.classes, source=source),
-        ArrayDataset(test_x, test_y, classes=c.classes, source=source),
-    )
-
-
-def _read_file(c: Collection, path: Path, name: str) -> Array:
-    """One file as an array; ValueError unless its content is the published one."""
-    digest = c.digests[name]
-    if digest.startswith("md5:"):
-        # MD5 tells damage and mix-ups from the published file, which is its purpose here.
-        with open(path, "rb") as file:
-            found = "md5:" + hashlib.file_digest(file, _md5).hexdigest()
-        if found != digest:
-            raise ValueError(f"{path}: not the published file: expected {digest}, got {found}")
-    read = read_idx_images if "images" in name else read_idx_labels
-    array = read(path, max_bytes=_MAX_BYTES)
-    if not digest.startswith("md5:") and content_sha256(array) != digest:
-        raise ValueError(
-            f"{path}: not the genuine content: expected sha256 {digest}, "
-            f"got {content_sha256(array)}"
-        )
-    return array
-
-
-def _md5() -> Any:
-    return hashlib.md5(usedforsecurity=False)
-
-
-def _download(c: Collection, folder: Path) -> None:
-    """Bring the files that `folder` lacks, from the first mirror that has them all."""
-    try:
-        import pooch
-    except ImportError:
-        raise ImportError('needs pooch: pip install "fastcnn[data]"') from None
-
-    first = _first_answering(c.mirrors, next(iter(c.digests)), _ANSWER_SECONDS)
-    if first is None:
-        raise OSError(f"none of {', '.join(c.mirrors)} answered within {_ANSWER_SECONDS:g} s")
-    get = pooch.HTTPDownloader(timeout=(_ANSWER_SECONDS, _STALL_SECONDS), chunk_size=2**16)
-    folder.mkdir(parents=True, exist_ok=True)
-    failures = []
-    for mirror in (first, *(m for m in c.mirrors if m != first)):
-        try:
-            for name in c.digests:
-                _fetch(c, get, mirror, name, folder)
-            return
-        except Exception as error:  # whatever a network does: the next mirror may do better
-            failures.append(f"{mirror}: {error}")
-    raise OSError("; ".join(failures))
-
-
-def _fetch(c: Collection, get: Any, mirror: str, name: str, folder: Path) -> None:
-    """Bring one file, unless it is there; it appears whole and verified, or not at all."""
-    target = folder / f"{name}.gz"
-    try:
-        _read_file(c, target, name)
-        return
-    except (OSError, ValueError):
-        pass
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            get(f"{mirror}{name}.gz", _Limited(file), None)
-        _read_file(c, Path(temporary), name)
-        os.replace(temporary, target)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-class _Limited:
-    """A file to write to that takes no more than _MAX_BYTES: a server may send without end."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self._room = _MAX_BYTES
-
-    def write(self, chunk: bytes) -> None:
-        self._room -= len(chunk)
-        if self._room < 0:
-            raise ValueError(f"more than {_MAX_BYTES} bytes")
-        self._file.write(chunk)
-
-    def flush(self) -> None:
-        """Nothing: the file is read only after it is closed."""
-
-
-def _first_answering(mirrors: tuple[str, ...], name: str, seconds: float) -> str | None:
-    """The mirror that is first to offer the file; None if none does within `seconds`.
-
-    Every mirror is asked at once, in a thread that nobody waits for: a name server that does not
-    answer blocks longer than any timeout of a connection.
-    """
-    answers: queue.Queue[tuple[str, bool]] = queue.Queue()
-
-    def ask(mirror: str) -> None:
-        answers.put((mirror, _offers(f"{mirror}{name}.gz", seconds)))
-
-    for mirror in mirrors:
-        threading.Thread(target=ask, args=(mirror,), daemon=True).start()
-    end = time.monotonic() + seconds
-    for _ in mirrors:
-        try:
-            mirror, offers = answers.get(timeout=max(end - time.monotonic(), 0.0))
-        except queue.Empty:
-            break
-        if offers:
-            return mirror
-    return None
-
-
-def _offers(url: str, seconds: float) -> bool:
-    """Whether a server says that it has the file."""
-    import requests  # comes with pooch
-
-    try:
-        return bool(requests.head(url, timeout=seconds, allow_redirects=True).ok)
-    except Exception:  # no name, no route, no TLS, a proxy's page: it does not
-        return False

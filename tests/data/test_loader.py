@@ -1,0 +1,174 @@
+"""The loader: every sample once an epoch, an order fixed by seed and epoch, exact resume."""
+
+import json
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fastcnn.data import ArrayDataset, DataLoader
+
+
+def numbered(n: int) -> ArrayDataset:
+    return ArrayDataset(np.arange(n, dtype=np.float32).reshape(n, 1, 1, 1), np.arange(n))
+
+
+def epoch(loader: DataLoader) -> list[list[int]]:
+    """The labels of each batch of one epoch; x must belong to them."""
+    batches = []
+    for x, y in loader:
+        assert x.flags.c_contiguous and x.shape == (len(y), 1, 1, 1)
+        np.testing.assert_array_equal(x.ravel(), y)
+        batches.append(y.tolist())
+    return batches
+
+
+def flat(batches: list[list[int]]) -> list[int]:
+    return [label for batch in batches for label in batch]
+
+
+def test_in_order_and_last_partial_batch_kept():
+    loader = DataLoader(numbered(7), 3)
+    for _ in range(2):
+        assert epoch(loader) == [[0, 1, 2], [3, 4, 5], [6]]
+    assert len(loader) == 3 and loader.epoch == 2
+    loader = DataLoader(numbered(7), 3, drop_last=True)
+    assert epoch(loader) == [[0, 1, 2], [3, 4, 5]] and len(loader) == 2
+    assert epoch(DataLoader(numbered(6), 3)) == [[0, 1, 2], [3, 4, 5]]
+    assert epoch(DataLoader(numbered(2), 2**62)) == [[0, 1]]
+
+
+def test_no_samples():
+    assert epoch(DataLoader(numbered(0), 3, shuffle=True)) == []
+
+
+@pytest.mark.parametrize("n", [1, 7, 64, 1000])
+def test_shuffle_gives_each_sample_once(n):
+    loader = DataLoader(numbered(n), 5, shuffle=True, seed=1)
+    for _ in range(3):
+        batches = epoch(loader)
+        assert sorted(flat(batches)) == list(range(n))
+        assert [len(b) for b in batches[:-1]] == [5] * (len(loader) - 1)
+
+
+def test_order_depends_on_seed_and_epoch_alone():
+    a = DataLoader(numbered(50), 8, shuffle=True, seed=1)
+    b = DataLoader(numbered(50), 50, shuffle=True, seed=1)
+    first, second = flat(epoch(a)), flat(epoch(a))
+    assert [first, second] == [flat(epoch(b)), flat(epoch(b))]
+    assert first != second
+    other = DataLoader(numbered(50), 8, shuffle=True, seed=2)
+    assert flat(epoch(other)) != first
+    # Seed 1 in epoch 2 is not seed 2 in epoch 1.
+    third = flat(epoch(a))
+    assert third != flat(epoch(other))
+
+
+def test_a_pass_left_early_does_not_count():
+    loader = DataLoader(numbered(20), 4, shuffle=True)
+    peeked = next(iter(loader))[1].tolist()
+    assert loader.epoch == 0
+    assert epoch(loader)[0] == peeked
+    assert loader.epoch == 1
+
+
+def test_batches_may_be_changed():
+    dataset = numbered(5)
+    for x, y in DataLoader(dataset, 2):
+        x += 100
+        y += 100
+    assert epoch(DataLoader(dataset, 5)) == [[0, 1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("stop", range(0, 9))
+def test_resume_at_the_exact_batch(shuffle, stop):
+    """Stop after any number of batches in three epochs, go on elsewhere: nothing is lost."""
+    make = lambda: DataLoader(numbered(10), 4, shuffle=shuffle, seed=5)  # noqa: E731
+    whole = make()
+    expected = epoch(whole) + epoch(whole) + epoch(whole)
+
+    first, seen = make(), []
+    state = first.state_dict()
+    while len(seen) < stop:
+        for _, y in first:
+            seen.append(y.tolist())
+            state = first.state_dict()  # as a checkpoint does, inside the loop
+            if len(seen) == stop:
+                break
+    second = make()
+    second.load_state_dict(json.loads(json.dumps(state)))
+    assert second.state_dict() == state
+    while len(seen) < len(expected):
+        seen += epoch(second)
+    assert seen == expected
+    assert second.epoch == 3
+
+
+def test_state_at_the_end_of_an_epoch():
+    loader = DataLoader(numbered(4), 2)
+    for _ in loader:
+        inside = loader.state_dict()
+    assert (inside["epoch"], inside["position"]) == (0, 2)
+    after = loader.state_dict()
+    assert (after["epoch"], after["position"]) == (1, 0)
+    loader.load_state_dict(inside)
+    assert epoch(loader) == [] and loader.epoch == 1
+    assert epoch(loader) == [[0, 1], [2, 3]]
+
+
+def test_bad_states_change_nothing():
+    loader = DataLoader(numbered(10), 4, shuffle=True, seed=5)
+    good = loader.state_dict()
+    wrong = [
+        None,
+        {},
+        {**good, "extra": 1},
+        {**good, "length": 11},
+        {**good, "batch_size": 5},
+        {**good, "seed": 6},
+        {**good, "shuffle": 0},
+        {**good, "epoch": -1},
+        {**good, "epoch": 1.5},
+        {**good, "position": 4},
+        {**good, "position": True},
+    ]
+    for state in wrong:
+        with pytest.raises(ValueError, match="DataLoader: expected"):
+            loader.load_state_dict(state)
+        assert loader.state_dict() == good
+    loader.load_state_dict({**good, "position": 3})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 0},
+        {"batch_size": -1},
+        {"batch_size": 2.0},
+        {"batch_size": True},
+        {"seed": -1},
+        {"seed": "a"},
+    ],
+)
+def test_bad_options(options):
+    with pytest.raises(ValueError, match="DataLoader: expected"):
+        DataLoader(numbered(3), **options)
+
+
+def test_numpy_integers_and_pairs_are_fine():
+    loader = DataLoader((np.zeros((3, 1), np.float32), [0, 1, 2]), np.int64(2), seed=np.uint8(3))
+    assert len(loader) == 2
+    json.dumps(loader.state_dict())
+
+
+def test_the_shuffle_copies_no_data():
+    dataset = ArrayDataset(np.zeros((20_000, 28, 28), np.uint8), np.zeros(20_000, int))  # 15 MB
+    loader = DataLoader(dataset, 64, shuffle=True)
+    tracemalloc.start()
+    try:
+        for _ in loader:
+            pass
+        assert tracemalloc.get_traced_memory()[1] < 2 * 2**20
+    finally:
+        tracemalloc.stop()
