@@ -139,7 +139,7 @@ class ArrayDataset(Dataset):
     """A dataset of arrays in memory.
 
     Images of 8 bits stay 8 bits, a quarter of the memory, and become float32 in [0, 1]
-    (``x / 255``) batch by batch, which costs less than reading the float array would.
+    (``x / 255``) batch by batch, which takes no longer than gathering floats would.
 
     Parameters
     ----------

@@ -12,7 +12,6 @@ import numpy as np
 from .idx import MAX_BYTES, Array, PathLike, read_idx
 
 MAX_PIXELS = 2**25
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".pgm", ".ppm")
 # Formats that are pixels and nothing else; Pillow also knows some that run other programs (EPS).
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "PPM")
 
@@ -27,9 +26,10 @@ def read_images(
 ) -> Array:
     """Read pictures as one batch that a model takes.
 
-    Image files (by Pillow, ``fastcnn[data]``) give one picture each, seen as a viewer shows them:
-    turned as their EXIF data say, transparent parts white. ``.npy`` files (never pickled) and IDX
-    files, plain or gzip, give as many as their shape says: (H, W), (N, H, W) or (N, C, H, W).
+    Image files (PNG, JPEG, BMP, GIF, WebP or PPM, by Pillow, ``fastcnn[data]``) give one picture
+    each, seen as a viewer shows them: turned as their EXIF data say, transparent parts white.
+    ``.npy`` files (never pickled) and IDX files, plain or gzip, give as many as their shape says:
+    (H, W), (N, H, W) or (N, C, H, W).
 
     Parameters
     ----------
@@ -102,10 +102,18 @@ def _hw(x: Array) -> str:
 
 
 def _read(path: Path, max_pixels: int) -> Array:
-    """One file as float32 (N, C, H, W), C of 1 or 3 or whatever an array file has."""
-    if path.suffix.lower() in _SUFFIXES:
+    """One file as float32 (N, C, H, W), C of 1 or 3 or whatever an array file has.
+
+    What a file is, its first bytes tell, not its name.
+    """
+    with open(path, "rb") as file:
+        magic = file.read(6)
+    if magic == b"\x93NUMPY":
+        array = _read_npy(path)
+    elif magic[:2] in (b"\0\0", b"\x1f\x8b"):
+        array = read_idx(path)
+    else:
         return _read_picture(path, max_pixels)
-    array = _read_npy(path) if path.suffix.lower() == ".npy" else read_idx(path)
     if array.ndim not in (2, 3, 4) or 0 in array.shape[1 if array.ndim > 2 else 0 :]:
         raise ValueError(
             f"{path}: expected pictures of shape (H, W), (N, H, W) or (N, C, H, W), "
@@ -168,7 +176,8 @@ def _read_picture(path: Path, max_pixels: int) -> Array:
             grey = picture.mode in ("1", "L", "LA")
             pixels = np.asarray(picture.convert("L" if grey else "RGB"))
         except Exception as error:  # Pillow's decoders raise errors of many kinds
-            raise ValueError(f"{path}: expected a picture: {error}") from error
+            kinds = f"a picture ({', '.join(_FORMATS)}), .npy or IDX file"
+            raise ValueError(f"{path}: expected {kinds}: {error}") from error
     planes = pixels[None] if grey else pixels.transpose(2, 0, 1)
     return np.divide(planes[None], np.float32(255))
 

@@ -82,8 +82,8 @@ KMNIST = Collection(
     name="kmnist",
     folders=("kmnist", "KMNIST/raw"),
     mirrors=(
-        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
         "https://codh.rois.ac.jp/kmnist/dataset/kmnist/",
+        "http://codh.rois.ac.jp/kmnist/dataset/kmnist/",
     ),
     digests={
         _FILES[0]: "md5:bdb82020997e1d708af4cf47b453dcf7",

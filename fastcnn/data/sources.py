@@ -22,7 +22,7 @@ from .idx import Array, PathLike, content_sha256, read_idx_images, read_idx_labe
 
 _MAX_BYTES = 2**26  # 60,000 images of 28 x 28 are 47 MB
 _ANSWER_SECONDS = 4.0  # all mirrors are asked at once; none within this time: no network
-_STALL_SECONDS = 15.0  # a download that delivers nothing for so long has failed
+_STALL_SECONDS = 8.0  # a download that delivers nothing for so long has failed
 
 
 class Collection(NamedTuple):

@@ -184,7 +184,9 @@ def test_no_pictures(tmp_path, save):
         with pytest.raises(ValueError, match=r"bad\.png: expected a picture"):
             read_images(tmp_path / "bad.png")
     (tmp_path / "a.txt").write_text("hello")
-    with pytest.raises(ValueError, match=r"a\.txt: expected an IDX file"):
+    (tmp_path / "named.png").write_bytes(b"\0\0\x08\x02\0\0\0\x01\0\0\0\x01\xff")
+    assert read_images(tmp_path / "named.png").tolist() == [[[[1.0]]]]  # IDX under another name
+    with pytest.raises(ValueError, match=r"a\.txt: expected a picture \(PNG, JPEG, .*\.npy or IDX"):
         read_images(tmp_path / "a.txt")
     for name in ("none.png", "none.npy", "none"):
         with pytest.raises(FileNotFoundError):
