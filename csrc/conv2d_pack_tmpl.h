@@ -19,44 +19,65 @@ INLINE void fill(real *dst, int64_t n, real value) {
     for (int64_t i = 0; i < n; i++) dst[i] = value;
 }
 
-/* One packed row: columns x0 .. x0 + pitch of a source phase, from source row `src`. */
-INLINE void pack_row(const shift_problem *s, int64_t x0, int64_t start, const real *src, real *dst) {
+/* How the columns of a packed row come from a source row, for one phase: `lo` of padding, then
+ * every step-th element from src[from] on up to `hi`, then padding again. */
+typedef struct {
+    int64_t lo, hi, from;
+} pack_columns;
+
+static pack_columns pack_columns_of(const shift_problem *s, int64_t x0, int64_t px) {
     const shift_axis *x = &s->x;
-    int64_t before = x->origin - start - x0 * x->step; /* column b is src[b * step - before] */
-    int64_t lo = before > 0 ? fc_ceil_div(before, x->step) : 0;
+    /* Column b is src[b * step - before]. */
+    int64_t before = x->origin - shift_phase_start(x, px) - x0 * x->step;
     int64_t end = x->source + before;
-    int64_t hi = end > 0 ? fc_ceil_div(end, x->step) : 0;
-    lo = fc_min(lo, s->pitch);
-    hi = fc_max(lo, fc_min(hi, s->pitch));
-    fill(dst, lo, s->replicate ? src[0] : 0);
-    copy_strided(dst + lo, src + (lo * x->step - before), hi - lo, x->step);
-    fill(dst + hi, s->pitch - hi, s->replicate ? src[x->source - 1] : 0);
+    pack_columns c;
+    c.lo = fc_min(before > 0 ? fc_ceil_div(before, x->step) : 0, s->pitch);
+    c.hi = fc_max(c.lo, fc_min(end > 0 ? fc_ceil_div(end, x->step) : 0, s->pitch));
+    c.from = c.lo * x->step - before;
+    return c;
+}
+
+INLINE void pack_row(const shift_problem *s, const pack_columns *c, const real *src, real *dst) {
+    fill(dst, c->lo, s->replicate ? src[0] : 0);
+    copy_strided(dst + c->lo, src + c->from, c->hi - c->lo, s->x.step);
+    fill(dst + c->hi, s->pitch - c->hi, s->replicate ? src[s->x.source - 1] : 0);
 }
 
 /* The planes of one channel, all phases. src is that channel of image b->n0. */
 static void pack_channel(const shift_problem *s, const shift_band *b, const real *src,
                          int64_t image_stride, real *dst) {
-    int64_t rows = shift_packed_rows(s, b);
+    int64_t rows = shift_packed_rows(s, b), source = s->y.source;
     for (int64_t py = 0; py < s->y.phases; py++) {
+        int64_t row0 = b->y0 * s->y.step + shift_phase_start(&s->y, py) - s->y.origin;
         for (int64_t px = 0; px < s->x.phases; px++) {
             real *plane = dst + (py * s->x.phases + px) * s->plane;
+            pack_columns c = pack_columns_of(s, b->x0, px);
+            int contiguous = c.lo == 0 && c.hi == s->pitch && s->pitch == s->x.source &&
+                             s->x.step == 1 && s->y.step == 1;
             int64_t image = 0, in_image = 0;
             for (int64_t a = 0; a < rows; a++, in_image++) {
                 if (in_image == s->image_rows && b->images > 1) {
                     image++;
                     in_image = 0;
                 }
-                int64_t row = (b->y0 + in_image) * s->y.step + shift_phase_start(&s->y, py) - s->y.origin;
-                int inside = row >= 0 && row < s->y.source && image < b->images;
+                int64_t row = row0 + in_image * s->y.step;
+                int inside = row >= 0 && row < source && image < b->images;
                 if (!inside && s->replicate && image < b->images) {
-                    row = row < 0 ? 0 : s->y.source - 1;
+                    row = row < 0 ? 0 : source - 1;
                     inside = 1;
                 }
-                if (inside)
-                    pack_row(s, b->x0, shift_phase_start(&s->x, px),
-                             src + image * image_stride + row * s->x.source, plane + a * s->pitch);
-                else
+                const real *from = src + image * image_stride + row * s->x.source;
+                if (inside && contiguous) { /* as many rows as follow each other */
+                    int64_t run = fc_min(source - row, rows - a);
+                    if (b->images > 1) run = fc_min(run, s->image_rows - in_image);
+                    copy_strided(plane + a * s->pitch, from, run * s->pitch, 1);
+                    a += run - 1;
+                    in_image += run - 1;
+                } else if (inside) {
+                    pack_row(s, &c, from, plane + a * s->pitch);
+                } else {
                     fill(plane + a * s->pitch, s->pitch, 0);
+                }
             }
             fill(plane + rows * s->pitch, s->x.max_shift, 0);
         }

@@ -26,7 +26,7 @@ enum { OUTER_NV = 2, OUTER_NP_MAX = 8 };
 static const int OUTER_NP[OUTER_NV] = {8, 6};
 #endif
 enum { DOT_ROWS = 2, DOT_TAPS = 5 };
-enum { DY_BUDGET = 32768, BATCH_BUDGET = 6 << 20, CHUNK_GROUPS = 16, MOST_SPLITS = 16 };
+enum { DY_BUDGET = 32768, BAND_PIXELS = 512, BATCH_BUDGET = 6 << 20, CHUNK_GROUPS = 16, MOST_SPLITS = 16 };
 
 typedef struct {
     shift_problem s;
@@ -38,6 +38,7 @@ typedef struct {
     int64_t splits;
     int64_t panel_sums, split_sums;    /* strides of the sums */
     int64_t batch;                /* bands of a batch */
+    int64_t part_rows;            /* rows of a band that are summed at a time: their dy fits L1 */
     int64_t band_x, band_dy, band_db;  /* reals of a band's planes, transposed dy, bias sums */
     int64_t thread_reals;         /* dot: scratch of a thread */
     int64_t first_band, n_bands;  /* of the current batch */
@@ -171,9 +172,14 @@ static void weight_sum_task(void *arg, int64_t item, int thread) {
         shift_band b = shift_get_band(s, r->first_band + band);
         const real *x = r->packed_x + band * r->band_x + g * s->channels * s->channel_stride;
         const real *dy = r->packed_dy + band * r->band_dy + (g * r->panels + panel) * pixels * width;
-        for (int64_t t = t0; t < t1; t++)
-            OUTER_KERNELS[r->nv - 1](&b, s->pitch, s->image_rows * s->pitch, x,
-                                     r->shifts + t * r->np, dy, sums + t * tile);
+        shift_band part = b;
+        for (int64_t row = 0; row < b.rows; row += part.rows) {
+            part.rows = b.images > 1 ? b.rows : fc_min(r->part_rows, b.rows - row);
+            for (int64_t t = t0; t < t1; t++)
+                OUTER_KERNELS[r->nv - 1](&part, s->pitch, s->image_rows * s->pitch,
+                                         x + row * s->pitch, r->shifts + t * r->np,
+                                         dy + row * b.cols * width, sums + t * tile);
+        }
     }
 }
 
@@ -310,7 +316,9 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     r->nv = fc_ceil_div(vectors, r->panels);
     r->np = OUTER_NP[r->nv - 1];
     int64_t width = r->nv * VL;
-    shift_cut_bands(s, DY_BUDGET / (width * size), 1);
+    int64_t at_once = DY_BUDGET / (width * size);
+    shift_cut_bands(s, fc_max(at_once, BAND_PIXELS), 1);
+    r->part_rows = fc_max(1, at_once / s->band_cols);
     r->tap_groups = fc_ceil_div(r->taps, r->np);
     r->chunk = fc_min(CHUNK_GROUPS, fc_max(1, s->groups * r->panels * r->tap_groups / TASKS_WANTED));
     r->chunks = fc_ceil_div(r->tap_groups, r->chunk);
