@@ -85,6 +85,32 @@ fc_status fc_col2im(const fc_conv2d_desc *d, const void *cols, void *x, int n_th
 
 /* ---- pool2d (pool2d.c) ---- */
 
+typedef struct {
+    fc_dtype dtype;
+    int64_t n, c, h, w;           /* x: [n][c][h][w] */
+    int64_t oh, ow;               /* y: [n][c][oh][ow] */
+    int64_t kh, kw;
+    int64_t stride_h, stride_w;
+    int64_t pad_top, pad_bottom, pad_left, pad_right; /* at most half the kernel */
+    int64_t dilation_h, dilation_w;                   /* 1 for averages */
+    int count_include_pad;        /* averages: padding counts in the divisor */
+} fc_pool2d_desc;
+
+/* y and where it is: indices[n][c][oh][ow], h * w_size + w in the image plane. The first NaN of a
+ * window wins, else the first of equal maxima; padding never does. */
+fc_status fc_max_pool2d_forward(const fc_pool2d_desc *d, const void *x, void *y, int32_t *indices,
+                                int n_threads);
+/* FC_ERROR_VALUE if an index is no element of its window; dx is then of no use. */
+fc_status fc_max_pool2d_backward(const fc_pool2d_desc *d, const void *dy, const int32_t *indices,
+                                 void *dx, int n_threads);
+fc_status fc_avg_pool2d_forward(const fc_pool2d_desc *d, const void *x, void *y, int n_threads);
+fc_status fc_avg_pool2d_backward(const fc_pool2d_desc *d, const void *dy, void *dx, int n_threads);
+/* The mean of each of `planes` (n * c) planes of `size` (h * w) elements. */
+fc_status fc_global_avg_pool2d_forward(fc_dtype dtype, int64_t planes, int64_t size, const void *x,
+                                       void *y, int n_threads);
+fc_status fc_global_avg_pool2d_backward(fc_dtype dtype, int64_t planes, int64_t size,
+                                        const void *dy, void *dx, int n_threads);
+
 /* ---- linear (linear.c) ---- */
 
 /* ---- pointwise: activations, softmax, losses (pointwise.c) ---- */

@@ -20,17 +20,31 @@ from .activation import (
 )
 from .conv import col2im, conv2d, conv2d_backward_input, conv2d_backward_weight, im2col
 from .loss import mse, softmax_cross_entropy
+from .pool import (
+    avg_pool2d,
+    avg_pool2d_backward,
+    global_avg_pool2d,
+    global_avg_pool2d_backward,
+    max_pool2d,
+    max_pool2d_backward,
+)
 
 __all__ = [
+    "avg_pool2d",
+    "avg_pool2d_backward",
     "col2im",
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "global_avg_pool2d",
+    "global_avg_pool2d_backward",
     "im2col",
     "leaky_relu",
     "leaky_relu_backward",
     "log_softmax",
     "log_softmax_backward",
+    "max_pool2d",
+    "max_pool2d_backward",
     "mse",
     "relu",
     "relu_backward",
