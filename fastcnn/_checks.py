@@ -205,14 +205,13 @@ def pool_window(
                 f"got {max(sides)}"
             )
         # A window that starts in the padding sees row (or column) start % dilation first: a dilated
-        # one can step over a small image.
-        for o in range(min(win.out[k], -(-sides[0] // win.stride[k]))):
-            seen = (o * win.stride[k] - sides[0]) % win.dilation[k]
-            if seen >= size[k]:
-                raise ValueError(
-                    f"{op}: a window lies wholly in the padding: expected {axis} > {seen} "
-                    f"or a smaller dilation, got {axis} = {size[k]}"
-                )
+        # one can step over a small image. With such padding, if any window does, the first does.
+        seen = -sides[0] % win.dilation[k]
+        if sides[0] > 0 and seen >= size[k]:
+            raise ValueError(
+                f"{op}: a window lies wholly in the padding: expected {axis} > {seen} "
+                f"or a smaller dilation, got {axis} = {size[k]}"
+            )
     return win
 
 
