@@ -113,6 +113,34 @@ fc_status fc_global_avg_pool2d_backward(fc_dtype dtype, int64_t planes, int64_t 
 
 /* ---- linear (linear.c) ---- */
 
+/* Scratch of every function of this family; m, n, k are the three sizes, in any order. */
+int64_t fc_linear_workspace_bytes(fc_dtype dtype, int64_t m, int64_t n, int64_t k,
+                                  int n_threads);
+
+/* C = A B or C += A B; A is m x k and B k x n, with strides in elements; C is m x n, contiguous.
+ * An element's bits depend on k and on its own row of A and column of B alone. */
+typedef struct {
+    int64_t m, n, k;
+    int64_t a_row, a_col, b_row, b_col;
+    int accumulate;
+} fc_gemm_desc;
+
+fc_status fc_gemm(const fc_gemm_desc *d, fc_dtype dtype, const void *a, const void *b, void *c,
+                  void *workspace, int n_threads);
+
+/* y (n, o) = x (n, i) w^T + b, with w (o, i) and b (o) or NULL */
+typedef struct {
+    int64_t n, i, o;
+} fc_linear_desc;
+
+fc_status fc_linear_forward(const fc_linear_desc *d, fc_dtype dtype, const void *x, const void *w,
+                            const void *b, void *y, void *workspace, int n_threads);
+fc_status fc_linear_backward_input(const fc_linear_desc *d, fc_dtype dtype, const void *dy,
+                                   const void *w, void *dx, void *workspace, int n_threads);
+fc_status fc_linear_backward_weight(const fc_linear_desc *d, fc_dtype dtype, const void *dy,
+                                    const void *x, void *dw, void *db, void *workspace,
+                                    int n_threads);
+
 /* ---- pointwise: activations, softmax, losses (pointwise.c) ---- */
 
 #define FC_CHUNK 16384 /* elements a task: how pointwise work is cut, whatever the threads */

@@ -19,6 +19,7 @@ from .activation import (
     tanh_backward,
 )
 from .conv import col2im, conv2d, conv2d_backward_input, conv2d_backward_weight, im2col
+from .linear import linear, linear_backward_input, linear_backward_weight
 from .loss import mse, softmax_cross_entropy
 from .pool import (
     avg_pool2d,
@@ -41,6 +42,9 @@ __all__ = [
     "im2col",
     "leaky_relu",
     "leaky_relu_backward",
+    "linear",
+    "linear_backward_input",
+    "linear_backward_weight",
     "log_softmax",
     "log_softmax_backward",
     "max_pool2d",
