@@ -3,31 +3,187 @@
 
 #include <math.h>
 
-static const int64_t SIZES[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 100, 16384, 50001};
+static const int64_t SIZES[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 100, 16384, 40001};
+enum { N_SIZES = sizeof SIZES / sizeof SIZES[0] };
 
-static void relu(const setting *s, int64_t n) {
-    begin(s, "relu n=%lld", (long long)n);
-    double *values = zeros(n), *expected = zeros(n);
+static double tolerance(const setting *s) { return s->dtype == FC_FLOAT32 ? 1e-6 : 1e-14; }
+
+static const struct {
+    const char *name;
+    double parameter;
+    double tolerance_factor; /* 0: exact */
+} ACTIVATIONS[FC_ACTIVATIONS] = {
+    [FC_RELU] = {"relu", 0.0, 0.0},
+    [FC_LEAKY_RELU] = {"leaky_relu", 0.25, 0.0},
+    [FC_SIGMOID] = {"sigmoid", 0.0, 1.0},
+    [FC_TANH] = {"tanh", 0.0, 1.0},
+};
+
+static double activate(int f, double x, double parameter) {
+    if (isnan(x)) return x;
+    switch (f) {
+    case FC_RELU: return x > 0 ? x : 0.0;
+    case FC_LEAKY_RELU: return x > 0 ? x : parameter * x;
+    case FC_SIGMOID: return 1.0 / (1.0 + exp(-x));
+    default: return tanh(x);
+    }
+}
+
+static double slope(int f, double saved, double parameter) {
+    switch (f) {
+    case FC_RELU: return saved > 0 ? 1.0 : 0.0;
+    case FC_LEAKY_RELU: return saved > 0 ? 1.0 : parameter;
+    case FC_SIGMOID: return saved * (1.0 - saved);
+    default: return 1.0 - saved * saved;
+    }
+}
+
+static void activation(const setting *s, int f, int64_t n) {
+    begin(s, "%s n=%lld", ACTIVATIONS[f].name, (long long)n);
+    double parameter = ACTIVATIONS[f].parameter;
+    double *values = zeros(n), *y_expected = zeros(n), *dx_expected = zeros(n);
     for (int64_t i = 0; i < n; i++) {
         values[i] = random_int(0, 9) == 0 ? NAN : (double)random_int(-4, 4);
-        expected[i] = values[i] < 0 ? 0 : values[i];
+        y_expected[i] = activate(f, values[i], parameter);
     }
-    void *y = output(n);
-    expect_status(fc_activation_forward(FC_RELU, s->dtype, n, 0, copy_of(values, n), y, s->threads),
+    void *y = output(n), *dx = output(n), *dy = input(n);
+    double within = ACTIVATIONS[f].tolerance_factor * tolerance(s);
+    expect_status(fc_activation_forward((fc_activation)f, s->dtype, n, parameter,
+                                        copy_of(values, n), y, s->threads),
+                  FC_OK, "forward");
+    expect_close(y, y_expected, n, within, "y");
+
+    double *saved = zeros(n);
+    for (int64_t i = 0; i < n; i++) {
+        saved[i] = (double)random_int(-4, 4);
+        dx_expected[i] = at(dy, i) * slope(f, saved[i], parameter);
+    }
+    expect_status(fc_activation_backward((fc_activation)f, s->dtype, n, parameter, dy,
+                                         copy_of(saved, n), dx, s->threads),
+                  FC_OK, "backward");
+    expect_equal(dx, dx_expected, n, "dx");
+    end();
+}
+
+static void softmax(const setting *s, int64_t outer, int64_t c, int64_t inner, int log_only) {
+    begin(s, "softmax %lld x %lld x %lld log=%d", (long long)outer, (long long)c,
+          (long long)inner, log_only);
+    int64_t n = outer * c * inner;
+    fc_softmax d = {outer, c, inner, log_only};
+    void *x = input(n), *y = output(n), *dy = input(n), *dx = output(n);
+    double *y_expected = zeros(n), *dx_expected = zeros(n), *saved = zeros(n);
+    for (int64_t o = 0; o < outer; o++)
+        for (int64_t i = 0; i < inner; i++) {
+            double sum = 0.0, weighted = 0.0, total = 0.0;
+            for (int64_t k = 0; k < c; k++) sum += exp(at(x, (o * c + k) * inner + i));
+            for (int64_t k = 0; k < c; k++) {
+                int64_t j = (o * c + k) * inner + i;
+                double p = exp(at(x, j)) / sum;
+                y_expected[j] = log_only ? at(x, j) - log(sum) : p;
+                saved[j] = y_expected[j];
+                weighted += at(dy, j) * p;
+                total += at(dy, j);
+            }
+            for (int64_t k = 0; k < c; k++) {
+                int64_t j = (o * c + k) * inner + i;
+                double p = exp(at(x, j)) / sum;
+                dx_expected[j] = log_only ? at(dy, j) - p * total : p * (at(dy, j) - weighted);
+            }
+        }
+    double within = 40 * tolerance(s);
+    expect_status(fc_softmax_forward(&d, s->dtype, x, y, s->threads), FC_OK, "forward");
+    expect_close(y, y_expected, n, within, "y");
+    expect_status(fc_softmax_backward(&d, s->dtype, dy, copy_of(saved, n), dx, s->threads), FC_OK,
+                  "backward");
+    expect_close(dx, dx_expected, n, within, "dx");
+    end();
+}
+
+static void cross_entropy(const setting *s, int64_t n, int64_t c) {
+    begin(s, "softmax_cross_entropy %lld x %lld", (long long)n, (long long)c);
+    void *logits = input(n * c), *gradient = output(n * c);
+    double *losses = output_double(n), *expected = zeros(n), *gradient_expected = zeros(n * c);
+    int64_t targets[64];
+    for (int64_t i = 0; i < n; i++) {
+        targets[i] = random_int(0, c - 1);
+        double sum = 0.0;
+        for (int64_t k = 0; k < c; k++) sum += exp(at(logits, i * c + k));
+        expected[i] = log(sum) - at(logits, i * c + targets[i]);
+        for (int64_t k = 0; k < c; k++)
+            gradient_expected[i * c + k] =
+                0.5 * (exp(at(logits, i * c + k)) / sum - (k == targets[i] ? 1.0 : 0.0));
+    }
+    expect_status(fc_softmax_cross_entropy(s->dtype, n, c, 0.5, logits,
+                                           copy_of_int64(targets, n), gradient, losses, s->threads),
                   FC_OK, "status");
-    expect_equal(y, expected, n, "y");
+    expect_close_double(losses, expected, n, 40 * tolerance(s), "losses");
+    expect_close(gradient, gradient_expected, n * c, 40 * tolerance(s), "dlogits");
+    end();
+
+    if (n == 0) return;
+    begin(s, "softmax_cross_entropy %lld x %lld, bad target", (long long)n, (long long)c);
+    int64_t bad[] = {-1, c, INT64_MAX, INT64_MIN};
+    for (int b = 0; b < 4; b++) {
+        targets[n - 1] = bad[b];
+        expect_status(fc_softmax_cross_entropy(s->dtype, n, c, 1.0, input(n * c),
+                                               copy_of_int64(targets, n), output(n * c),
+                                               output_double(n), s->threads),
+                      FC_ERROR_VALUE, "status");
+    }
+    end();
+}
+
+static void mse(const setting *s, int64_t n) {
+    begin(s, "mse n=%lld", (long long)n);
+    int64_t n_sums = fc_mse_sums(n);
+    void *a = input(n), *b = input(n), *gradient = output(n);
+    double *sums = output_double(n_sums), *sums_expected = zeros(n_sums), *expected = zeros(n);
+    for (int64_t i = 0; i < n; i++) {
+        double difference = at(a, i) - at(b, i);
+        expected[i] = 0.25 * difference;
+        sums_expected[i / FC_CHUNK] += difference * difference;
+    }
+    expect_status(fc_mse(s->dtype, n, 0.25, a, b, gradient, sums, s->threads), FC_OK, "status");
+    expect_equal(gradient, expected, n, "gradient");
+    expect_close_double(sums, sums_expected, n_sums, 0.0, "sums");
+    end();
+}
+
+static void bad_descriptors(const setting *s) {
+    begin(s, "pointwise, bad descriptors");
+    fc_dtype dtype = s->dtype, none = (fc_dtype)7;
+    fc_activation unknown = FC_ACTIVATIONS;
+    expect_status(fc_activation_forward(FC_RELU, dtype, -1, 0, NULL, NULL, 1), FC_ERROR_SHAPE, "n");
+    expect_status(fc_activation_forward(FC_RELU, none, 1, 0, NULL, NULL, 1), FC_ERROR_UNSUPPORTED,
+                  "dtype");
+    expect_status(fc_activation_forward(unknown, dtype, 1, 0, NULL, NULL, 1), FC_ERROR_UNSUPPORTED,
+                  "activation");
+    expect_status(fc_activation_backward(FC_RELU, dtype, -1, 0, NULL, NULL, NULL, 1),
+                  FC_ERROR_SHAPE, "backward n");
+    fc_softmax negative = {-1, 2, 3, 0}, huge = {INT64_C(1) << 31, INT64_C(1) << 31, 4, 0};
+    expect_status(fc_softmax_forward(&negative, dtype, NULL, NULL, 1), FC_ERROR_SHAPE, "outer");
+    expect_status(fc_softmax_forward(&huge, dtype, NULL, NULL, 1), FC_ERROR_OVERFLOW, "huge");
+    expect_status(fc_softmax_backward(&huge, dtype, NULL, NULL, NULL, 1), FC_ERROR_OVERFLOW,
+                  "backward huge");
+    expect_status(fc_softmax_cross_entropy(dtype, 1, 0, 1.0, NULL, NULL, NULL, NULL, 1),
+                  FC_ERROR_SHAPE, "no classes");
+    expect_status(fc_softmax_cross_entropy(dtype, INT64_MAX, 4, 1.0, NULL, NULL, NULL, NULL, 1),
+                  FC_ERROR_OVERFLOW, "n * c");
+    expect_status(fc_mse(dtype, -1, 1.0, NULL, NULL, NULL, NULL, 1), FC_ERROR_SHAPE, "mse n");
     end();
 }
 
 void check_pointwise(const setting *s) {
-    for (size_t i = 0; i < sizeof SIZES / sizeof SIZES[0]; i++) relu(s, SIZES[i]);
-
-    begin(s, "relu bad descriptors");
-    expect_status(fc_activation_forward(FC_RELU, s->dtype, -1, 0, NULL, NULL, 1), FC_ERROR_SHAPE,
-                  "n = -1");
-    expect_status(fc_activation_forward(FC_RELU, (fc_dtype)7, 1, 0, NULL, NULL, 1),
-                  FC_ERROR_UNSUPPORTED, "dtype 7");
-    expect_status(fc_activation_forward(FC_ACTIVATIONS, s->dtype, 1, 0, NULL, NULL, 1),
-                  FC_ERROR_UNSUPPORTED, "no such activation");
-    end();
+    for (int i = 0; i < N_SIZES; i++) {
+        for (int f = 0; f < FC_ACTIVATIONS; f++) activation(s, f, SIZES[i]);
+        mse(s, SIZES[i]);
+    }
+    static const int64_t SHAPES[][3] = {{0, 3, 1}, {1, 1, 1},  {3, 10, 1}, {2, 7, 5},
+                                        {5, 3, 8}, {1, 17, 9}, {64, 10, 1}, {2, 3, 33}};
+    for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++) {
+        softmax(s, SHAPES[i][0], SHAPES[i][1], SHAPES[i][2], 0);
+        softmax(s, SHAPES[i][0], SHAPES[i][1], SHAPES[i][2], 1);
+        if (SHAPES[i][2] == 1) cross_entropy(s, SHAPES[i][0], SHAPES[i][1]);
+    }
+    bad_descriptors(s);
 }

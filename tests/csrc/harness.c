@@ -197,12 +197,20 @@ void *copy_of(const double *values, int64_t n) {
     return b->data;
 }
 
-int32_t *copy_of_int(const int32_t *values, int64_t n) {
-    block *b = new_block((size_t)n * 4, 4);
-    if (n > 0) memcpy(b->data, values, (size_t)n * 4);
+static void *copy_of_bytes(const void *values, size_t bytes, size_t alignment) {
+    block *b = new_block(bytes, alignment);
+    if (bytes > 0) memcpy(b->data, values, bytes);
     b->is_input = 1;
     b->sum = sum_of(b);
-    return (int32_t *)(void *)b->data;
+    return b->data;
+}
+
+int32_t *copy_of_int(const int32_t *values, int64_t n) {
+    return copy_of_bytes(values, (size_t)n * sizeof *values, sizeof *values);
+}
+
+int64_t *copy_of_int64(const int64_t *values, int64_t n) {
+    return copy_of_bytes(values, (size_t)n * sizeof *values, sizeof *values);
 }
 
 void *input(int64_t n) {
@@ -215,6 +223,13 @@ void *output(int64_t n) {
     block *b = new_block((size_t)n * item_bytes(), item_bytes());
     for (int64_t i = 0; i < n; i++) put(b->data, i, NAN);
     return b->data;
+}
+
+double *output_double(int64_t n) {
+    block *b = new_block((size_t)n * sizeof(double), sizeof(double));
+    double *values = (double *)(void *)b->data;
+    for (int64_t i = 0; i < n; i++) values[i] = NAN;
+    return values;
 }
 
 int32_t *output_int(int64_t n) {
@@ -253,16 +268,27 @@ void expect_status(fc_status got, fc_status expected, const char *what) {
     if (got != expected) fail(what, "expected status %d, got %d", (int)expected, (int)got);
 }
 
+/* 1 if the element is as expected; else reports it. */
+static int is_close(double got, double expected, double tolerance, int64_t i, const char *what) {
+    int close = isnan(expected) ? isnan(got)
+                                : fabs(got - expected) <= tolerance * (1.0 + fabs(expected)) ||
+                                      got == expected; /* infinities */
+    if (!close) fail(what, "element %lld: expected %.17g, got %.17g", (long long)i, expected, got);
+    return close;
+}
+
 void expect_close(const void *got, const double *expected, int64_t n, double tolerance,
                   const char *what) {
     n_checks++;
-    for (int64_t i = 0; i < n; i++) {
-        double g = at(got, i), e = expected[i];
-        if (isnan(e) ? !isnan(g) : !(fabs(g - e) <= tolerance * (1.0 + fabs(e)))) {
-            fail(what, "element %lld: expected %.17g, got %.17g", (long long)i, e, g);
-            return;
-        }
-    }
+    for (int64_t i = 0; i < n; i++)
+        if (!is_close(at(got, i), expected[i], tolerance, i, what)) return;
+}
+
+void expect_close_double(const double *got, const double *expected, int64_t n, double tolerance,
+                         const char *what) {
+    n_checks++;
+    for (int64_t i = 0; i < n; i++)
+        if (!is_close(got[i], expected[i], tolerance, i, what)) return;
 }
 
 void expect_equal(const void *got, const double *expected, int64_t n, const char *what) {

@@ -38,7 +38,10 @@ void *output(int64_t n);                     /* NaN */
 int32_t *output_int(int64_t n);              /* a pattern that is no sensible value */
 void *workspace(int64_t bytes);              /* aligned to 64, filled with NaN */
 void *copy_of(const double *values, int64_t n); /* an input of the given values */
+/* The same for arrays whose type does not follow the setting. */
 int32_t *copy_of_int(const int32_t *values, int64_t n);
+int64_t *copy_of_int64(const int64_t *values, int64_t n);
+double *output_double(int64_t n);            /* NaN */
 
 /* Plain memory for naive loops, zeroed; freed by end(). */
 double *zeros(int64_t n);
@@ -56,6 +59,8 @@ void expect_status(fc_status got, fc_status expected, const char *what);
 void expect_equal(const void *got, const double *expected, int64_t n, const char *what);
 void expect_close(const void *got, const double *expected, int64_t n, double tolerance,
                   const char *what);
+void expect_close_double(const double *got, const double *expected, int64_t n, double tolerance,
+                         const char *what);
 void expect_equal_int(const int32_t *got, const int32_t *expected, int64_t n, const char *what);
 void expect_true(int truth, const char *what);
 
