@@ -111,6 +111,8 @@ def gradcheck(layer: Layer, x: Any, *, eps: float = 1e-6, tol: float = 1e-6, see
     rng = np.random.default_rng(seed)
     random_state = net.rng_state()
 
+    before = [a.copy() for a in _flat(x, "").values()]
+
     def run() -> tuple[Any, Any]:
         net.set_rng_state(random_state)
         return net.forward(x)
@@ -123,7 +125,7 @@ def gradcheck(layer: Layer, x: Any, *, eps: float = 1e-6, tol: float = 1e-6, see
         return float(sum((a * d).sum() for a, d in pairs))
 
     what = repr(layer).partition("\n")[0]
-    before = [a.copy() for a in (*_flat(x, "").values(), *_flat(dy, "").values())]
+    before += [a.copy() for a in _flat(dy, "").values()]
     grads = {name: rng.normal(size=p.data.shape) for name, p in net.named_parameters()}
     for name, p in net.named_parameters():
         p.grad = grads[name].copy()

@@ -1,4 +1,4 @@
-"""Initial values of weights: constants, N(0, std), uniform, Xavier and He.
+"""Initial values of weights: zeros, N(0, std), uniform, LeCun, Xavier and He.
 
 Each function here returns an initializer: a callable ``initial(shape, rng) -> float array`` that a
 layer's ``init=`` takes. Values are drawn in float64 and cast by the layer, so a float32 and a
@@ -98,6 +98,22 @@ def _scaled(op: str, distribution: Distribution, std: Callable[[int, int], float
         return rng.uniform(-bound, bound, shape)
 
     return initial
+
+
+def lecun(distribution: Distribution = "uniform") -> Initializer:
+    """Variance ``1 / fan_in``, for the scaled tanh of the first CNNs.
+
+    Source: LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998, eq. 16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn.nn import init
+    >>> w = init.lecun()((300, 500), np.random.default_rng(0))
+    >>> bool(abs(w.std() - (1 / 500) ** 0.5) < 0.001)
+    True
+    """
+    return _scaled("lecun", distribution, lambda i, o: math.sqrt(1.0 / max(i, 1)))
 
 
 def xavier(distribution: Distribution = "uniform") -> Initializer:

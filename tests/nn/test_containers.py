@@ -1,5 +1,7 @@
 """Graph and Sequential: building, fan-out, several inputs and outputs, early stop, messages."""
 
+import itertools
+
 import numpy as np
 import pytest
 from helpers import assert_same, assert_same_bits, integers
@@ -43,9 +45,9 @@ def two_heads():
 @pytest.mark.parametrize(
     "inputs, nodes, outputs, message",
     [
-        ("x", {"a": (nn.ReLU(), "b"), "b": (nn.ReLU(), "a")}, "a", "cycle: (a -> b -> a|b -> a -> b)"),
+        ("x", {"a": (nn.ReLU(), "b"), "b": (nn.ReLU(), "a")}, "a", "cycle: a -> b -> a"),
         ("x", {"a": (nn.Add(), "x", "a")}, "a", "cycle: a -> a"),
-        ("x", {"a": (nn.ReLU(), "y")}, "a", "node 'a' takes 'y', which is not there; there are x, a"),
+        ("x", {"a": (nn.ReLU(), "y")}, "a", "node 'a' takes 'y', .*there are x, a"),
         ("x", {"a": (nn.ReLU(), "x")}, "b", "output 'b' is not there; there are x, a"),
         ("x", {"a": (nn.ReLU(), "x"), "b": (nn.ReLU(), "x")}, "a", "node 'b' leads to no output"),
         (("x", "z"), {"a": (nn.ReLU(), "x")}, "a", "input 'z' leads to no output"),
@@ -53,7 +55,7 @@ def two_heads():
         ("x", {"a": nn.ReLU()}, "a", r"node 'a': expected \(layer, name, ...\)"),
         ("x", {"a": (nn.ReLU(),)}, "a", "node 'a': expected names of its inputs"),
         ("x", {"a": (nn.ReLU(), "x", "x")}, "a", r"node 'a': expected one input for ReLU\(\)"),
-        ("x", {"": (nn.ReLU(), "x")}, "", "expected the name of a node"),
+        ("x", {"": (nn.ReLU(), "x")}, "x", "expected the name of a node"),
         (("x", "x"), {"a": (nn.Add(), "x", "x")}, "a", "different names"),
         ((), {}, "x", "expected inputs to be a name or names"),
         ("x", {"a": (two_heads(), "x")}, "a", "node 'a': expected a layer with one output"),
@@ -75,7 +77,7 @@ def test_a_longer_cycle_is_named_along_its_arrows():
         nn.Graph("x", nodes, "tail")
     path = str(caught.value).partition("cycle: ")[2].split(" -> ")
     assert path[0] == path[-1] and len(path) == 4
-    for source, name in zip(path, path[1:], strict=False):
+    for source, name in itertools.pairwise(path):
         assert source in nodes[name][1:]
 
 
@@ -165,9 +167,7 @@ def test_an_input_may_be_an_output():
 
 
 def test_graphs_in_graphs(rng):
-    inner = nn.Graph(
-        ("p", "q"), {"s": (nn.Add(), "p", "q"), "t": (nn.Tanh(), "s")}, outputs="t"
-    )
+    inner = nn.Graph(("p", "q"), {"s": (nn.Add(), "p", "q"), "t": (nn.Tanh(), "s")}, outputs="t")
     net = nn.Graph(
         "x",
         {"fc": (nn.Linear(3, 3, seed=0), "x"), "inner": (inner, "fc", "x")},
@@ -316,7 +316,7 @@ def test_concat_of_channels_and_its_parts(rng):
     ids=["no tuple", "empty", "dtypes", "shapes", "batches"],
 )
 def test_arrays_that_do_not_join_are_errors(layer, xs):
-    with pytest.raises(ValueError, match="(Add|Concat): expected"):
+    with pytest.raises(ValueError, match=r"(Add|Concat): expected"):
         layer.forward(xs)
 
 

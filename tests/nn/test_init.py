@@ -16,6 +16,7 @@ FAN_IN, FAN_OUT = 32 * 25, 64 * 25
     [
         (init.normal(0.01), 0.01),
         (init.uniform(0.3), 0.3 / np.sqrt(3)),
+        (init.lecun(), np.sqrt(1 / FAN_IN)),
         (init.xavier(), np.sqrt(2 / (FAN_IN + FAN_OUT))),
         (init.xavier("normal"), np.sqrt(2 / (FAN_IN + FAN_OUT))),
         (init.he(), np.sqrt(2 / FAN_IN)),
@@ -58,13 +59,15 @@ def test_bad_scales(make, bad):
         make(bad)
 
 
-@pytest.mark.parametrize("make", [init.he, init.xavier])
+@pytest.mark.parametrize("make", [init.he, init.xavier, init.lecun])
 def test_bad_distribution(make):
     with pytest.raises(ValueError, match="'normal' or 'uniform'"):
         make("cauchy")
 
 
-@pytest.mark.parametrize("make", [lambda **k: nn.Conv2d(3, 8, 5, **k), lambda **k: nn.Linear(75, 8, **k)])
+@pytest.mark.parametrize(
+    "make", [lambda **k: nn.Conv2d(3, 8, 5, **k), lambda **k: nn.Linear(75, 8, **k)]
+)
 def test_layers_draw_by_seed(make):
     assert_same_bits(make(seed=1).weight.data, make(seed=1).weight.data)
     assert_same_bits(make(seed=1).weight.data, make(seed=np.random.default_rng(1)).weight.data)

@@ -180,7 +180,7 @@ def test_load_state_dict_loads_all_or_nothing(change, message):
 
 
 def test_load_state_dict_names_every_fault_up_to_a_dozen():
-    with pytest.raises(ValueError, match="missing 'conv.weight'.*unexpected '7'; and 12 more"):
+    with pytest.raises(ValueError, match=r"missing 'conv.weight'.*unexpected '7'; and 12 more"):
         small_net().load_state_dict({str(i): np.zeros(1) for i in range(20)})
 
 
@@ -257,7 +257,9 @@ def test_own_layer_without_need_dx_may_be_the_first_or_the_whole():
     y, ctx = layer.forward(np.ones((1, 2), np.float32))
     layer.backward(y, ctx, need_dx=False)
     assert layer.factor.grad.tolist() == [4.0]
-    assert nn.Sequential(layer).backward(y, nn.Sequential(layer).forward(y)[1], need_dx=False) is None
+    assert (
+        nn.Sequential(layer).backward(y, nn.Sequential(layer).forward(y)[1], need_dx=False) is None
+    )
 
 
 def test_an_unfinished_layer_says_what_is_missing():

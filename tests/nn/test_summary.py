@@ -109,7 +109,7 @@ def test_printed_table():
         "layer  kind     output  parameters  multiply-adds  field  activations  weights",
         "conv   Conv2d    2x3x3          20            162    3x3         72 B     80 B",
         "flat   Flatten      18           0              0    3x3         72 B      0 B",
-        "total                           20            162              244 B     80 B",
+        "total                           20            162               244 B     80 B",
     ]
 
 
@@ -169,7 +169,7 @@ def test_strict_mode():
     assert net.summary((1, 11, 11), strict=False).rows[-1].output_shape == (1, 2, 2)
     with pytest.raises(ValueError, match="layer 'pool': MaxPool2d: the window leaves a remainder"):
         net.summary((1, 11, 11), strict=True)
-    with pytest.raises(ValueError, match="layer 'conv': .* along W"):
+    with pytest.raises(ValueError, match=r"layer 'conv': .* along W"):
         net.summary((1, 11, 12), strict=True)
     exact = net.summary((1, 9, 13), strict=True)
     assert exact.rows[-1].output_shape == (1, 2, 3)

@@ -1,0 +1,257 @@
+"""Worked examples of five CNN lectures (L0 to L4), in their order, with the lectures' numbers.
+
+L0 a seminar on CNNs, L1 CNN basics, L2 deep-learning warm-up, L3 "make a CNN", L4 a bootcamp day.
+Where a lecture slips, the test has the right number and says so.
+"""
+
+import numpy as np
+import pytest
+from helpers import assert_same
+
+from fastcnn import models, nn, ops, reference
+from fastcnn.nn import init
+
+F4 = np.float32
+CROSS = [[1, 0, 1], [0, 1, 0], [1, 0, 1]]
+
+
+def digits(text):
+    """Rows of digits, "110/011", as an array."""
+    return np.array([[int(c) for c in row] for row in text.split("/")], F4)
+
+
+def convolve(image, kernel, function=ops.conv2d, **options):
+    """One image (C, H, W) or (H, W) with one kernel of as many channels: one map (OH, OW)."""
+    x, w = np.asarray(image, F4), np.asarray(kernel, F4)
+    c = 1 if x.ndim == 2 else x.shape[0]
+    x, w = x.reshape(1, c, *x.shape[-2:]), w.reshape(1, c, *w.shape[-2:])
+    return function(x, w, **options)[0, 0]
+
+
+def conv_counts(shape, out_channels, kernel, **options):
+    """Output shape and parameters of one convolution, as `summary` tells them."""
+    row = nn.Conv2d(shape[0], out_channels, kernel, **options).summary(shape).rows[0]
+    return row.output_shape, row.parameters
+
+
+def bits(logits, target):
+    """Cross-entropy of softmax(logits) against a class, in bits."""
+    value, _ = nn.CrossEntropyLoss()(np.asarray(logits)[None], np.array([target]))
+    return value / np.log(2)
+
+
+def entropy(q):
+    """H(q) in bits: the mean of -log2 q under q itself."""
+    return sum(p * bits(np.log(q), i) for i, p in enumerate(q))
+
+
+# --------------------------------------------------------------------------- worked examples
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "im2col"])
+def test_L0_convolution_of_a_5x5_image(algorithm):
+    image = digits("11100/01110/00111/00110/01100")
+    y = convolve(image, CROSS, algorithm=algorithm)
+    assert_same(y, np.array([[4, 3, 4], [2, 4, 3], [2, 3, 4]]))
+
+
+@pytest.mark.parametrize("algorithm", ["auto", "im2col"])
+def test_L3_convolution_of_a_5x5_image(algorithm):
+    image = digits("12301/01510/10221/11200/10111")
+    y = convolve(image, CROSS, algorithm=algorithm)
+    assert_same(y, np.array([[8, 9, 8], [8, 5, 9], [6, 5, 5]]))
+
+
+def test_L2_convolution_over_three_channels():
+    x = np.stack([digits("000/011/021"), digits("000/022/010"), digits("000/003/010")])
+    w = np.stack([digits("000/001/010"), digits("020/020/020"), digits("100/020/001")])
+    assert [convolve(a, b).item() for a, b in zip(x, w, strict=True)] == [3, 6, 0]
+    assert convolve(x, w).item() == 9
+    assert convolve(x, w, reference.conv2d).item() == 9
+    # A convolution in the mathematical sense flips its kernels; CNNs cross-correlate.
+    assert convolve(x, w[:, ::-1, ::-1]).item() == 6
+
+
+def test_L0_one_and_four_5x5x3_filters_on_32x32x3():
+    assert conv_counts((3, 32, 32), 1, 5) == ((1, 28, 28), 76)
+    assert conv_counts((3, 32, 32), 4, 5) == ((4, 28, 28), 304)
+
+
+def test_L0_ten_filters_with_padding_against_a_fully_connected_layer():
+    assert conv_counts((3, 32, 32), 10, 5, padding=2) == ((10, 32, 32), 760)
+    dense = nn.Linear(3 * 32 * 32, 10 * 32 * 32, init=init.zeros())
+    assert dense.weight.data.size == 31_457_280
+    assert dense.bias.data.size == 10_240
+
+
+def test_L0_a_3x3_window_with_stride_3_does_not_fit_7x7():
+    with pytest.raises(ValueError, match=r"2\.33; padding=1 would fit and give 3x3"):
+        nn.Conv2d(1, 1, 3, stride=3).summary((1, 7, 7), strict=True)
+    padded = nn.Conv2d(1, 1, 3, stride=3, padding=1).summary((1, 7, 7), strict=True)
+    assert padded.rows[0].output_shape == (1, 3, 3)
+
+
+def test_L0_cross_entropy():
+    q = np.log([0.1, 0.2, 0.6, 0.1])
+    assert bits(q, 2) == pytest.approx(0.7370, abs=5e-5)
+    nats, _ = nn.CrossEntropyLoss()(q[None], np.array([2]))
+    assert nats == pytest.approx(0.5108, abs=5e-5)
+
+
+def test_L0_entropy_is_largest_when_uniform(rng):
+    assert entropy([0.25] * 4) == pytest.approx(2.0)
+    assert entropy([0.1, 0.2, 0.6, 0.1]) == pytest.approx(1.571, abs=5e-4)
+    assert all(entropy(q) < 2.0 for q in rng.dirichlet([1] * 4, 50))
+
+
+@pytest.mark.parametrize(
+    "p, cross_entropy, focal", [(0.9, 0.10536, 0.00105), (0.6, 0.5108, 0.0817), (0.1, 2.303, 1.865)]
+)
+def test_L0_focal_loss(p, cross_entropy, focal):
+    logits = np.log([[p, 1 - p]])
+    ce, _ = nn.CrossEntropyLoss()(logits, np.array([0]))
+    assert ce == pytest.approx(cross_entropy, rel=5e-4)
+    probability = nn.Softmax()(logits)[0, 0]
+    assert (1 - probability) ** 2 * ce == pytest.approx(focal, rel=5e-3)
+
+
+def test_L1_3x3_on_28x28_with_and_without_padding():
+    """The lecture's "pad 1 gives 26x26" is a slip."""
+    assert nn.Conv2d(1, 1, 3).output_shape((1, 28, 28)) == (1, 26, 26)
+    assert nn.Conv2d(1, 1, 3, padding=1).output_shape((1, 28, 28)) == (1, 28, 28)
+
+
+def test_L1_same_padding_and_filter_size():
+    for f in (3, 5, 7):
+        padding = (f - 1) // 2
+        assert nn.Conv2d(1, 1, f, padding=padding).output_shape((1, 28, 28)) == (1, 28, 28)
+        assert nn.Conv2d(1, 1, f, padding="same").output_shape((1, 28, 28)) == (1, 28, 28)
+    assert (5 - 1) // 2 == 2
+    size, stride, out = 28, 1, 26  # F = N - S (out - 1)
+    f = size - stride * (out - 1)
+    assert f == 3 and nn.Conv2d(1, 1, f, stride).output_shape((1, size, size)) == (1, out, out)
+
+
+def test_L1_table_of_a_small_cnn():
+    net = nn.Sequential(
+        conv1=nn.Conv2d(1, 32, 3),
+        pool1=nn.MaxPool2d(2),
+        conv2=nn.Conv2d(32, 64, 3),
+        pool2=nn.MaxPool2d(2),
+        conv3=nn.Conv2d(64, 64, 3),
+        flat=nn.Flatten(),
+        fc1=nn.Linear(576, 64),
+        fc2=nn.Linear(64, 10),
+    )
+    summary = net.summary((1, 28, 28))
+    assert [(row.output_shape, row.parameters) for row in summary.rows] == [
+        ((32, 26, 26), 320),
+        ((32, 13, 13), 0),
+        ((64, 11, 11), 18_496),
+        ((64, 5, 5), 0),
+        ((64, 3, 3), 36_928),
+        ((576,), 0),
+        ((64,), 36_928),
+        ((10,), 650),
+    ]
+    assert summary.parameters == net.num_parameters() == 93_322
+
+
+def test_L1_convolution_of_two_channels():
+    x = [[[0, 1, 2], [3, 4, 5], [6, 7, 8]], [[1, 2, 3], [4, 5, 6], [7, 8, 9]]]
+    w = [[[0, 1], [2, 3]], [[1, 2], [3, 4]]]
+    assert_same(convolve(x, w), np.array([[56, 72], [104, 120]]))
+
+
+def test_L1_a_kernel_of_shape_2_3_2_2():
+    conv = nn.Conv2d(3, 2, 2)
+    assert conv.weight.data.shape == (2, 3, 2, 2)
+    assert conv.num_parameters() == 26
+    assert conv(np.zeros((1, 3, 4, 4), F4)).shape == (1, 2, 3, 3)
+
+
+def test_L2_parameters_of_64_7x7_kernels():
+    assert nn.Conv2d(1, 64, 7).num_parameters() == 3_200
+
+
+@pytest.mark.parametrize("length", [3, 10, 1000])
+def test_L2_shared_weights_of_a_1d_kernel(length):
+    conv = nn.Conv2d(1, 1, (1, 3), bias=False, init=init.normal(1.0), seed=0)
+    assert conv.num_parameters() == 3
+    assert conv(np.zeros((1, 1, 1, length), F4)).shape == (1, 1, 1, length - 2)
+
+
+def test_L2_parameters_of_a_multi_layer_perceptron():
+    assert (784 + 1) * 100 + (100 + 1) * 10 == 79_510
+    assert models.dmlp().num_parameters() == 79_510
+
+
+@pytest.mark.parametrize("padding, stride, out", [(0, 1, 3), (2, 1, 7), (1, 2, 3)])
+def test_L3_output_sizes_of_a_3x3_kernel_on_5x5(padding, stride, out):
+    conv = nn.Conv2d(1, 1, 3, stride, padding, seed=0)
+    assert conv.output_shape((1, 5, 5)) == (1, out, out)
+    assert conv(np.zeros((1, 1, 5, 5), F4)).shape == (1, 1, out, out)
+
+
+def test_L3_two_filters_on_three_channels():
+    assert conv_counts((3, 5, 5), 2, 3, padding=1, stride=2) == ((2, 3, 3), 56)
+
+
+def test_L4_weights_of_alexnet_conv1():
+    """Two halves of 48 filters, one on each of the paper's two GPUs."""
+    half = nn.Conv2d(3, 48, 11, stride=4)
+    assert 2 * half.weight.data.size == 34_848
+    assert 2 * half.num_parameters() == 34_944
+    assert conv_counts((3, 227, 227), 96, 11, stride=4) == ((96, 55, 55), 34_944)
+
+
+def test_L4_parameters_of_the_first_fully_connected_layer_of_alexnet():
+    """pool5 gives 6x6; the lecture's 177 million take its input, 13x13."""
+    pool5 = nn.MaxPool2d(3, 2).output_shape((256, 13, 13))
+    assert pool5 == (256, 6, 6)
+    (features,) = nn.Flatten().output_shape(pool5)
+    assert nn.Linear(features, 4096, init=init.zeros()).num_parameters() == 37_752_832
+    (too_many,) = nn.Flatten().output_shape((256, 13, 13))
+    assert round((too_many + 1) * 4096 / 1e6) == 177
+
+
+# --------------------------------------------------------------------- nets and their counts
+
+
+@pytest.mark.parametrize(
+    "name, options, count",
+    [
+        ("dmlp", {}, 79_510),
+        ("simple_convnet", {}, 433_890),
+        ("lenet5", {"variant": "lecture"}, 61_706),
+        ("lenet5", {"variant": "relu"}, 61_706),
+        ("lenet5", {"variant": "1998"}, 60_000),
+    ],
+)
+def test_parameters_of_the_nets(name, options, count):
+    assert models.create(name, **options).num_parameters(trainable=True) == count
+
+
+# ------------------------------------------------ what the lectures' own code gets wrong
+
+
+def test_relu_backward_leaves_the_caller_s_gradient_alone():
+    relu = nn.ReLU()
+    _, ctx = relu.forward(np.array([-1, 2], F4))
+    dy = np.array([5, 7], F4)
+    assert relu.backward(dy, ctx).tolist() == [0, 7]
+    assert dy.tolist() == [5, 7]
+
+
+def test_an_odd_convolution_output_does_not_break_the_next_size():
+    net = nn.Sequential(nn.Conv2d(1, 2, 4, seed=0), nn.MaxPool2d(2), nn.Flatten())
+    shape = net.output_shape((1, 28, 28))  # 25x25, then 12x12
+    assert shape == (288,)
+    assert net(np.zeros((1, 1, 28, 28), F4)).shape == (1, *shape)
+
+
+def test_pooling_heeds_its_padding():
+    x = -np.arange(1, 17, dtype=F4).reshape(1, 1, 4, 4)
+    y = nn.MaxPool2d(2, padding=1)(x)
+    # Padding is never the maximum, though every number here is below 0.
+    assert_same(y[0, 0], np.array([[-1, -2, -4], [-5, -6, -8], [-13, -14, -16]]))
