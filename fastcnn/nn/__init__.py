@@ -9,10 +9,11 @@ from .activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from .containers import Graph, Sequential
 from .conv import Conv2d
 from .dropout import Dropout
-from .layer import Layer, Parameter
+from .layer import Layer
 from .linear import Linear
 from .losses import CrossEntropyLoss, MSELoss
 from .merge import Add, Concat
+from .parameter import Parameter
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from .shape import Flatten
 from .summary import Summary

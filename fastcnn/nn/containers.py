@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._checks import Array
-from .layer import Layer, Parameter
+from .layer import Layer
+from .parameter import Parameter
 
 if TYPE_CHECKING:
     from .summary import Signal, Tracer
@@ -177,7 +178,7 @@ class Graph(Layer):
                 raise ValueError(f"Graph: input {name!r} leads to no output")
 
     def _members(self) -> Iterator[tuple[str, Parameter | Layer]]:
-        for name, node in vars(self).get("nodes", {}).items():
+        for name, node in vars(self).get("nodes", {}).items():  # not there before __init__ ends
             yield name, node.layer
         yield from super()._members()
 

@@ -9,7 +9,8 @@ from .. import ops
 from .._checks import Array, Padding, Pair, Window, floating, integer, pair, window
 from . import init as initial
 from ._fit import require_exact
-from .layer import Layer, Parameter, Reach
+from .layer import Layer, Reach
+from .parameter import Parameter
 
 _ANY = (2**63, 2**63)  # an input that every window fits, to check the arguments by
 

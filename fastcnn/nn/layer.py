@@ -1,4 +1,4 @@
-"""Parameter and Layer: what every layer is, and the contract by which it is called.
+"""Layer: what every layer is, and the contract by which it is called.
 
 ::
 
@@ -13,111 +13,17 @@ forward may change is a random generator (`layer.rng`, see `Dropout`).
 
 import functools
 import inspect
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import DTypeLike
 
-from .._checks import FLOATS, Array, floating
+from .._checks import FLOATS, Array
+from .parameter import Parameter
 
 if TYPE_CHECKING:
     from .summary import Signal, Summary, Tracer
-
-# Held while a gradient is added, so that no addition is lost when several threads run backward.
-_adding = threading.Lock()
-
-
-class Parameter:
-    """An array that is trained, and the sum of its gradients.
-
-    Parameters
-    ----------
-    data : array_like
-        float32 or float64, any shape. The array itself is kept if it can be written to, and
-        optimizers change it in place.
-    name : str
-        A layer that owns the parameter sets this; in a net it is the whole dotted name.
-    requires_grad : bool
-        False freezes the parameter: `backward` skips its gradient, optimizers skip its update.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastcnn import nn
-    >>> p = nn.Parameter(np.ones(3, np.float32), name="bias")
-    >>> p.add_grad(np.array([1, 2, 3], np.float32))
-    >>> p.add_grad(np.array([1, 2, 3], np.float32))
-    >>> p.grad
-    array([2., 4., 6.], dtype=float32)
-    >>> p.zero_grad()
-    >>> p.grad
-    array([0., 0., 0.], dtype=float32)
-    """
-
-    __slots__ = ("_grad", "data", "name", "requires_grad")
-
-    def __init__(self, data: ArrayLike, name: str = "", requires_grad: bool = True) -> None:
-        array = floating("Parameter", "data", data, None)
-        self.data: Array = array if array.flags.writeable else array.copy()
-        self.name = name
-        self.requires_grad = requires_grad
-        self._grad: Array | None = None  # None stands for zeros that nobody has asked for yet
-
-    @property
-    def grad(self) -> Array:
-        """The sum of the gradients since `zero_grad`, shape and dtype of `data`; zeros if none."""
-        if self._grad is None:
-            self._grad = np.zeros_like(self.data)
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: Array | None) -> None:
-        if value is not None and value.shape != self.data.shape:
-            raise ValueError(
-                f"Parameter {self.name!r}: expected grad.shape == {self.data.shape} (that of data),"
-                f" got {value.shape}"
-            )
-        self._grad = value
-
-    def add_grad(self, gradient: Array, *, fresh: bool = False) -> None:
-        """Add a gradient; does nothing if the parameter is frozen.
-
-        Parameters
-        ----------
-        gradient : ndarray
-            Shape of `data`.
-        fresh : bool
-            True promises that nobody else holds `gradient`: it may be kept instead of copied.
-
-        Raises
-        ------
-        ValueError
-            If the shape is not that of `data`.
-        """
-        if not self.requires_grad:
-            return
-        if gradient.shape != self.data.shape:
-            raise ValueError(
-                f"Parameter {self.name!r}: expected a gradient of shape {self.data.shape}, "
-                f"got {gradient.shape}"
-            )
-        with _adding:
-            if self._grad is not None:
-                self._grad += gradient
-            elif fresh and gradient.dtype == self.data.dtype:
-                self._grad = gradient
-            else:
-                self._grad = np.array(gradient, dtype=self.data.dtype, order="C")
-
-    def zero_grad(self) -> None:
-        """Forget the gradients added so far."""
-        self._grad = None
-
-    def __repr__(self) -> str:
-        frozen = "" if self.requires_grad else ", requires_grad=False"
-        return f"Parameter({self.name!r}, shape={self.data.shape}, {self.data.dtype}{frozen})"
 
 
 class Reach(NamedTuple):
@@ -228,14 +134,13 @@ class Layer:
     def _members(self) -> Iterator[tuple[str, "Parameter | Layer"]]:
         """Own parameters and direct sublayers by attribute name."""
         for key, value in vars(self).items():
-            items: Any = [(key, value)]
-            if isinstance(value, (list, tuple)):
-                items = [(f"{key}.{i}", item) for i, item in enumerate(value)]
-            elif isinstance(value, dict):
-                items = [(f"{key}.{k}", item) for k, item in value.items()]
-            for name, item in items:
-                if isinstance(item, (Parameter, Layer)):
-                    yield name, item
+            if isinstance(value, (Parameter, Layer)):
+                yield key, value
+            elif isinstance(value, (list, tuple, dict)):
+                items = value.items() if isinstance(value, dict) else enumerate(value)
+                for k, item in items:
+                    if isinstance(item, (Parameter, Layer)):
+                        yield f"{key}.{k}", item
 
     def trace(self, tracer: "Tracer", name: str, signals: "tuple[Signal, ...]") -> "Signal":
         """Shape inference for `summary`: a layer is one row, a container one row a layer."""
@@ -325,7 +230,9 @@ class Layer:
 
     def trains(self) -> bool:
         """True if any parameter below is not frozen."""
-        return any(p.requires_grad for p in self.parameters())
+        return any(
+            m.requires_grad if isinstance(m, Parameter) else m.trains() for _, m in self._members()
+        )
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""

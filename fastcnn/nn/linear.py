@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from .. import ops
 from .._checks import Array, floating, integer
 from . import init as initial
-from .layer import Layer, Parameter
+from .layer import Layer
+from .parameter import Parameter
 
 
 class LinearContext(NamedTuple):

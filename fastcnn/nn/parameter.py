@@ -1,0 +1,102 @@
+"""Parameter: an array that is trained, with the sum of its gradients."""
+
+import threading
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .._checks import Array, floating
+
+# Held while a gradient is added, so that no addition is lost when several threads run backward.
+_adding = threading.Lock()
+
+
+class Parameter:
+    """An array that is trained, and the sum of its gradients.
+
+    Parameters
+    ----------
+    data : array_like
+        float32 or float64, any shape. The array itself is kept if it can be written to, and
+        optimizers change it in place.
+    name : str
+        A layer that owns the parameter sets this; in a net it is the whole dotted name.
+    requires_grad : bool
+        False freezes the parameter: `backward` skips its gradient, optimizers skip its update.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> p = nn.Parameter(np.ones(3, np.float32), name="bias")
+    >>> p.add_grad(np.array([1, 2, 3], np.float32))
+    >>> p.add_grad(np.array([1, 2, 3], np.float32))
+    >>> p.grad
+    array([2., 4., 6.], dtype=float32)
+    >>> p.zero_grad()
+    >>> p.grad
+    array([0., 0., 0.], dtype=float32)
+    """
+
+    __slots__ = ("_grad", "data", "name", "requires_grad")
+
+    def __init__(self, data: ArrayLike, name: str = "", requires_grad: bool = True) -> None:
+        array = floating("Parameter", "data", data, None)
+        self.data: Array = array if array.flags.writeable else array.copy()
+        self.name = name
+        self.requires_grad = requires_grad
+        self._grad: Array | None = None  # None stands for zeros that nobody has asked for yet
+
+    @property
+    def grad(self) -> Array:
+        """The sum of the gradients since `zero_grad`, shape and dtype of `data`; zeros if none."""
+        if self._grad is None:
+            self._grad = np.zeros_like(self.data)
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Array | None) -> None:
+        if value is not None and value.shape != self.data.shape:
+            raise ValueError(
+                f"Parameter {self.name!r}: expected grad.shape == {self.data.shape} (that of data),"
+                f" got {value.shape}"
+            )
+        self._grad = value
+
+    def add_grad(self, gradient: Array, *, fresh: bool = False) -> None:
+        """Add a gradient; does nothing if the parameter is frozen.
+
+        Parameters
+        ----------
+        gradient : ndarray
+            Shape of `data`.
+        fresh : bool
+            True promises that nobody else holds `gradient`: it may be kept instead of copied.
+
+        Raises
+        ------
+        ValueError
+            If the shape is not that of `data`.
+        """
+        if not self.requires_grad:
+            return
+        if gradient.shape != self.data.shape:
+            raise ValueError(
+                f"Parameter {self.name!r}: expected a gradient of shape {self.data.shape}, "
+                f"got {gradient.shape}"
+            )
+        with _adding:
+            if self._grad is not None:
+                self._grad += gradient
+            elif fresh and gradient.dtype == self.data.dtype:
+                self._grad = gradient
+            else:
+                self._grad = np.array(gradient, dtype=self.data.dtype, order="C")
+
+    def zero_grad(self) -> None:
+        """Forget the gradients added so far."""
+        self._grad = None
+
+    def __repr__(self) -> str:
+        frozen = "" if self.requires_grad else ", requires_grad=False"
+        return f"Parameter({self.name!r}, shape={self.data.shape}, {self.data.dtype}{frozen})"
