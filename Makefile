@@ -5,6 +5,7 @@
 
 PYTHON ?= python3
 VENV   := .venv
+TORCH  := 2.13.0
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 TIERS   = $$($(BIN)/python -c "import fastcnn._kernels as k; print(*[n for n, ok in k.isa_tiers() if ok and n != k.isa_active()])")
@@ -51,10 +52,14 @@ wheel: $(VENV)/ready-dev ## sdist and wheel into dist/
 	$(BIN)/python -m build --no-isolation -o dist .
 
 bench: $(VENV)/ready-bench ## every kernel, verified and timed (pytest-benchmark)
-	$(BIN)/python -m pytest benchmarks --benchmark-only
+	$(BIN)/python -m pytest benchmarks --benchmark-only --benchmark-columns=min,median,rounds $(ARGS)
+
+bench-peers: ## the table beside PyTorch, into docs/benchmarks.md (OUT=file, ARGS="--isa avx2 ...")
+	@$(MAKE) --no-print-directory VENV=.venv-bench .venv-bench/torch
+	.venv-bench/bin/python -m benchmarks.peers_table --out $(or $(OUT),docs/benchmarks.md) $(ARGS)
 
 clean: ## remove all that was made here, the environment included
-	rm -rf $(VENV) build dist *.egg-info fastcnn/_kernels*.so .coverage tests/csrc/build
+	rm -rf $(VENV) .venv-bench build dist *.egg-info fastcnn/_kernels*.so .coverage tests/csrc/build
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find fastcnn tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -69,4 +74,9 @@ $(VENV)/base: pyproject.toml
 # An editable install of the package with the extra of that name; compiles only what changed.
 $(VENV)/ready-%: $(VENV)/base $(SOURCES)
 	$(PIP) install --no-build-isolation -e '.[$*]'
+	@touch $@
+
+# PyTorch, in the environment of its own that bench-peers makes; the CPU build where it is found.
+$(VENV)/torch: $(VENV)/ready-bench
+	$(PIP) install --extra-index-url https://download.pytorch.org/whl/cpu torch==$(TORCH)
 	@touch $@

@@ -1,20 +1,22 @@
 """The table of ratios to PyTorch, as markdown: ``python -m benchmarks.peers_table``.
 
 Every cell is verified against float64 before it is timed, and no ratio is printed for an output
-that does not agree; then the run ends with exit code 1. All candidates of a cell are interleaved in
-one process. "xb" is the ratio to PyTorch's better layout, above 1 where fastcnn is faster.
+that does not agree: the cell says failed, and the run ends with exit code 1. The candidates of a cell are interleaved in
+one process. "xb" is the speed over PyTorch's better layout, above 1 where fastcnn is faster.
 
-    --isa avx2        both sides on that instruction set (in a subprocess with the settings of
-                      fastcnn, oneDNN, ATen, MKL and OpenBLAS)
-    --peers none      fastcnn alone: quick, for tuning kernels
-    --layers vgg lenet1   rows whose key or name starts with one of the words
-    --quick           a short budget per cell
+    --isa avx2              both sides on that instruction set (in a subprocess with the settings
+                            of fastcnn, oneDNN, ATen, MKL and OpenBLAS)
+    --suites conv pool      some of the families
+    --layers vgg lenet1     rows whose key or name starts with one of the words
+    --passes forward        passes that start with one of the words
+    --peers none --quick    fastcnn alone, with short timings, for tuning kernels
 """
 
 import argparse
 import math
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import time
@@ -22,8 +24,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import peers, shapes
-from .timing import Disagreement, check_outputs, interleave
+from . import peers
+from .suites import SUITES, Suite, chosen
+from .timing import check_outputs, interleave, readable, usable_cores
 
 # What makes every library in the process keep to one instruction set.
 ISA_ENVIRONMENT = {
@@ -48,114 +51,149 @@ ISA_ENVIRONMENT = {
         "OPENBLAS_CORETYPE": "SkylakeX",
     },
 }
+COPY = "copy"  # the bound of memory, not a peer
 TITLES = {
     "fastcnn": "fastcnn",
-    "blas": "NumPy im2col + BLAS",
+    "numpy": "NumPy + BLAS",
     "torch": "torch nchw",
     "torch_cl": "torch channels_last",
+    COPY: "of the copy bound",
 }
 
 
 class Row(NamedTuple):
-    """One layer, pass and thread count: seconds by peer, and who failed the check."""
+    """One layer, pass and thread count: speeds by peer, and who failed the check."""
 
     layer: Any
     wrt: str
     threads: int
-    seconds: dict[str, float]
+    speed: dict[str, float]
     failures: dict[str, str]
 
     def ratio(self) -> float | None:
         """fastcnn's speed over that of PyTorch's better layout."""
-        torch = [self.seconds[t] for t in peers.TORCH if t in self.seconds]
-        if not torch or peers.OURS not in self.seconds:
+        torch = [self.speed[t] for t in peers.TORCH if t in self.speed]
+        if not torch or peers.OURS not in self.speed:
             return None
-        return min(torch) / self.seconds[peers.OURS]
+        return self.speed[peers.OURS] / max(torch)
+
+    def cell(self, name: str) -> str:
+        if name in self.failures:
+            return "failed"
+        if name not in self.speed:
+            return ""
+        if name == COPY:  # both move the same bytes
+            return f"{100 * self.speed[peers.OURS] / self.speed[COPY]:.0f} %"
+        return readable(self.speed[name])
 
 
-def measure(case: Any, names: Sequence[str], threads: int, expected: Any, budget: float) -> Row:
+def measure(
+    suite: Suite, case: peers.Case, names: Sequence[str], threads: int, expected: Any, budget: float
+) -> Row:
     """Verify, then time, one case at one thread count."""
     failures, runs = {}, {}
     with peers.thread_count(threads):
         for name, candidate in case.candidates(names).items():
             try:
-                check_outputs(name, candidate.outputs(candidate.run()), expected)
+                outputs = candidate.outputs(candidate.run())
+                check_outputs(name, outputs, expected, case.tolerance)
                 runs[name] = candidate.run
-            except Disagreement as error:
-                failures[name] = str(error)
+            except Exception as error:  # one cell must not cost the others; the exit code tells
+                failures[name] = f"{type(error).__name__}: {error}"
         # OpenBLAS's threads spin for a while after a call: time it apart from the others.
-        apart = {name: runs.pop(name) for name in ("blas",) if name in runs}
+        apart = {name: runs.pop(name) for name in ("numpy",) if name in runs}
+        if case.bytes and peers.OURS in runs:
+            runs[COPY] = peers.memory_copy(case.bytes, threads)
         times = interleave(runs, budget=budget) if runs else {}
         if apart:
             times |= interleave(apart, budget=budget / 4, least_rounds=1)
-    seconds = {name: times[name].minimum for name in names if name in times}
-    return Row(case.layer, case.wrt, threads, seconds, failures)
+    work = suite.work(case)
+    speed = {name: work / t.minimum for name, t in times.items()}
+    return Row(case.layer, case.wrt, threads, speed, failures)
 
 
 def progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def chosen(layers: Sequence[Any], words: Sequence[str]) -> list[Any]:
-    """The layers whose key or name starts with one of the words; all without words."""
-    start = tuple(words)
-    return [x for x in layers if not words or x.key.startswith(start) or x.name.startswith(start)]
-
-
-def conv_rows(options: argparse.Namespace) -> list[Row]:
-    """All cells of the convolution tables; the data and yardstick of a pass serve all threads."""
+def measure_suite(suite: Suite, options: argparse.Namespace) -> list[Row]:
+    """All cells of a suite; the data and the expected outputs of a pass serve all threads."""
     rows = []
-    layers = chosen(shapes.CONV_LAYERS, options.layers)
-    layers += chosen(shapes.CONV_EXTRAS, options.layers) if options.extras else []
-    for layer in layers:
-        for wrt in options.passes:
-            case = peers.ConvCase(layer, wrt)
-            expected = case.expected()
-            for threads in options.threads:
-                row = measure(case, options.names, threads, expected, options.budget)
-                rows.append(row)
-                ratio = row.ratio()
-                progress(
-                    f"{layer.key:12} {wrt:15} t{threads} "
-                    + "  ".join(
-                        f"{name} {layer.flops / s / 1e9:.1f}" for name, s in row.seconds.items()
-                    )
-                    + (f"  xb {ratio:.2f}" if ratio else "")
-                    + "".join(f"  FAILED {text}" for text in row.failures.values())
-                )
+    for layer, wrt in chosen(suite, options.layers, options.passes):
+        case = suite.case(layer, wrt)
+        expected = case.expected()
+        for threads in options.threads:
+            row = measure(suite, case, options.names, threads, expected, options.budget)
+            rows.append(row)
+            ratio = row.ratio()
+            progress(
+                f"{layer.key:12} {wrt:15} t{threads}  "
+                + "  ".join(f"{name} {row.cell(name)}" for name in row.speed)
+                + (f"  xb {ratio:.2f}" if ratio else "")
+                + "".join(f"  FAILED {text}" for text in row.failures.values())
+            )
     return rows
 
 
-def geometric_mean(values: Sequence[float]) -> float:
-    return math.exp(sum(map(math.log, values)) / len(values))
+def mean(suite: Suite, rows: Sequence[Row]) -> tuple[float, str] | None:
+    """The geometric mean of the ratios, and over how many layers it goes."""
+    ratios = [r.ratio() for r in rows if not suite.mean_over or r.layer in suite.mean_over]
+    known = [r for r in ratios if r]
+    if not known:
+        return None
+    whole = len(suite.mean_over) or len(known)
+    count = f"{len(known)} layers" if len(known) == whole else f"{len(known)} of {whole} layers"
+    return math.exp(sum(map(math.log, known)) / len(known)), count
 
 
-def conv_table(rows: Sequence[Row], names: Sequence[str], wrt: str, threads: int) -> list[str]:
-    """One pass on one thread count: GFLOP/s of each peer and the ratio, with the mean below."""
-    here = [r for r in rows if r.wrt == wrt and r.threads == threads]
+def plural(threads: int) -> str:
+    return f"{threads} thread{'s' * (threads > 1)}"
+
+
+def table(suite: Suite, rows: Sequence[Row], names: Sequence[str], caption: str) -> list[str]:
+    """Rows of one pass (or of several) on one thread count, with the mean below."""
+    names = [n for n in (*names, COPY) if any(n in r.speed or n in r.failures for r in rows)]
+    one_pass = len({r.wrt for r in rows}) == 1
     lines = [
-        f"### Convolution, {wrt.replace('_', ' ')}, {threads} thread{'s' * (threads > 1)}",
+        f"### {caption} ({suite.unit})",
         "",
         "| layer | shape | " + " | ".join(TITLES[n] for n in names) + " | xb |",
         "|---|---|" + "--:|" * (len(names) + 1),
     ]
-    for row in here:
-        cells = [
-            "disagrees" if n in row.failures
-            else f"{row.layer.flops / row.seconds[n] / 1e9:.1f}" if n in row.seconds else ""
-            for n in names
-        ]  # fmt: skip
+    for row in rows:
+        what = f"{row.layer.name} ({row.layer.key})" if one_pass else f"{row.layer.key} {row.wrt}"
+        cells = [row.cell(n) for n in names]
         ratio = row.ratio()
         cells.append(f"{ratio:.2f}" if ratio else "")
-        lines.append(f"| {row.layer.name} ({row.layer.key}) | {row.layer} | {' | '.join(cells)} |")
-    named = [(r, r.ratio()) for r in here if r.layer in shapes.CONV_LAYERS]
-    ratios = [ratio for _, ratio in named if ratio]
-    if ratios:
-        count = f"{len(ratios)} layers"
-        if len(ratios) < len(shapes.CONV_LAYERS):
-            count += f" of {len(shapes.CONV_LAYERS)}"
+        lines.append(f"| {what} | {row.layer} | {' | '.join(cells)} |")
+    found = mean(suite, rows)
+    if found and len(rows) > 1:
         blanks = " |" * len(names)
-        lines.append(f"| **geometric mean** | {count} |{blanks} **{geometric_mean(ratios):.2f}** |")
+        lines.append(f"| **geometric mean** | {found[1]} |{blanks} **{found[0]:.2f}** |")
+    return [*lines, ""]
+
+
+def summary(results: dict[str, list[Row]], options: argparse.Namespace) -> list[str]:
+    """The geometric means of xb, one line for each suite and pass."""
+    lines = [
+        "## Geometric means of xb",
+        "",
+        "| | layers | " + " | ".join(map(plural, options.threads)) + " |",
+        "|---|---|" + "--:|" * len(options.threads),
+    ]
+    for name, rows in results.items():
+        suite = SUITES[name]
+        passes = suite.passes() if len(suite.passes()) <= 3 else [""]
+        for wrt in passes:
+            means = [
+                mean(suite, [r for r in rows if r.threads == t and wrt in (r.wrt, "")])
+                for t in options.threads
+            ]
+            if any(means):
+                label = f"{suite.title}{', ' * bool(wrt)}{wrt.replace('_', ' ')}"
+                count = next(m[1] for m in means if m)
+                cells = " | ".join(f"{m[0]:.2f}" if m else "" for m in means)
+                lines.append(f"| {label} | {count} | {cells} |")
     return [*lines, ""]
 
 
@@ -176,57 +214,52 @@ def header(command: str) -> list[str]:
 
     from fastcnn._config import config
 
-    ours = config()
-    try:
-        cores = len(os.sched_getaffinity(0))
-    except AttributeError:
-        cores = os.cpu_count() or 1
+    ours, cores = config(), usable_cores()
     lines = [
         "# Benchmarks",
         "",
         f"- Machine: {cpu_model()}, {cores} core{'s' * (cores > 1)} usable, {platform.platform()}",
-        f"- fastcnn {ours['fastcnn']}: ISA tier {ours['isa']} (available: "
-        f"{', '.join(ours['isa available'])}), OpenMP {'yes' if ours['openmp'] else 'no'}",
+        f"- fastcnn {ours['fastcnn']}: ISA tier {ours['isa']}, OpenMP "
+        f"{'yes' if ours['openmp'] else 'no'}",
     ]
     if peers.have_torch():
         import torch
 
         lines.append(
-            f"- PyTorch {torch.__version__}: capability "
-            f"{torch.backends.cpu.get_cpu_capability()}, oneDNN limit "
-            f"{os.environ.get('ONEDNN_MAX_CPU_ISA', 'none')}"
+            f"- PyTorch {torch.__version__}: {torch.backends.cpu.get_cpu_capability()}, oneDNN "
+            f"limited to {os.environ.get('ONEDNN_MAX_CPU_ISA', 'nothing')}"
         )
-    lines += [
+    return [
+        *lines,
         f"- Python {platform.python_version()}, NumPy {np.__version__}",
         f"- Command: `{command}`, {time.strftime('%Y-%m-%d')}",
         "",
-        "GFLOP/s count the flops of the direct formulation, for every algorithm. Each figure is "
-        "the minimum over calls interleaved with the peers' in one process, after the output was "
-        "verified against float64. xb is the speed over PyTorch's better layout.",
+        "Each figure is the fastest of many calls, interleaved with the peers' in one process, "
+        "after the output was verified against float64. GFLOP/s count the flops of the direct "
+        "formulation, for every algorithm. GB/s count what must be moved at least; the copy bound "
+        "is a copy of as many bytes in the same run. xb is the speed over PyTorch's better layout.",
         "",
     ]
-    return lines
 
 
-def summary(rows: Sequence[Row], options: argparse.Namespace) -> list[str]:
-    """The geometric means of xb, one line a pass."""
-    lines = [
-        "## Convolution: geometric means of xb",
-        "",
-        "| pass | " + " | ".join(f"{t} thread{'s' * (t > 1)}" for t in options.threads) + " |",
-        "|---|" + "--:|" * len(options.threads),
-    ]
-    for wrt in options.passes:
-        cells = []
+def report(results: dict[str, list[Row]], options: argparse.Namespace, command: str) -> list[str]:
+    """The whole page."""
+    text = header(command)
+    if "torch" in options.peers:
+        text += summary(results, options)
+    for name, rows in results.items():
+        suite = SUITES[name]
+        if not rows:
+            continue
+        text += [f"## {suite.title}", ""]
+        by_pass = len(suite.passes()) == 3
         for threads in options.threads:
-            ratios = [
-                r.ratio() for r in rows
-                if (r.wrt, r.threads) == (wrt, threads) and r.layer in shapes.CONV_LAYERS
-            ]  # fmt: skip
-            known = [r for r in ratios if r]
-            cells.append(f"{geometric_mean(known):.2f} ({len(known)} layers)" if known else "")
-        lines.append(f"| {wrt.replace('_', ' ')} | {' | '.join(cells)} |")
-    return [*lines, ""]
+            for wrt in suite.passes() if by_pass else [""]:
+                here = [r for r in rows if r.threads == threads and wrt in (r.wrt, "")]
+                if here:
+                    caption = ", ".join(filter(None, [wrt.replace("_", " "), plural(threads)]))
+                    text += table(suite, here, options.names, caption.capitalize())
+    return text
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -238,26 +271,26 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, help="write the markdown here instead of stdout")
     parser.add_argument("--isa", choices=ISA_ENVIRONMENT, help="one instruction set for all sides")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--suites", nargs="+", default=[*SUITES], choices=SUITES)
     parser.add_argument("--layers", nargs="+", default=[], metavar="WORD")
+    parser.add_argument("--passes", nargs="+", default=[], metavar="WORD")
     parser.add_argument(
-        "--passes", nargs="+", default=[*shapes.CONV_PASSES], choices=shapes.CONV_PASSES
+        "--peers", nargs="+", default=["torch", "numpy"], choices=["torch", "numpy", "none"]
     )
-    parser.add_argument(
-        "--peers", nargs="+", default=["torch", "blas"], choices=["torch", "blas", "none"]
-    )
-    parser.add_argument("--extras", action="store_true", help="also depthwise, dilated, 1x7, ...")
-    parser.add_argument("--budget", type=float, default=1.5, help="seconds of timing per cell")
-    parser.add_argument("--quick", action="store_true", help="--budget 0.3")
+    parser.add_argument("--budget", type=float, default=1.0, help="seconds of timing per cell")
+    parser.add_argument("--quick", action="store_true", help="--budget 0.2")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.budget = 0.3
+        options.budget = 0.2
     options.names = [peers.OURS]
     if "torch" in options.peers:
         options.names += peers.TORCH
-    if "blas" in options.peers:
-        options.names.append("blas")
+    if "numpy" in options.peers:
+        options.names.append("numpy")
     if "torch" in options.peers and not peers.have_torch():
         parser.error("PyTorch is not installed; `make bench-peers` installs it, or --peers none")
+    if not any(chosen(SUITES[s], options.layers, options.passes) for s in options.suites):
+        parser.error("no layer and pass start with these words")
     return options
 
 
@@ -267,23 +300,19 @@ def main(arguments: Sequence[str]) -> int:
     if not wanted.items() <= os.environ.items():  # libraries read these when loaded: start afresh
         command = [sys.executable, "-m", "benchmarks.peers_table", *arguments]
         return subprocess.run(command, env=os.environ | wanted).returncode
-    if not chosen(shapes.CONV_LAYERS + shapes.CONV_EXTRAS, options.layers):
-        raise SystemExit(f"no layer's key or name starts with {' or '.join(options.layers)}")
-    rows = conv_rows(options)
-    text = header("python -m benchmarks.peers_table " + " ".join(arguments))
-    if "torch" in options.peers:
-        text += summary(rows, options)
-    for threads in options.threads:
-        for wrt in options.passes:
-            text += conv_table(rows, options.names, wrt, threads)
-    failures = [(r, f) for r in rows for f in r.failures.values()]
+    if max(options.threads) > usable_cores():
+        progress(f"Note: {max(options.threads)} threads on {usable_cores()} usable core(s)")
+    results = {name: measure_suite(SUITES[name], options) for name in options.suites}
+    command = shlex.join(["python", "-m", "benchmarks.peers_table", *arguments])
+    text = "\n".join(report(results, options, command))
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text("\n".join(text))
+        options.out.write_text(text)
     else:
-        print("\n".join(text))
+        print(text)
+    failures = [(r, f) for rows in results.values() for r in rows for f in r.failures.values()]
     for row, failure in failures:
-        progress(f"DISAGREES: {row.layer.name} {row.wrt} on {row.threads} threads: {failure}")
+        progress(f"FAILED: {row.layer.name} {row.wrt} on {plural(row.threads)}: {failure}")
     return 1 if failures else 0
 
 

@@ -11,6 +11,8 @@ from typing import NamedTuple
 CONV_PASSES = ("forward", "backward_input", "backward_weight")
 POOL_PASSES = ("forward", "backward")
 LINEAR_PASSES = ("forward", "backward_input", "backward_weight")
+COLUMN_PASSES = ("im2col", "col2im")
+TRAINING_PASSES = ("train",)
 
 
 def _out(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
@@ -133,6 +135,9 @@ CONV_EXTRAS = (
 )
 # fmt: on
 
+# Those on which im2col and col2im are measured.
+COLUMN_LAYERS = tuple(x for x in CONV_LAYERS if x.key in ("lenet1", "alex1", "vgg3_2"))
+
 
 class Pool(NamedTuple):
     """A pooling layer at a batch size; `kind` is "max", "avg" or "global"."""
@@ -200,6 +205,7 @@ class Linear(NamedTuple):
 
     @property
     def flops(self) -> int:
+        """The same for each pass."""
         return 2 * self.N * self.I * self.O
 
     def __str__(self) -> str:
@@ -219,32 +225,47 @@ LINEAR_LAYERS = (
 
 
 class Pointwise(NamedTuple):
-    """An element-by-element pass over (N, C, H, W), or over rows of C classes if H = W = 1."""
+    """An array that pointwise passes go over; rows of classes if `shape` has two dimensions."""
 
     key: str
     name: str
-    N: int
-    C: int
-    H: int = 1
-    W: int = 1
-
-    @property
-    def x_shape(self) -> tuple[int, ...]:
-        return (self.N, self.C) if self.H == self.W == 1 else (self.N, self.C, self.H, self.W)
+    shape: tuple[int, ...]
 
     def __str__(self) -> str:
-        return ",".join(str(n) for n in self.x_shape)
+        return ",".join(str(n) for n in self.shape)
 
 
-ACTIVATION_SHAPES = (
-    Pointwise("lenet_act", "lenet5.relu1", 64, 6, 28, 28),
-    Pointwise("vgg_act", "vgg16.relu2_2", 4, 128, 112, 112),
+ACTIVATION_LAYERS = (
+    Pointwise("lenet_act", "lenet5.conv1_out", (64, 6, 28, 28)),
+    Pointwise("vgg_act", "vgg16.conv2_2_out", (4, 128, 112, 112)),
 )
-SOFTMAX_SHAPES = (
-    Pointwise("lenet_out", "lenet5.softmax", 64, 10),
-    Pointwise("imagenet_out", "resnet50.softmax", 256, 1000),
+CLASS_LAYERS = (
+    Pointwise("lenet_out", "lenet5.logits", (64, 10)),
+    Pointwise("imagenet_out", "resnet50.logits", (256, 1000)),
 )
-PARAMETER_SHAPES = (
-    Pointwise("lenet_params", "lenet5.fc1_weight", 120, 400),
-    Pointwise("vgg_params", "vgg16.fc7_weight", 4096, 4096),
+PARAMETER_LAYERS = (
+    Pointwise("lenet_params", "lenet5.fc1_weight", (120, 400)),
+    Pointwise("vgg_params", "vgg16.fc7_weight", (4096, 4096)),
+)
+
+
+class Training(NamedTuple):
+    """A number of training steps of a net at a batch size."""
+
+    key: str
+    name: str
+    batch: int
+    steps: int = 20
+
+    @property
+    def images(self) -> int:
+        return self.batch * self.steps
+
+    def __str__(self) -> str:
+        return f"batch {self.batch}"
+
+
+TRAINING_RUNS = (
+    Training("lenet_b32", "lenet5.batch32", 32),
+    Training("lenet_b128", "lenet5.batch128", 128),
 )

@@ -5,6 +5,7 @@ clock rate or a busy neighbour meets all of them alike. Every call is timed on i
 is the figure that tables use, the median shows the noise.
 """
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
@@ -37,6 +38,8 @@ def check_outputs(
 ) -> float:
     """The largest error over the outputs, relative to each one's standard deviation.
 
+    A single number (a loss) has no deviation and is compared relative to itself.
+
     Raises
     ------
     Disagreement
@@ -49,8 +52,9 @@ def check_outputs(
     for g, w in zip(got, want, strict=True):
         if g.shape != w.shape:
             raise Disagreement(f"{who}: expected shape {w.shape}, got {g.shape}")
-        spread = float(np.std(w))
-        if not spread > 0.0 or not np.isfinite(spread):
+        finite = np.isfinite(w).all()
+        spread = float(np.std(w) if w.size > 1 else np.abs(w)) if finite else 0.0
+        if not spread > 0.0:
             raise Disagreement(f"{who}: the expected output is constant or not finite")
         error = float(np.max(np.abs(g.astype(np.float64) - w))) / spread
         if not error <= tolerance:  # a NaN error fails too
@@ -90,3 +94,16 @@ def interleave(
         order.append(order.pop(0))
         rounds += 1
     return {name: Timing(min(s), median(s), len(s)) for name, s in samples.items()}
+
+
+def readable(value: float) -> str:
+    """Three digits or so."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def usable_cores() -> int:
+    """How many cores this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS, Windows
+        return os.cpu_count() or 1

@@ -1,0 +1,11 @@
+"""Activations, softmax, losses and optimizer updates beside their peers."""
+
+from collections.abc import Callable
+from typing import Any
+
+from .harness import measured
+
+
+@measured("pointwise")
+def test_pointwise(compare: Callable[..., None], layer: Any, wrt: str, threads: int) -> None:
+    compare("pointwise", layer, wrt, threads)

@@ -1,0 +1,84 @@
+"""The suites: which layers and passes of each family are measured, and in which unit."""
+
+from collections.abc import Callable, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+from . import shapes
+from .peers import Case
+from .peers_conv import ColumnsCase, ConvCase
+from .peers_linear import LinearCase
+from .peers_models import LenetCase
+from .peers_pointwise import PASSES, PointwiseCase
+from .peers_pool import PoolCase
+
+
+class Suite(NamedTuple):
+    """One family: `work(case)` over the seconds of a call is its speed in `unit`."""
+
+    title: str
+    case: type[Case]
+    pairs: tuple[tuple[Any, str], ...]  # (layer, pass)
+    unit: str
+    work: Callable[[Any], float]
+    mean_over: tuple[Any, ...] = ()  # the layers of the geometric mean; () for all
+
+    def passes(self) -> list[str]:
+        return list(dict.fromkeys(wrt for _, wrt in self.pairs))
+
+
+def chosen(suite: Suite, layers: Sequence[str], passes: Sequence[str]) -> list[tuple[Any, str]]:
+    """The pairs whose layer's key or name, and whose pass, start with one of the words."""
+    return [
+        (layer, wrt)
+        for layer, wrt in suite.pairs
+        if (not layers or any(s.startswith(tuple(layers)) for s in (layer.key, layer.name)))
+        and (not passes or wrt.startswith(tuple(passes)))
+    ]
+
+
+SUITES = {
+    "conv": Suite(
+        "Convolution",
+        ConvCase,
+        tuple(product(shapes.CONV_LAYERS + shapes.CONV_EXTRAS, shapes.CONV_PASSES)),
+        "GFLOP/s",
+        lambda case: case.layer.flops / 1e9,
+        mean_over=shapes.CONV_LAYERS,
+    ),
+    "columns": Suite(
+        "im2col and col2im",
+        ColumnsCase,
+        tuple(product(shapes.COLUMN_LAYERS, shapes.COLUMN_PASSES)),
+        "GB/s",
+        lambda case: case.bytes / 1e9,
+    ),
+    "pool": Suite(
+        "Pooling",
+        PoolCase,
+        tuple(product(shapes.POOL_LAYERS, shapes.POOL_PASSES)),
+        "GB/s",
+        lambda case: case.bytes / 1e9,
+    ),
+    "linear": Suite(
+        "Fully connected layers",
+        LinearCase,
+        tuple(product(shapes.LINEAR_LAYERS, shapes.LINEAR_PASSES)),
+        "GFLOP/s",
+        lambda case: case.layer.flops / 1e9,
+    ),
+    "pointwise": Suite(
+        "Pointwise",
+        PointwiseCase,
+        tuple((layer, name) for name, one in PASSES.items() for layer in one.layers),
+        "GB/s",
+        lambda case: case.bytes / 1e9,
+    ),
+    "training": Suite(
+        "LeNet-5 training on MNIST",
+        LenetCase,
+        tuple(product(shapes.TRAINING_RUNS, shapes.TRAINING_PASSES)),
+        "images/s",
+        lambda case: case.layer.images,
+    ),
+}

@@ -1,0 +1,135 @@
+"""The benchmarks' own parts: shapes, the check before every timing, NumPy baselines, coverage."""
+# ruff: noqa: E402 - away from the source tree there are no benchmarks to import
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fastcnn import ops
+from fastcnn._checks import window
+
+ROOT = Path(__file__).parent.parent
+if not (ROOT / "benchmarks").is_dir():
+    pytest.skip("needs the source tree", allow_module_level=True)
+
+from benchmarks import numpy_blas, shapes, timing
+from benchmarks.peers_conv import ColumnsCase, ConvCase
+from benchmarks.peers_linear import LinearCase
+from benchmarks.peers_pointwise import PASSES, PointwiseCase
+from benchmarks.peers_pool import PoolCase
+from benchmarks.suites import SUITES, chosen
+
+ALL_CONVS = shapes.CONV_LAYERS + shapes.CONV_EXTRAS
+
+
+def test_there_are_24_layers_and_every_name_is_unique() -> None:
+    assert len(shapes.CONV_LAYERS) == 24
+    for suite in SUITES.values():
+        layers = list(dict.fromkeys(layer for layer, _ in suite.pairs))
+        for attribute in ("key", "name"):
+            assert len({getattr(layer, attribute) for layer in layers}) == len(layers)
+
+
+@pytest.mark.parametrize("layer", ALL_CONVS, ids=lambda x: x.name)
+def test_output_sizes_are_those_of_the_library(layer: shapes.Conv) -> None:
+    win = window(
+        "conv2d", (layer.H, layer.W), (layer.KH, layer.KW),
+        stride=layer.stride, padding=layer.padding, dilation=layer.dilation,
+    )  # fmt: skip
+    assert win.out == (layer.OH, layer.OW)
+    assert layer.C % layer.groups == layer.K % layer.groups == 0
+
+
+@pytest.mark.parametrize("name", ops.__all__)
+def test_every_op_is_benchmarked(name: str) -> None:
+    sources = "".join(p.read_text() for p in (ROOT / "benchmarks").glob("peers_*.py"))
+    assert name in PASSES or re.search(rf"\blibrary\.{name}\(", sources), name
+
+
+def _tiny(case_type: type, layer: object, wrt: str) -> None:
+    """The NumPy baseline gives the reference's outputs, and a wrong element would be noticed."""
+    case = case_type(layer, wrt)
+    expected = case.expected()
+    got = case.candidates(["numpy"])["numpy"]
+    outputs = [a.copy() for a in got.outputs(got.run())]
+    timing.check_outputs("numpy", outputs, expected)
+    for output in outputs:
+        spoiled = output.reshape(-1)
+        spoiled[spoiled.size // 2] += 0.1 * (np.std(output) + np.abs(output).max())
+        with pytest.raises(timing.Disagreement, match="numpy"):
+            timing.check_outputs("numpy", outputs, expected)
+        if output.dtype.kind != "f":
+            continue
+        spoiled[spoiled.size // 2] = np.nan
+        with pytest.raises(timing.Disagreement, match="numpy"):
+            timing.check_outputs("numpy", outputs, expected)
+
+
+@pytest.mark.parametrize("wrt", shapes.CONV_PASSES)
+@pytest.mark.parametrize("options", [
+    {}, {"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": (0, 2), "stride": 3},
+], ids=str)  # fmt: skip
+def test_numpy_convolution(options: dict, wrt: str) -> None:
+    layer = shapes.Conv("t", "tiny", 3, 4, 9, 8, 6, 3, 2, **{"padding": (1, 1), **options})
+    _tiny(ConvCase, layer, wrt)
+
+
+def test_numpy_convolution_in_blocks_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numpy_blas, "_COLUMN_BYTES", 1)
+    for wrt in shapes.CONV_PASSES:
+        _tiny(ConvCase, shapes.Conv("t", "tiny", 3, 2, 6, 7, 4, 3, 3), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.COLUMN_PASSES)
+def test_numpy_columns(wrt: str) -> None:
+    _tiny(ColumnsCase, shapes.Conv("t", "tiny", 2, 3, 7, 8, 1, 3, 2, 2, (1, 1)), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.POOL_PASSES)
+@pytest.mark.parametrize("window", [(2, 2, 0), (3, 2, 0), (3, 1, 1)])
+@pytest.mark.parametrize("kind", ["max", "avg", "global"])
+def test_numpy_pooling(kind: str, window: tuple[int, int, int], wrt: str) -> None:
+    _tiny(PoolCase, shapes.Pool("t", "tiny", kind, 2, 3, 8, 9, *window), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.LINEAR_PASSES)
+def test_numpy_linear(wrt: str) -> None:
+    _tiny(LinearCase, shapes.Linear("t", "tiny", 5, 7, 3), wrt)
+
+
+@pytest.mark.parametrize("wrt", PASSES)
+def test_numpy_pointwise(wrt: str) -> None:
+    shape = (6, 5) if PASSES[wrt].layers == shapes.CLASS_LAYERS else (2, 3, 4, 5)
+    _tiny(PointwiseCase, shapes.Pointwise("t", "tiny", shape), wrt)
+
+
+def test_check_outputs_refuses_what_proves_nothing() -> None:
+    good = np.arange(6.0).reshape(2, 3)
+    assert timing.check_outputs("me", [good], [good]) == 0.0
+    for got, want in [
+        ([good], [good, good]),
+        ([good.T], [good]),
+        ([np.ones((2, 3))], [np.ones((2, 3))]),
+        ([good], [np.full((2, 3), np.inf)]),
+        ([np.array(1.1)], [np.array(1.0)]),
+    ]:
+        with pytest.raises(timing.Disagreement, match="me"):
+            timing.check_outputs("me", got, want)
+
+
+def test_interleave_takes_turns() -> None:
+    order = []
+    runs = {name: (lambda n=name: order.append(n)) for name in "ab"}
+    times = timing.interleave(runs, budget=0.0, least_rounds=4, slice_seconds=0.0)
+    assert "".join(order) == "aabb" + "abbaabba"
+    assert all(t.calls == 4 and 0 <= t.minimum <= t.median for t in times.values())
+
+
+def test_layers_are_chosen_by_the_start_of_key_or_name() -> None:
+    conv = SUITES["conv"]
+    assert {x.key for x, _ in chosen(conv, ["lenet", "vgg16.conv5"], [])} == {
+        "lenet1", "lenet2", "vgg5",
+    }  # fmt: skip
+    assert {wrt for _, wrt in chosen(conv, [], ["backward"])} == set(shapes.CONV_PASSES[1:])
