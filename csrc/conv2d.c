@@ -16,7 +16,7 @@ static fc_status check_axis(int64_t in, int64_t before, int64_t after, int64_t k
 
 fc_status fc_conv2d_check(const fc_conv2d_desc *d) {
     if (d->pad_mode != FC_PAD_ZEROS && d->pad_mode != FC_PAD_REPLICATE) return FC_ERROR_UNSUPPORTED;
-    if (d->algorithm != FC_CONV_AUTO && d->algorithm != FC_CONV_DIRECT) return FC_ERROR_UNSUPPORTED;
+    if (d->algorithm < FC_CONV_AUTO || d->algorithm > FC_CONV_WINOGRAD) return FC_ERROR_UNSUPPORTED;
     if (d->n < 0 || d->c < 1 || d->k < 1 || d->groups < 1) return FC_ERROR_SHAPE;
     if (d->c % d->groups != 0 || d->k % d->groups != 0) return FC_ERROR_SHAPE;
     fc_status y = check_axis(d->h, d->pad_top, d->pad_bottom, d->kh, d->dilation_h, d->stride_h,

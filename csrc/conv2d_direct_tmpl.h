@@ -283,16 +283,14 @@ static void direct_task(void *arg, int64_t item, int thread) {
     }
 }
 
-static void direct_execute(direct_run *r, const fc_conv2d_desc *d, const real *src, const real *w,
-                           const real *bias, real *dst, char *workspace, int n_threads) {
-    double work = (double)d->n * d->k * d->oh * d->ow * (d->c / d->groups) * d->kh * d->kw;
+static void direct_execute(direct_run *r, const real *src, const real *w, const real *bias,
+                           real *dst, char *workspace, int n_threads) {
     r->src = src;
     r->w = w;
     r->dst = dst;
     direct_plan(r);
     direct_layout(r, workspace, n_threads);
     direct_tables(r, bias);
-    n_threads = fc_threads_for(work, n_threads);
     fc_parallel(r->s.groups * r->panels, n_threads, pack_weights_task, r);
     fc_parallel(shift_bands(&r->s) * r->s.groups * r->splits, n_threads, direct_task, r);
 }
@@ -307,32 +305,4 @@ static void direct_backward_run(direct_run *r, const fc_conv2d_desc *d) {
     shift_backward_input(d, &r->s);
     r->weight_m = d->kh * d->kw;
     r->weight_c = d->c / d->groups * d->kh * d->kw;
-}
-
-static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int n_threads) {
-    direct_run r;
-    direct_forward_run(&r, d);
-    direct_plan(&r);
-    return direct_layout(&r, NULL, n_threads);
-}
-
-static void conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w, const void *b,
-                           void *y, void *workspace, int n_threads) {
-    direct_run r;
-    direct_forward_run(&r, d);
-    direct_execute(&r, d, x, w, b, y, workspace, n_threads);
-}
-
-static int64_t conv2d_backward_input_workspace(const fc_conv2d_desc *d, int n_threads) {
-    direct_run r;
-    direct_backward_run(&r, d);
-    direct_plan(&r);
-    return direct_layout(&r, NULL, n_threads);
-}
-
-static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
-                                  void *workspace, int n_threads) {
-    direct_run r;
-    direct_backward_run(&r, d);
-    direct_execute(&r, d, dy, w, NULL, dx, workspace, n_threads);
 }

@@ -1,10 +1,86 @@
 /* conv2d_tmpl.h - the conv2d family, compiled per tier and real type. */
 
 #include "conv2d_pack_tmpl.h"
+#include "outer_tmpl.h"
 
 #include "conv2d_direct_tmpl.h"
 #include "conv2d_weight_tmpl.h"
 #include "im2col_tmpl.h"
+#include "winograd_transform_tmpl.h"
+
+#include "winograd_tmpl.h"
+
+/* Each pass: Winograd where it serves the shape, else the direct kernels. */
+
+static int conv2d_threads(const fc_conv2d_desc *d, int n_threads) {
+    double work = (double)d->n * d->k * d->oh * d->ow * (d->c / d->groups) * d->kh * d->kw;
+    return fc_threads_for(work, n_threads);
+}
+
+static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int n_threads) {
+    wino_run wino;
+    if (wino_forward_run(&wino, d, 0)) return wino_layout(&wino, 0, NULL, n_threads);
+    direct_run direct;
+    direct_forward_run(&direct, d);
+    direct_plan(&direct);
+    return direct_layout(&direct, NULL, n_threads);
+}
+
+static void conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w, const void *b,
+                           void *y, void *workspace, int n_threads) {
+    n_threads = conv2d_threads(d, n_threads);
+    wino_run wino;
+    if (wino_forward_run(&wino, d, 0)) {
+        wino_execute(&wino, x, w, b, y, workspace, n_threads);
+        return;
+    }
+    direct_run direct;
+    direct_forward_run(&direct, d);
+    direct_execute(&direct, x, w, b, y, workspace, n_threads);
+}
+
+static int64_t conv2d_backward_input_workspace(const fc_conv2d_desc *d, int n_threads) {
+    wino_run wino;
+    if (wino_forward_run(&wino, d, 1)) return wino_layout(&wino, 0, NULL, n_threads);
+    direct_run direct;
+    direct_backward_run(&direct, d);
+    direct_plan(&direct);
+    return direct_layout(&direct, NULL, n_threads);
+}
+
+static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
+                                  void *workspace, int n_threads) {
+    n_threads = conv2d_threads(d, n_threads);
+    wino_run wino;
+    if (wino_forward_run(&wino, d, 1)) {
+        wino_execute(&wino, dy, w, NULL, dx, workspace, n_threads);
+        return;
+    }
+    direct_run direct;
+    direct_backward_run(&direct, d);
+    direct_execute(&direct, dy, w, NULL, dx, workspace, n_threads);
+}
+
+static int64_t conv2d_backward_weight_workspace(const fc_conv2d_desc *d, int n_threads) {
+    wino_run wino;
+    if (wino_weight_run(&wino, d)) return wino_layout(&wino, 1, NULL, n_threads);
+    weight_run direct;
+    weight_plan(&direct, d);
+    return weight_layout(&direct, NULL, n_threads);
+}
+
+static void conv2d_backward_weight(const fc_conv2d_desc *d, const void *dy, const void *x, void *dw,
+                                   void *db, void *workspace, int n_threads) {
+    n_threads = conv2d_threads(d, n_threads);
+    wino_run wino;
+    if (wino_weight_run(&wino, d)) {
+        wino_execute_gradient(&wino, dy, x, dw, db, workspace, n_threads);
+        return;
+    }
+    weight_run direct;
+    weight_plan(&direct, d);
+    weight_execute(&direct, dy, x, dw, db, workspace, n_threads);
+}
 
 #define CONV2D_KERNELS                                                                 \
     {                                                                                  \

@@ -18,13 +18,6 @@
  * end. The number of splits follows from the shapes, so the bits do not depend on the threads.
  */
 
-#if N_REGISTERS == 32
-enum { OUTER_NV = 4, OUTER_NP_MAX = 12 };
-static const int OUTER_NP[OUTER_NV] = {12, 12, 8, 6};
-#else
-enum { OUTER_NV = 2, OUTER_NP_MAX = 8 };
-static const int OUTER_NP[OUTER_NV] = {8, 6};
-#endif
 enum { DOT_ROWS = 2, DOT_TAPS = 5 };
 enum { DY_BUDGET = 32768, BAND_PIXELS = 512, BATCH_BUDGET = 6 << 20, CHUNK_GROUPS = 16, MOST_SPLITS = 16 };
 
@@ -46,53 +39,6 @@ typedef struct {
     real *dw, *db, *sums, *bias_sums, *packed_x, *packed_dy, *packed_db;
     int32_t *shifts;              /* outer: [channel][tap] */
 } weight_run;
-
-/* ---------------------------------------------------------------- outer: micro-kernel */
-
-/* One band: images x rows x cols pixels. x + shift[i] is tap i's first pixel; rows of x are `pitch`
- * apart and images `image`; dy holds the same pixels without gaps, nv vectors each. */
-typedef void (*outer_kernel)(const shift_band *b, int64_t pitch, int64_t image, const real *x,
-                             const int32_t *shift, const real *dy, real *sums);
-
-INLINE void outer_tile(const int nv, const int np, const shift_band *b, int64_t pitch,
-                       int64_t image, const real *x, const int32_t *shift, const real *dy,
-                       real *sums) {
-    vr acc[OUTER_NP_MAX][OUTER_NV];
-    UNROLL for (int i = 0; i < np; i++) {
-        UNROLL for (int j = 0; j < nv; j++) acc[i][j] = v_load(sums + (i * nv + j) * VL);
-    }
-    for (int64_t n = 0; n < b->images; n++) {
-        for (int64_t row = 0; row < b->rows; row++) {
-            const real *tap[OUTER_NP_MAX];
-            UNROLL for (int i = 0; i < np; i++) tap[i] = x + n * image + row * pitch + shift[i];
-            for (int64_t col = 0; col < b->cols; col++, dy += nv * VL) {
-                vr d[OUTER_NV];
-                UNROLL for (int j = 0; j < nv; j++) d[j] = v_load(dy + j * VL);
-                UNROLL for (int i = 0; i < np; i++) {
-                    vr pixel = v_set1(tap[i][col]);
-                    UNROLL for (int j = 0; j < nv; j++) acc[i][j] = v_fma(pixel, d[j], acc[i][j]);
-                }
-            }
-        }
-    }
-    UNROLL for (int i = 0; i < np; i++) {
-        UNROLL for (int j = 0; j < nv; j++) v_store(sums + (i * nv + j) * VL, acc[i][j]);
-    }
-}
-
-#define OUTER_KERNEL(nv, np)                                                                  \
-    static void outer_##nv##x##np(const shift_band *b, int64_t pitch, int64_t image,          \
-                                  const real *x, const int32_t *shift, const real *dy,        \
-                                  real *sums) {                                               \
-        outer_tile(nv, np, b, pitch, image, x, shift, dy, sums);                              \
-    }
-#if N_REGISTERS == 32
-OUTER_KERNEL(1, 12) OUTER_KERNEL(2, 12) OUTER_KERNEL(3, 8) OUTER_KERNEL(4, 6)
-static const outer_kernel OUTER_KERNELS[OUTER_NV] = {outer_1x12, outer_2x12, outer_3x8, outer_4x6};
-#else
-OUTER_KERNEL(1, 8) OUTER_KERNEL(2, 6)
-static const outer_kernel OUTER_KERNELS[OUTER_NV] = {outer_1x8, outer_2x6};
-#endif
 
 /* ---------------------------------------------------------------- outer: packing */
 
@@ -175,10 +121,11 @@ static void weight_sum_task(void *arg, int64_t item, int thread) {
         shift_band part = b;
         for (int64_t row = 0; row < b.rows; row += part.rows) {
             part.rows = b.images > 1 ? b.rows : fc_min(r->part_rows, b.rows - row);
+            outer_pixels at = {.images = part.images, .rows = part.rows, .cols = part.cols,
+                               .step = 1, .row = s->pitch, .image = s->image_rows * s->pitch};
             for (int64_t t = t0; t < t1; t++)
-                OUTER_KERNELS[r->nv - 1](&part, s->pitch, s->image_rows * s->pitch,
-                                         x + row * s->pitch, r->shifts + t * r->np,
-                                         dy + row * b.cols * width, sums + t * tile);
+                OUTER_KERNELS[r->nv - 1](&at, x + row * s->pitch, r->shifts + t * r->np,
+                                         dy + row * b.cols * width, sums + t * tile, 1);
         }
     }
 }
@@ -311,10 +258,10 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
         r->thread_reals = fc_round_up(s->channel_stride + s->m * (r->taps + 1) * VL, 16);
         return;
     }
-    int64_t vectors = fc_ceil_div(s->m, VL);
-    r->panels = fc_ceil_div(vectors, OUTER_NV);
-    r->nv = fc_ceil_div(vectors, r->panels);
-    r->np = OUTER_NP[r->nv - 1];
+    outer_panels panels = outer_panels_of(s->m);
+    r->panels = panels.count;
+    r->nv = panels.nv;
+    r->np = panels.np;
     int64_t width = r->nv * VL;
     int64_t at_once = DY_BUDGET / (width * size);
     shift_cut_bands(s, fc_max(at_once, BAND_PIXELS), 1);
@@ -407,25 +354,12 @@ static void dot_execute(weight_run *r, int n_threads) {
     }
 }
 
-static int64_t conv2d_backward_weight_workspace(const fc_conv2d_desc *d, int n_threads) {
-    weight_run r;
-    weight_plan(&r, d);
-    return weight_layout(&r, NULL, n_threads);
-}
-
-static void conv2d_backward_weight(const fc_conv2d_desc *d, const void *dy, const void *x,
-                                   void *dw, void *db, void *workspace, int n_threads) {
-    weight_run r;
-    double work = (double)d->n * d->k * d->oh * d->ow * (d->c / d->groups) * d->kh * d->kw;
-    weight_plan(&r, d);
-    weight_layout(&r, workspace, n_threads);
-    r.dy = dy;
-    r.x = x;
-    r.dw = dw;
-    r.db = db;
-    n_threads = fc_threads_for(work, n_threads);
-    if (r.dot)
-        dot_execute(&r, n_threads);
+static void weight_execute(weight_run *r, const real *dy, const real *x, real *dw, real *db,
+                           char *workspace, int n_threads) {
+    weight_layout(r, workspace, n_threads);
+    r->dy = dy, r->x = x, r->dw = dw, r->db = db;
+    if (r->dot)
+        dot_execute(r, n_threads);
     else
-        outer_execute(&r, n_threads);
+        outer_execute(r, n_threads);
 }

@@ -35,8 +35,8 @@ from .._checks import (
 )
 from .._config import get_num_threads
 
-Algorithm = Literal["auto", "direct", "im2col"]
-_AUTO, _DIRECT = 0, 1  # fc_conv_algorithm
+Algorithm = Literal["auto", "direct", "winograd", "im2col"]
+_AUTO, _DIRECT, _WINOGRAD = 0, 1, 2  # fc_conv_algorithm
 
 
 def conv2d(
@@ -370,7 +370,7 @@ def col2im(
 
 def _algorithm(op: str, algorithm: str) -> int:
     """The kernel's code of an algorithm."""
-    codes = {"auto": _AUTO, "direct": _DIRECT, "im2col": _AUTO}
+    codes = {"auto": _AUTO, "direct": _DIRECT, "winograd": _WINOGRAD, "im2col": _AUTO}
     if algorithm not in codes:
         raise ValueError(
             f"{op}: expected algorithm to be one of {', '.join(map(repr, codes))}, "

@@ -1,0 +1,83 @@
+/* outer_tmpl.h - the outer-product micro-kernel: sums over pixels of NP broadcast values times NV
+ * vectors, all in registers, without a horizontal sum; compiled per tier and real type.
+ *
+ *     sums[p][v] += sum over pixels i of  x[shift[p] + place(i)] * vectors[i][v]
+ *
+ * It serves the weight gradient (values: the taps' pixels; vectors: output channels of dy), and
+ * Winograd's products (values: one tile's channels; vectors: output channels of the filters).
+ */
+
+#if N_REGISTERS == 32
+enum { OUTER_NV = 4, OUTER_NP_MAX = 12 };
+static const int OUTER_NP[OUTER_NV] = {12, 12, 8, 6};
+#else
+enum { OUTER_NV = 2, OUTER_NP_MAX = 8 };
+static const int OUTER_NP[OUTER_NV] = {8, 6};
+#endif
+
+/* Where the broadcast values lie: pixel (n, row, col) at n * image + row * row + col * step. The
+ * vectors follow each other without gaps, nv * VL reals a pixel. */
+typedef struct {
+    int64_t images, rows, cols;
+    int64_t step, row, image;
+} outer_pixels;
+
+/* sums is [NP][nv * VL]; it is added to, or, with add 0, written. */
+typedef void (*outer_kernel)(const outer_pixels *at, const real *x, const int32_t *shift,
+                             const real *vectors, real *sums, int add);
+
+INLINE void outer_tile(const int nv, const int np, const outer_pixels *at, const real *x,
+                       const int32_t *shift, const real *vectors, real *sums, int add) {
+    vr acc[OUTER_NP_MAX][OUTER_NV];
+    UNROLL for (int i = 0; i < np; i++) {
+        UNROLL for (int j = 0; j < nv; j++)
+            acc[i][j] = add ? v_load(sums + (i * nv + j) * VL) : v_zero();
+    }
+    int64_t step = at->step;
+    for (int64_t n = 0; n < at->images; n++) {
+        for (int64_t row = 0; row < at->rows; row++) {
+            const real *value[OUTER_NP_MAX];
+            UNROLL for (int i = 0; i < np; i++)
+                value[i] = x + n * at->image + row * at->row + shift[i];
+            for (int64_t col = 0; col < at->cols * step; col += step, vectors += nv * VL) {
+                vr d[OUTER_NV];
+                UNROLL for (int j = 0; j < nv; j++) d[j] = v_load(vectors + j * VL);
+                UNROLL for (int i = 0; i < np; i++) {
+                    vr pixel = v_set1(value[i][col]);
+                    UNROLL for (int j = 0; j < nv; j++) acc[i][j] = v_fma(pixel, d[j], acc[i][j]);
+                }
+            }
+        }
+    }
+    UNROLL for (int i = 0; i < np; i++) {
+        UNROLL for (int j = 0; j < nv; j++) v_store(sums + (i * nv + j) * VL, acc[i][j]);
+    }
+}
+
+#define OUTER_KERNEL(nv, np)                                                                    \
+    static void outer_##nv##x##np(const outer_pixels *at, const real *x, const int32_t *shift,  \
+                                  const real *vectors, real *sums, int add) {                   \
+        outer_tile(nv, np, at, x, shift, vectors, sums, add);                                   \
+    }
+#if N_REGISTERS == 32
+OUTER_KERNEL(1, 12) OUTER_KERNEL(2, 12) OUTER_KERNEL(3, 8) OUTER_KERNEL(4, 6)
+static const outer_kernel OUTER_KERNELS[OUTER_NV] = {outer_1x12, outer_2x12, outer_3x8, outer_4x6};
+#else
+OUTER_KERNEL(1, 8) OUTER_KERNEL(2, 6)
+static const outer_kernel OUTER_KERNELS[OUTER_NV] = {outer_1x8, outer_2x6};
+#endif
+
+/* How m channels are cut into panels of nv vectors, and the values that go with one panel. */
+typedef struct {
+    int64_t count, nv, np, width; /* width: nv * VL */
+} outer_panels;
+
+static outer_panels outer_panels_of(int64_t m) {
+    outer_panels p;
+    int64_t vectors = fc_ceil_div(m, VL);
+    p.count = fc_ceil_div(vectors, OUTER_NV);
+    p.nv = fc_ceil_div(vectors, p.count);
+    p.np = OUTER_NP[p.nv - 1];
+    p.width = p.nv * VL;
+    return p;
+}
