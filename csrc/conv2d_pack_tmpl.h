@@ -62,13 +62,14 @@ static void pack_channel(const shift_problem *s, const shift_band *b, const real
                 }
                 int64_t row = row0 + in_image * s->y.step;
                 int inside = row >= 0 && row < source && image < b->images;
+                int above = row < 0; /* a copy of the first row: the next row is not its successor */
                 if (!inside && s->replicate && image < b->images) {
                     row = row < 0 ? 0 : source - 1;
                     inside = 1;
                 }
                 const real *from = src + image * image_stride + row * s->x.source;
                 if (inside && contiguous) { /* as many rows as follow each other */
-                    int64_t run = fc_min(source - row, rows - a);
+                    int64_t run = above ? 1 : fc_min(source - row, rows - a);
                     if (b->images > 1) run = fc_min(run, s->image_rows - in_image);
                     copy_strided(plane + a * s->pitch, from, run * s->pitch, 1);
                     a += run - 1;

@@ -19,7 +19,9 @@ from typing import Any
 
 from ._config import (
     clear_cache,
+    get_exact,
     get_num_threads,
+    set_exact,
     set_num_threads,
     show_config,
     threads,
@@ -43,7 +45,9 @@ _SUBPACKAGES = (
 __all__ = [
     "__version__",
     "clear_cache",
+    "get_exact",
     "get_num_threads",
+    "set_exact",
     "set_num_threads",
     "show_config",
     "threads",
