@@ -8,6 +8,7 @@ from .. import nn
 from ..nn import init
 
 _ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
+_GAINS = {"sigmoid": 4.0, "tanh": 1.0}
 
 
 def dmlp(
@@ -50,7 +51,7 @@ def dmlp(
             f"dmlp: expected activation to be one of {', '.join(_ACTIVATIONS)}, got {activation!r}"
         )
     rng = np.random.default_rng(seed)
-    start = init.he() if activation == "relu" else init.xavier()
+    start = init.he() if activation == "relu" else init.xavier(gain=_GAINS[activation])
     return nn.Sequential(
         {
             "flat": nn.Flatten(),

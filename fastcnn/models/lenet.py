@@ -27,8 +27,8 @@ def lenet5(
     ----------
     variant : "relu", "lecture" or "1998"
         "relu": ReLU after each layer but the last, max pooling; He initial weights. The one to use.
-        "lecture": sigmoid and average pooling, as textbooks tell it; Xavier initial weights.
-        Wants a learning rate near 1.
+        "lecture": sigmoid and average pooling, as textbooks tell it; Xavier initial
+        weights with the sigmoid's gain of 4.
         "1998": scaled tanh, trainable subsampling, a table of connections in C3, and outputs that
         are minus the squared distances to drawn digits; see `fastcnn.models.lenet_1998`. Train it
         with `models.DistanceLoss`.
@@ -67,7 +67,7 @@ def lenet5(
         raise ValueError(f"lenet5: expected variant 'relu', 'lecture' or '1998', got {variant!r}")
     rng = np.random.default_rng(seed)
     relu = variant == "relu"
-    start = init.he() if relu else init.xavier()
+    start = init.he() if relu else init.xavier(gain=4.0)
     act, act_name = (nn.ReLU, "relu") if relu else (nn.Sigmoid, "sigmoid")
     pool = nn.MaxPool2d if relu else nn.AvgPool2d
     return nn.Sequential(

@@ -116,8 +116,11 @@ def lecun(distribution: Distribution = "uniform") -> Initializer:
     return _scaled("lecun", distribution, lambda i, o: math.sqrt(1.0 / max(i, 1)))
 
 
-def xavier(distribution: Distribution = "uniform") -> Initializer:
-    """Variance ``2 / (fan_in + fan_out)``, for sigmoid and tanh.
+def xavier(distribution: Distribution = "uniform", *, gain: float = 1.0) -> Initializer:
+    """Variance ``gain^2 * 2 / (fan_in + fan_out)``, for tanh; with gain 4 for the sigmoid.
+
+    The sigmoid's slope at 0 is 1/4, so without the gain the signal fades fourfold at each layer,
+    and a net of some depth does not start to learn.
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
     networks", AISTATS 2010, eq. 16.
@@ -130,7 +133,8 @@ def xavier(distribution: Distribution = "uniform") -> Initializer:
     >>> bool(abs(w.std() - (2 / 800) ** 0.5) < 0.001)
     True
     """
-    return _scaled("xavier", distribution, lambda i, o: math.sqrt(2.0 / max(i + o, 1)))
+    scale = _checked("xavier", "gain", gain)
+    return _scaled("xavier", distribution, lambda i, o: scale * math.sqrt(2.0 / max(i + o, 1)))
 
 
 def he(distribution: Distribution = "normal", *, negative_slope: float = 0.0) -> Initializer:

@@ -73,7 +73,8 @@ class _Pool2d(Layer):
         """ValueError, naming a padding that fits, if a remainder is left at the border."""
         win = self._window(input_shape)
         if not self.ceil_mode and self.padding != "same":
-            require_exact(type(self).__name__, tuple(input_shape)[1:], win)
+            half = (win.kernel[0] // 2, win.kernel[1] // 2)
+            require_exact(type(self).__name__, tuple(input_shape)[1:], win, half)
 
     def reach(self) -> Reach:
         """The dilated window and the stride."""

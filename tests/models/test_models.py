@@ -52,6 +52,7 @@ def strokes(rng, n):
     "name, loss, rate, momentum",
     [
         ("relu", nn.CrossEntropyLoss(), 0.02, 0.9),
+        ("lecture", nn.CrossEntropyLoss(), 0.1, 0.9),
         ("1998", models.DistanceLoss(), 0.0005, 0.9),
         ("1998", models.DistanceLoss(rubbish=10.0), 0.0005, 0.9),
         ("simple_convnet", nn.CrossEntropyLoss(), 0.02, 0.9),

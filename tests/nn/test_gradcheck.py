@@ -80,6 +80,18 @@ def test_a_fault_deep_in_a_net_is_named():
         testing.gradcheck(net, X)
 
 
+def test_several_inputs_are_named():
+    class Wrong(nn.Add):
+        def backward(self, dy, ctx):
+            return dy, 2 * dy
+
+    with pytest.raises(AssertionError, match=r"worst at x\[1\]\["):
+        testing.gradcheck(Wrong(), (X, X))
+    both = nn.Graph(("a", "b"), {"sum": (Wrong(), "a", "b")}, outputs=("sum", "a"))
+    with pytest.raises(AssertionError, match=r"worst at x\['b'\]\["):
+        testing.gradcheck(both, {"a": X, "b": X})
+
+
 def test_wrong_losses_fail():
     testing.gradcheck_loss(lambda p, t: (float((p**2).sum()), 2 * p), X, None)
     with pytest.raises(AssertionError, match=r"worst at prediction\["):

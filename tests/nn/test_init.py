@@ -19,6 +19,7 @@ FAN_IN, FAN_OUT = 32 * 25, 64 * 25
         (init.lecun(), np.sqrt(1 / FAN_IN)),
         (init.xavier(), np.sqrt(2 / (FAN_IN + FAN_OUT))),
         (init.xavier("normal"), np.sqrt(2 / (FAN_IN + FAN_OUT))),
+        (init.xavier(gain=4.0), 4 * np.sqrt(2 / (FAN_IN + FAN_OUT))),
         (init.he(), np.sqrt(2 / FAN_IN)),
         (init.he("uniform"), np.sqrt(2 / FAN_IN)),
         (init.he(negative_slope=1.0), np.sqrt(1 / FAN_IN)),

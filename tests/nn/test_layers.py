@@ -418,6 +418,11 @@ def test_dropout_is_repeatable_and_alike_in_both_dtypes():
     assert (a.forward(x)[0] != first).any()  # the generator moved on
 
 
+def test_flatten_needs_a_batch():
+    with pytest.raises(ValueError, match="shape"):
+        nn.Flatten()(np.float32(1))
+
+
 def test_leaky_relu_of_layer_uses_its_slope():
     assert nn.LeakyReLU(0.5)(np.array([-2.0, 2.0])).tolist() == [-1.0, 2.0]
 

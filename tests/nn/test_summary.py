@@ -177,6 +177,20 @@ def test_strict_mode():
     assert ceil.summary((1, 5, 5), strict=True).rows[0].output_shape == (1, 3, 3)
 
 
+@pytest.mark.parametrize(
+    "layer, shape, advice",
+    [
+        (nn.MaxPool2d(3, 3), (1, 5, 8), r"padding=\(\(0, 1\), \(0, 1\)\) would fit and give 2x3"),
+        (nn.MaxPool2d(3, 3), (1, 7, 7), "padding=1 would fit and give 3x3"),
+        (nn.AvgPool2d(3, 4), (1, 9, 11), "an input of 7x11 would fit"),
+        (nn.Conv2d(1, 1, 3, 2**31 - 1), (1, 9, 9), "would fit and give 2x2"),
+    ],
+)
+def test_strict_advice_keeps_to_what_the_layer_takes(layer, shape, advice):
+    with pytest.raises(ValueError, match=advice):
+        layer.summary(shape, strict=True)
+
+
 def test_batch_size_must_be_positive():
     with pytest.raises(ValueError, match="batch_size"):
         nn.ReLU().summary((3,), batch_size=0)
