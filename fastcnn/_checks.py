@@ -170,7 +170,7 @@ def conv_window(
     return window(op, size, kernel, stride=stride, padding=padding, dilation=dilation)
 
 
-def check_padding_mode(op: str, x_shape: tuple[int, ...], padding_mode: str) -> None:
+def check_padding_mode(op: str, x_shape: Sequence[int], padding_mode: str) -> None:
     if padding_mode not in ("zeros", "replicate"):
         raise ValueError(
             f"{op}: expected padding_mode 'zeros' or 'replicate', got {padding_mode!r}"
@@ -268,8 +268,17 @@ def expect_shape(op: str, name: str, a: Array, shape: Sequence[int], why: str) -
         )
 
 
-def output(op: str, out: Array | None, shape: Sequence[int], dtype: Any) -> Array:
-    """A fresh result array, or the caller's `out` after checking that it can take the result."""
+def output(
+    op: str,
+    out: Array | None,
+    shape: Sequence[int],
+    dtype: Any,
+    reads: Sequence[Array | None] = (),
+) -> Array:
+    """A fresh result array, or the caller's `out` after checking that it can take the result.
+
+    `reads` are the inputs that are still read while the result is written: `out` must be apart.
+    """
     if out is None:
         return empty(op, shape, dtype)
     if not isinstance(out, np.ndarray) or out.dtype != dtype or out.shape != tuple(shape):
@@ -279,4 +288,6 @@ def output(op: str, out: Array | None, shape: Sequence[int], dtype: Any) -> Arra
         )
     if not (out.flags.c_contiguous and out.flags.writeable and out.flags.aligned):
         raise ValueError(f"{op}: expected out to be C-contiguous, aligned and writeable")
+    if any(a is not None and np.may_share_memory(out, a) for a in reads):
+        raise ValueError(f"{op}: expected out to share no memory with the inputs")
     return out

@@ -53,7 +53,7 @@ def gemm(
     expect_shape(op, "b", b, (n, k) if trans_b else (k, n), f"a sums over {k}")
     if accumulate and out is None:
         raise ValueError(f"{op}: expected out, since accumulate adds to it")
-    c = output(op, out, (m, n), a.dtype)
+    c = output(op, out, (m, n), a.dtype, (a, b))
     a_strides = (1, m) if trans_a else (k, 1)
     b_strides = (1, k) if trans_b else (n, 1)
     threads = get_num_threads()

@@ -109,7 +109,7 @@ def conv2d(
     if b is not None:
         b = floating(op, "b", b, 1, x.dtype)
         expect_shape(op, "b", b, (w.shape[0],), "one per output channel")
-    y = output(op, out, (x.shape[0], w.shape[0], *win.out), x.dtype)
+    y = output(op, out, (x.shape[0], w.shape[0], *win.out), x.dtype, (x, w, b))
     code = _algorithm(op, algorithm)
     desc = _describe(op, x, x.shape, w.shape, win, groups, padding_mode, code)
     if desc is None:  # nothing to sum over
@@ -183,10 +183,10 @@ def conv2d_backward_input(
         dxp = conv2d_backward_input(
             dy, w, padded, stride=stride, dilation=dilation, groups=groups, algorithm=algorithm
         )
-        dx = output(op, out, shape, dy.dtype)
+        dx = output(op, out, shape, dy.dtype, (dy, w))
         dx[...] = _fold_border(dxp, shape, top, left)
         return dx
-    dx = output(op, out, shape, dy.dtype)
+    dx = output(op, out, shape, dy.dtype, (dy, w))
     desc = _describe(op, dy, shape, w.shape, win, groups, padding_mode, code)
     if desc is None:
         dx[...] = 0

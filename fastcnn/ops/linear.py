@@ -55,7 +55,7 @@ def linear(
     if b is not None:
         b = floating(op, "b", b, 1, x.dtype)
         expect_shape(op, "b", b, (o,), "one per output")
-    y = output(op, out, (n, o), x.dtype)
+    y = output(op, out, (n, o), x.dtype, (x, w, b))
     threads = get_num_threads()
     work = workspace(op, _kernels.linear_workspace_bytes(x, n, i, o, threads))
     _kernels.linear_forward(x, w, b, y, work, threads)

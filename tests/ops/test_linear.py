@@ -198,6 +198,9 @@ def test_bad_arguments():
         ops.linear(x, w, b[:2])
     with pytest.raises(ValueError, match="expected out to be a float32 array"):
         ops.linear(x, w, out=np.zeros((3, 4), np.float32))
+    square = np.ones((4, 4), np.float32)
+    with pytest.raises(ValueError, match="expected out to share no memory with the inputs"):
+        ops.linear(square, square.copy(), out=square)
     with pytest.raises(ValueError, match=r"linear_backward_input: expected w.shape"):
         ops.linear_backward_input(dy[:, :2], w)
     with pytest.raises(ValueError, match=r"linear_backward_weight: expected x.shape"):
