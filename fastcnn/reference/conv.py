@@ -97,11 +97,11 @@ def conv2d(
     win = conv_window(op, x.shape, w.shape, stride, padding, dilation, groups)
     (n, c, _, _), k, g = x.shape, w.shape[0], groups
     xp = _pad(op, x, win, padding_mode).reshape(n, g, c // g, *_padded_size(x.shape, win))
-    wg = w.reshape(g, k // g, c // g, *win.kernel)
+    taps = _by_kernel_element(w, g)
     pixels = win.out[0] * win.out[1]
     y = np.zeros((n, g, k // g, pixels), x.dtype)
     for kh, kw, seen in _kernel_elements(win):
-        y += wg[:, :, :, kh, kw] @ xp[seen].reshape(n, g, c // g, pixels)
+        y += taps[kh, kw] @ xp[seen].reshape(n, g, c // g, pixels)
     y = y.reshape(n, k, *win.out)
     if b is not None:
         bias = floating(op, "b", b, 1, x.dtype)
@@ -165,11 +165,11 @@ def conv2d_backward_input(
     win = conv_window(op, shape, w.shape, stride, padding, dilation, groups)
     (n, c, _, _), k, g = shape, w.shape[0], groups
     expect_shape(op, "dy", dy, (n, k, *win.out), "the output of these arguments")
-    wg = w.reshape(g, k // g, c // g, *win.kernel)
+    taps = _by_kernel_element(w, g)
     dyg = dy.reshape(n, g, k // g, win.out[0] * win.out[1])
     dxp = _padded_zeros(op, shape, win, dy.dtype).reshape(n, g, c // g, *_padded_size(shape, win))
     for kh, kw, seen in _kernel_elements(win):
-        dxp[seen] += (wg[:, :, :, kh, kw].swapaxes(1, 2) @ dyg).reshape(n, g, c // g, *win.out)
+        dxp[seen] += (taps[kh, kw].swapaxes(1, 2) @ dyg).reshape(n, g, c // g, *win.out)
     result = output(op, out, shape, dy.dtype)
     result[...] = _pad_adjoint(dxp.reshape(n, c, *dxp.shape[3:]), shape, win, padding_mode, op)
     return result
@@ -347,6 +347,13 @@ def _kernel_elements(win: Window) -> Iterator[tuple[int, int, tuple[EllipsisType
             rows = slice(top, top + (win.out[0] - 1) * win.stride[0] + 1, win.stride[0])
             cols = slice(left, left + (win.out[1] - 1) * win.stride[1] + 1, win.stride[1])
             yield kh, kw, (..., rows, cols)
+
+
+def _by_kernel_element(w: Array, groups: int) -> Array:
+    """The kernels as (KH, KW, G, K/G, C/G): one matrix per kernel element and group."""
+    k, c_g, kh, kw = w.shape
+    by_group = w.reshape(groups, k // groups, c_g, kh, kw)
+    return np.ascontiguousarray(by_group.transpose(3, 4, 0, 1, 2))
 
 
 def _padded_size(x_shape: tuple[int, ...], win: Window) -> tuple[int, int]:
