@@ -112,6 +112,35 @@ def numerical_gradient(f: Callable[[], float], x: Array, eps: float = 1e-5) -> A
     return gradient
 
 
+def conv2d_by_single_numbers(
+    x: Array,
+    w: Array,
+    b: Array,
+    out_size: tuple[int, int],
+    *,
+    stride: int | tuple[int, int] = 1,
+    dilation: int | tuple[int, int] = 1,
+    top_left: tuple[int, int] = (0, 0),
+    groups: int = 1,
+    padding_mode: str = "zeros",
+) -> Array:
+    """The sum that defines a convolution, number by number, in Python's unbounded integers."""
+    (step_h, step_w), (gap_h, gap_w) = (
+        (v, v) if isinstance(v, int) else v for v in (stride, dilation)
+    )
+    (k, c_g, kh, kw), (h, width) = w.shape, x.shape[2:]
+    y = np.zeros((len(x), k, *out_size))
+    for n, o, i, j in np.ndindex(y.shape):
+        y[n, o, i, j] = b[o]
+        for c, p, q in np.ndindex(c_g, kh, kw):
+            row, col = i * step_h + p * gap_h - top_left[0], j * step_w + q * gap_w - top_left[1]
+            if padding_mode == "replicate":
+                row, col = min(max(row, 0), h - 1), min(max(col, 0), width - 1)
+            if 0 <= row < h and 0 <= col < width:
+                y[n, o, i, j] += w[o, c, p, q] * x[n, o // (k // groups) * c_g + c, row, col]
+    return y
+
+
 def layouts(a: Array) -> dict[str, Array]:
     """`a` in the layouts that callers really have, each equal to `a` element by element."""
     gaps = np.full((*a.shape[:-1], 2 * a.shape[-1]), np.nan, a.dtype)[..., ::2]

@@ -8,7 +8,15 @@ import inspect
 
 import numpy as np
 import pytest
-from helpers import assert_close, assert_same, distinct, integers, normal, numerical_gradient
+from helpers import (
+    assert_close,
+    assert_same,
+    conv2d_by_single_numbers,
+    distinct,
+    integers,
+    normal,
+    numerical_gradient,
+)
 
 from fastcnn import ops, reference
 
@@ -62,41 +70,27 @@ def convolution(request, rng):
     return x, w, b, normal(rng, y.shape, F8), dict(options)
 
 
-def conv2d_by_single_numbers(x, w, b, dy, options):
-    """The convolution sum over single numbers, with the borders read off the definition."""
-    stride, dilation = (
-        np.broadcast_to(options.get(name, 1), 2).tolist() for name in ("stride", "dilation")
-    )
-    padding, groups = options.get("padding", 0), options.get("groups", 1)
-    (k, c_g, kh, kw), (h, width) = w.shape, x.shape[2:]
-    if padding == "same":
+def top_left(options, size, kernel):
+    """Pixels of padding above and to the left, from the options of a call."""
+    padding = options.get("padding", 0)
+    if padding == "same":  # SAME_UPPER: the odd pixel goes below and to the right
+        stride, dilation = (np.broadcast_to(options.get(o, 1), 2) for o in ("stride", "dilation"))
         excess = [
-            max((-(-n // s) - 1) * s + (f - 1) * d + 1 - n, 0)
-            for n, s, f, d in zip((h, width), stride, (kh, kw), dilation, strict=True)
+            max((-(-n // s) - 1) * s + (f - 1) * d + 1 - n, 0) // 2
+            for n, s, f, d in zip(size, stride, kernel, dilation, strict=True)
         ]
-        top, left = excess[0] // 2, excess[1] // 2
-    else:
-        top, left = (np.ravel(side)[0] for side in np.broadcast_to(padding, (2, 2)))
-        if np.ndim(padding) == 1:
-            top, left = padding
-        elif np.ndim(padding) == 2:
-            top, left = padding[0][0], padding[1][0]
-    y = np.zeros_like(dy)
-    for n, o, i, j in np.ndindex(y.shape):
-        y[n, o, i, j] = b[o]
-        for c, p, q in np.ndindex(c_g, kh, kw):
-            row = i * stride[0] + p * dilation[0] - top
-            col = j * stride[1] + q * dilation[1] - left
-            if options.get("padding_mode") == "replicate":
-                row, col = min(max(row, 0), h - 1), min(max(col, 0), width - 1)
-            if 0 <= row < h and 0 <= col < width:
-                y[n, o, i, j] += w[o, c, p, q] * x[n, o // (k // groups) * c_g + c, row, col]
-    return y
+        return excess[0], excess[1]
+    if np.ndim(padding) == 2:
+        return padding[0][0], padding[1][0]
+    return tuple(np.broadcast_to(padding, 2).tolist())
 
 
 def test_conv2d_is_the_sum_over_single_numbers(convolution):
     x, w, b, dy, options = convolution
-    expected = conv2d_by_single_numbers(x, w, b, dy, options)
+    others = {name: value for name, value in options.items() if name != "padding"}
+    expected = conv2d_by_single_numbers(
+        x, w, b, dy.shape[2:], top_left=top_left(options, x.shape[2:], w.shape[2:]), **others
+    )
     assert_close(reference.conv2d(x, w, b, **options), expected, 1e-12)
 
 
