@@ -1,5 +1,7 @@
 """The nets: exact counts, shapes, seeds, and that each one learns."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from helpers import assert_same_bits
@@ -104,6 +106,30 @@ def test_whole_net_gradient_in_one_direction(variant, rng):
         return value
 
     assert (at(1e-7) - at(-1e-7)) / 2e-7 == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["relu", "lecture", "1998", "simple_convnet", "dmlp"])
+def test_a_sample_s_result_does_not_depend_on_its_batch(name, rng):
+    net = NETS[name][0]()
+    x, _ = strokes(rng, 33)
+    alone = net(x[:1])
+    for n in (2, 3, 4, 5, 7, 8, 9, 16, 17, 32, 33):
+        assert_same_bits(net(x[:n])[:1], alone)
+        assert_same_bits(net(x[n - 1 :: -1])[-1:], alone)  # last in its batch
+
+
+def test_eight_threads_infer_with_one_net(rng):
+    net = models.lenet5()
+    batches = [strokes(rng, n)[0] for n in range(1, 9)]
+    expected = [net(x) for x in batches]
+
+    def work(i):
+        return [net(batches[i]) for _ in range(20)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for rounds, serial in zip(pool.map(work, range(8)), expected, strict=True):
+            for y in rounds:
+                assert_same_bits(y, serial)
 
 
 def test_registry():
