@@ -140,12 +140,20 @@ static void weight_store_task(void *arg, int64_t item, int thread) {
     int64_t width = r->nv * VL, m0 = panel * width, rows = fc_min(width, s->m - m0);
     int64_t j0 = chunk * r->chunk * r->np, j1 = fc_min(j0 + r->chunk * r->np, r->taps);
     const real *sums = r->sums + (g * r->panels + panel) * r->panel_sums;
-    for (int64_t m = 0; m < rows; m++) {
+    for (int64_t m = 0; m < rows; m += VL) {
         real *dw = r->dw + (g * s->m + m0 + m) * r->taps;
-        for (int64_t j = j0; j < j1; j++) {
-            real sum = 0;
-            for (int64_t i = 0; i < r->splits; i++) sum += sums[i * r->split_sums + j * width + m];
-            dw[j] = sum;
+        int64_t have = fc_min(VL, rows - m);
+        for (int64_t j = j0; j < j1; j += VL) { /* VL taps of VL channels, transposed */
+            int64_t n = fc_min(VL, j1 - j);
+            vr t[VL];
+            UNROLL for (int l = 0; l < VL; l++) {
+                t[l] = v_zero();
+                for (int64_t i = 0; l < n && i < r->splits; i++)
+                    t[l] = v_add(t[l], v_load(sums + i * r->split_sums + (j + l) * width + m));
+            }
+            v_transpose(t);
+            UNROLL for (int l = 0; l < VL; l++)
+                if (l < have) v_storen(dw + l * r->taps + j, t[l], n);
         }
     }
 }

@@ -19,10 +19,11 @@
  */
 
 enum {
-    WINO_TILES = 48,          /* wanted in a block, forward */
-    WINO_TILES_GRADIENT = 192,
-    WINO_BATCH_BYTES = 6 << 20,
-    WINO_GRADIENT_BYTES = 32 << 20,
+    WINO_TILES = 48,          /* in a block, as long as the filters (or their sums) stay in L2 */
+    WINO_TILES_MOST = 192,    /* and where they do not: they pass by once a block */
+    WINO_L2_BYTES = 1 << 20,
+    WINO_BLOCK_BYTES = 16 << 20, /* of a block's V and Z */
+    WINO_BATCH_BYTES = 6 << 20,  /* of several blocks' */
     WINO_PANEL_BYTES = 24576, /* of U at a time: stays in L1 while all tiles pass by */
     WINO_FILTERS = 8,         /* channels of a filter task */
 };
@@ -139,16 +140,23 @@ static void wino_filter_task(void *arg, int64_t item, int thread) {
     int64_t width = r->panels.width, k0 = panel * width, kernel = v->r * v->r;
     const real *w = r->weights + g * r->k * r->c * kernel;
     real *u = r->packed_u + (g * r->panels.count + panel) * v->t * v->t * r->plane_u;
-    for (int64_t c = c0; c < fc_min(c0 + WINO_FILTERS, r->c); c++) {
-        for (int64_t j = 0; j < r->panels.nv; j++) {
-            real taps[25 * VL];
-            for (int64_t l = 0; l < VL; l++) {
-                int64_t k = k0 + j * VL + l;
-                const real *from = w + k * r->weight_k + c * r->weight_c;
-                for (int64_t i = 0; i < kernel; i++)
-                    taps[i * VL + l] = k >= r->k ? 0 : from[r->flip ? kernel - 1 - i : i];
-            }
-            v->filter(taps, u + c * width + j * VL, r->plane_u);
+    int64_t n = fc_min(WINO_FILTERS, r->c - c0);
+    /* [channel][tap][VL]: one strip, or, turned round, a strip a channel. */
+    real strip[WINO_FILTERS * 25 * VL];
+    for (int64_t j = 0; j < r->panels.nv; j++) {
+        int64_t k = k0 + j * VL, have = fc_max(0, fc_min(VL, r->k - k));
+        const real *from = w + k * r->weight_k + c0 * r->weight_c;
+        int64_t strips = r->flip ? n : 1, cols = n * kernel / strips;
+        for (int64_t i = 0; i < strips; i++)
+            strip_fill(from + i * r->weight_c, r->weight_k, have, 1, cols, 0, 1, 0, cols,
+                       strip + i * cols * VL);
+        for (int64_t i = 0; i < n; i++) {
+            const real *taps = strip + i * kernel * VL;
+            real *to = u + (c0 + i) * width + j * VL;
+            if (r->flip)
+                v->filter(taps + (kernel - 1) * VL, -v->r * VL, -VL, to, r->plane_u);
+            else
+                v->filter(taps, v->r * VL, VL, to, r->plane_u);
         }
     }
 }
@@ -285,12 +293,13 @@ static void wino_plan(wino_run *r, int gradient) {
     r->panels = outer_panels_of(r->k);
     r->strip_cols = r->tiles_x * v->m + v->r - 1;
     r->v_row = fc_max(fc_round_up(r->c, VL), fc_round_up(r->c, r->panels.np));
-    int64_t wanted = WINO_TILES;
-    if (gradient) {
-        int64_t tile = squares * r->groups * (r->v_row + r->panels.count * r->panels.width) * size;
-        wanted = fc_max(WINO_TILES, fc_min(WINO_TILES_GRADIENT, WINO_GRADIENT_BYTES / tile));
-    }
+    int64_t channels = r->v_row + (gradient ? r->panels.count * r->panels.width : 0);
+    int64_t tile = squares * r->groups * channels * size, wanted = WINO_TILES;
+    if (squares * r->c * r->panels.count * r->panels.width * size > WINO_L2_BYTES)
+        wanted = fc_max(WINO_TILES, fc_min(WINO_TILES_MOST, WINO_BLOCK_BYTES / tile));
     r->block_rows = fc_max(1, fc_min(wanted / r->tiles_x, r->rows));
+    r->blocks = fc_ceil_div(r->rows, r->block_rows);
+    r->block_rows = fc_ceil_div(r->rows, r->blocks); /* even blocks */
     r->blocks = fc_ceil_div(r->rows, r->block_rows);
     r->tiles = fc_round_up(r->block_rows * r->tiles_x, r->panels.np);
     r->plane_v = odd_lines(r->tiles * r->v_row);
@@ -301,7 +310,7 @@ static void wino_plan(wino_run *r, int gradient) {
     r->chunk = fc_ceil_div(r->c, fc_ceil_div(r->c, r->chunk));
     int64_t block = squares * r->groups * r->plane_v;
     if (gradient) block += squares * r->groups * r->panels.count * r->plane_m;
-    r->batch = (gradient ? WINO_GRADIENT_BYTES : WINO_BATCH_BYTES) / (block * size);
+    r->batch = WINO_BATCH_BYTES / (block * size);
     r->batch = fc_max(1, fc_min(r->batch, r->blocks));
     int64_t strip = v->t * r->strip_cols * VL;
     r->thread_reals = fc_round_up(strip + (gradient ? 0 : squares * r->plane_m), 16);

@@ -93,7 +93,7 @@ typedef struct {
     int64_t m, r, t;
     void (*input)(const real *strip, int64_t row, real *products, int64_t plane);
     void (*output)(const real *products, int64_t plane, real *strip, int64_t row);
-    void (*filter)(const real *taps, real *products, int64_t plane);
+    void (*filter)(const real *taps, int64_t row, int64_t col, real *products, int64_t plane);
     void (*gradient)(const real *strip, int64_t row, real *products, int64_t plane);
     void (*filter_gradient)(const real *products, int64_t plane, real *taps);
 } winograd_variant;
@@ -107,8 +107,9 @@ typedef struct {
                                       int64_t row) {                                              \
         wino_tile(1, t, m, WINOGRAD_A_##m##_##r, products, t * plane, plane, strip, row, VL);     \
     }                                                                                             \
-    static void wino_filter_##m##_##r(const real *taps, real *products, int64_t plane) {          \
-        wino_tile(0, t, r, WINOGRAD_G_##m##_##r, taps, r * VL, VL, products, t * plane, plane);   \
+    static void wino_filter_##m##_##r(const real *taps, int64_t row, int64_t col, real *products, \
+                                      int64_t plane) {                                            \
+        wino_tile(0, t, r, WINOGRAD_G_##m##_##r, taps, row, col, products, t * plane, plane);     \
     }                                                                                             \
     static void wino_gradient_##m##_##r(const real *strip, int64_t row, real *products,           \
                                         int64_t plane) {                                          \
