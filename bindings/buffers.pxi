@@ -5,13 +5,41 @@
 # come from here: when the last array on a block dies, the block is kept, still mapped, for the next
 # request of its size class, up to a limit on the sum of what is kept. The GIL guards the lists.
 
+#
+# Blocks of a few megabytes and more are asked for in huge pages, where the system grants them on
+# demand (Linux): a kernel that writes to dozens of planes at once then needs a few page
+# translations instead of dozens, and the first touch faults 512 times less often.
+
 from libc.stdint cimport uintptr_t
-from libc.stdlib cimport free, malloc
 
 cimport cpython.buffer as pybuf
 
+cdef extern from *:
+    """
+    #include <stdlib.h>
+    #ifdef _WIN32
+    #include <malloc.h>
+    static void *block_get(size_t size) { return _aligned_malloc(size, 64); }
+    static void block_free(void *p) { _aligned_free(p); }
+    #else
+    #include <sys/mman.h>
+    #define HUGE_PAGE ((size_t)2 << 20)
+    static void *block_get(size_t size) {
+        void *p = NULL;
+        int huge = size >= 2 * HUGE_PAGE;
+        if (posix_memalign(&p, huge ? HUGE_PAGE : 64, size) != 0) return NULL;
+    #ifdef MADV_HUGEPAGE
+        if (huge) madvise(p, size / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE);
+    #endif
+        return p;
+    }
+    static void block_free(void *p) { free(p); }
+    #endif
+    """
+    void *block_get(size_t size)
+    void block_free(void *p)
+
 cdef enum:
-    ALIGNMENT = 64
     SMALLEST = 65536
 
 cdef dict _free_blocks = {}  # class size -> list of raw addresses
@@ -45,7 +73,7 @@ cdef class _Block:
             self.raw = <void *><uintptr_t>blocks.pop()
             _kept_bytes -= self.size
         else:
-            self.raw = malloc(self.size + ALIGNMENT)
+            self.raw = block_get(self.size)
         if self.raw == NULL:
             raise MemoryError(f"cannot allocate {size} bytes")
 
@@ -54,14 +82,13 @@ cdef class _Block:
         if self.raw == NULL:
             return
         if _kept_bytes + self.size > _kept_limit:
-            free(self.raw)
+            block_free(self.raw)
             return
         _free_blocks.setdefault(self.size, []).append(<uintptr_t>self.raw)
         _kept_bytes += self.size
 
     def __getbuffer__(self, Py_buffer *view, int flags):
-        cdef uintptr_t address = <uintptr_t>self.raw
-        view.buf = <void *>((address + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT)
+        view.buf = self.raw
         view.obj = self
         view.len = <Py_ssize_t>self.size
         view.readonly = 0
@@ -87,7 +114,7 @@ def pool_clear():
     cdef list blocks
     for blocks in _free_blocks.values():
         for address in blocks:
-            free(<void *><uintptr_t>address)
+            block_free(<void *><uintptr_t>address)
     _free_blocks.clear()
     _kept_bytes = 0
 
