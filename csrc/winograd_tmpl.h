@@ -23,7 +23,7 @@ enum {
     WINO_TILES_MOST = 192,    /* and where they do not: they pass by once a block */
     WINO_L2_BYTES = 1 << 20,
     WINO_BLOCK_BYTES = 16 << 20, /* of a block's V and Z */
-    WINO_BATCH_BYTES = 6 << 20,  /* of several blocks' */
+    WINO_BATCH_BYTES = 2 << 20,  /* of several blocks' */
     WINO_PANEL_BYTES = 24576, /* of U at a time: stays in L1 while all tiles pass by */
     WINO_FILTERS = 8,         /* channels of a filter task */
 };
@@ -37,7 +37,9 @@ typedef struct {
     int64_t weight_k, weight_c;        /* strides of w */
     int64_t tiles_y, tiles_x, rows;    /* tiles of an image; rows of tiles of all images */
     outer_panels panels;               /* of the output channels */
-    int64_t block_rows, blocks, batch; /* rows of tiles of a block; blocks at a time */
+    int64_t block_rows, blocks;        /* rows of tiles of a block */
+    int whole;                         /* forward: a task is a whole block */
+    int64_t batch;                     /* else, and backward weight: blocks at a time */
     int64_t tiles;                     /* of a block, rounded up to whole value groups */
     int64_t v_row;                     /* reals of a tile in V: channels, rounded up */
     int64_t plane_v, plane_u, plane_m, plane_d;
@@ -110,16 +112,13 @@ static void strip_drain(const real *strip, int64_t cols, int64_t rows, int64_t w
 
 /* ---------------------------------------------------------------- tasks */
 
-/* Item: VL channels of a group in a block of the batch: V. */
-static void wino_input_task(void *arg, int64_t item, int thread) {
-    const wino_run *r = arg;
+/* V of VL channels of a group in a block. */
+static void wino_input(const wino_run *r, int64_t block, int64_t g, int64_t c0, real *pv,
+                       real *strip) {
     const winograd_variant *v = r->v;
-    int64_t vectors = fc_ceil_div(r->c, VL), c0 = item % vectors * VL, plane = r->h * r->w;
-    int64_t g = item / vectors % r->groups, block = item / vectors / r->groups;
-    int64_t row0 = (r->first_block + block) * r->block_rows;
-    int64_t row1 = fc_min(row0 + r->block_rows, r->rows);
-    real *strip = r->scratch + thread * r->thread_reals;
-    real *to = r->packed_v + (block * r->groups + g) * v->t * v->t * r->plane_v + c0;
+    int64_t row0 = block * r->block_rows, row1 = fc_min(row0 + r->block_rows, r->rows);
+    int64_t plane = r->h * r->w;
+    real *to = pv + c0;
     for (int64_t row = row0; row < row1; row++) {
         int64_t n = row / r->tiles_y, y = row % r->tiles_y * v->m + r->y0;
         const real *src = r->src + ((n * r->groups + g) * r->c + c0) * plane;
@@ -128,6 +127,15 @@ static void wino_input_task(void *arg, int64_t item, int thread) {
         for (int64_t x = 0; x < r->tiles_x; x++, to += r->v_row)
             v->input(strip + x * v->m * VL, r->strip_cols * VL, to, r->plane_v);
     }
+}
+
+/* Item: VL channels of a group in a block of the batch. */
+static void wino_input_task(void *arg, int64_t item, int thread) {
+    const wino_run *r = arg;
+    int64_t vectors = fc_ceil_div(r->c, VL), c0 = item % vectors * VL, unit = item / vectors;
+    wino_input(r, r->first_block + unit / r->groups, unit % r->groups, c0,
+               r->packed_v + unit * r->v->t * r->v->t * r->plane_v,
+               r->scratch + thread * r->thread_reals);
 }
 
 /* Item: some channels of a panel of filters: U. */
@@ -161,17 +169,14 @@ static void wino_filter_task(void *arg, int64_t item, int thread) {
     }
 }
 
-/* Item: a panel of output channels of a block: M, then the output. */
-static void wino_product_task(void *arg, int64_t item, int thread) {
-    const wino_run *r = arg;
+/* M of a panel of output channels of a block, then their output. */
+static void wino_product(const wino_run *r, int64_t block, int64_t g, int64_t panel,
+                         const real *pv, real *m) {
     const winograd_variant *v = r->v;
-    int64_t panel = item % r->panels.count, g = item / r->panels.count % r->groups;
-    int64_t block = item / r->panels.count / r->groups, squares = v->t * v->t;
-    int64_t row0 = (r->first_block + block) * r->block_rows;
-    int64_t row1 = fc_min(row0 + r->block_rows, r->rows), tiles = (row1 - row0) * r->tiles_x;
-    int64_t width = r->panels.width, np = r->panels.np;
-    real *m = r->scratch + thread * r->thread_reals, *strip = m + squares * r->plane_m;
-    const real *pv = r->packed_v + (block * r->groups + g) * squares * r->plane_v;
+    int64_t squares = v->t * v->t;
+    int64_t row0 = block * r->block_rows, row1 = fc_min(row0 + r->block_rows, r->rows);
+    int64_t tiles = (row1 - row0) * r->tiles_x, width = r->panels.width, np = r->panels.np;
+    real *strip = m + squares * r->plane_m;
     const real *u = r->packed_u + (g * r->panels.count + panel) * squares * r->plane_u;
     for (int64_t xi = 0; xi < squares; xi++) {
         for (int64_t c = 0; c < r->c; c += r->chunk) {
@@ -195,6 +200,26 @@ static void wino_product_task(void *arg, int64_t item, int thread) {
                         r->bias == NULL ? NULL : r->bias + g * r->k + k);
         }
     }
+}
+
+/* Item: a panel of output channels of a block of the batch. */
+static void wino_product_task(void *arg, int64_t item, int thread) {
+    const wino_run *r = arg;
+    int64_t panel = item % r->panels.count, unit = item / r->panels.count;
+    wino_product(r, r->first_block + unit / r->groups, unit % r->groups, panel,
+                 r->packed_v + unit * r->v->t * r->v->t * r->plane_v,
+                 r->scratch + thread * r->thread_reals);
+}
+
+/* Item: a block and a group, from input to output: V never leaves the core's cache. */
+static void wino_block_task(void *arg, int64_t item, int thread) {
+    const wino_run *r = arg;
+    int64_t block = item / r->groups, g = item % r->groups;
+    real *scratch = r->scratch + thread * r->thread_reals;
+    real *pv = r->packed_v + thread * r->v->t * r->v->t * r->plane_v;
+    for (int64_t c = 0; c < r->c; c += VL) wino_input(r, block, g, c, pv, scratch);
+    for (int64_t panel = 0; panel < r->panels.count; panel++)
+        wino_product(r, block, g, panel, pv, scratch);
 }
 
 /* Item: a panel of output channels of a block of dy: Z, and the block's part of the bias. */
@@ -312,6 +337,7 @@ static void wino_plan(wino_run *r, int gradient) {
     if (gradient) block += squares * r->groups * r->panels.count * r->plane_m;
     r->batch = WINO_BATCH_BYTES / (block * size);
     r->batch = fc_max(1, fc_min(r->batch, r->blocks));
+    r->whole = !gradient && r->blocks * r->groups >= TASKS_WANTED;
     int64_t strip = v->t * r->strip_cols * VL;
     r->thread_reals = fc_round_up(strip + (gradient ? 0 : squares * r->plane_m), 16);
 }
@@ -324,7 +350,8 @@ static int64_t wino_layout(wino_run *r, int gradient, char *base, int n_threads)
     u = at;
     at = fc_add(at, gradient ? 0 : fc_mul(fc_mul(panels * squares, r->plane_u), size));
     v = at;
-    at = fc_add(at, fc_mul(fc_mul(r->batch * r->groups * squares, r->plane_v), size));
+    int64_t units = r->whole ? n_threads : r->batch * r->groups;
+    at = fc_add(at, fc_mul(fc_mul(units * squares, r->plane_v), size));
     z = at;
     at = fc_add(at, gradient ? fc_mul(fc_mul(r->batch * panels * squares, r->plane_m), size) : 0);
     d = at;
@@ -390,7 +417,8 @@ static void wino_execute(wino_run *r, const real *src, const real *w, const real
     wino_layout(r, 0, workspace, n_threads);
     r->src = src, r->weights = w, r->bias = bias, r->dst = dst;
     fc_parallel(panels * fc_ceil_div(r->c, WINO_FILTERS), n_threads, wino_filter_task, r);
-    for (r->first_block = 0; r->first_block < r->blocks; r->first_block += r->batch) {
+    if (r->whole) fc_parallel(r->blocks * r->groups, n_threads, wino_block_task, r);
+    for (r->first_block = 0; !r->whole && r->first_block < r->blocks; r->first_block += r->batch) {
         r->n_blocks = fc_min(r->batch, r->blocks - r->first_block);
         fc_parallel(r->n_blocks * r->groups * vectors, n_threads, wino_input_task, r);
         fc_parallel(r->n_blocks * panels, n_threads, wino_product_task, r);
