@@ -1,8 +1,9 @@
 """The table of ratios to PyTorch, as markdown: ``python -m benchmarks.peers_table``.
 
 Every cell is verified against float64 before it is timed, and no ratio is printed for an output
-that does not agree: the cell says failed, and the run ends with exit code 1. The candidates of a cell are interleaved in
-one process. "xb" is the speed over PyTorch's better layout, above 1 where fastcnn is faster.
+that does not agree: the cell says failed, and the run ends with exit code 1. The candidates of a
+cell are interleaved in one process. "xb" is the speed over PyTorch's better layout, above 1 where
+fastcnn is faster.
 
     --isa avx2              both sides on that instruction set (in a subprocess with the settings
                             of fastcnn, oneDNN, ATen, MKL and OpenBLAS)
@@ -123,7 +124,8 @@ def measure_suite(suite: Suite, options: argparse.Namespace) -> list[Row]:
         case = suite.case(layer, wrt)
         expected = case.expected()
         for threads in options.threads:
-            row = measure(suite, case, options.names, threads, expected, options.budget)
+            budget = suite.seconds * options.effort
+            row = measure(suite, case, options.names, threads, expected, budget)
             rows.append(row)
             ratio = row.ratio()
             progress(
@@ -277,11 +279,11 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--peers", nargs="+", default=["torch", "numpy"], choices=["torch", "numpy", "none"]
     )
-    parser.add_argument("--budget", type=float, default=1.0, help="seconds of timing per cell")
-    parser.add_argument("--quick", action="store_true", help="--budget 0.2")
+    parser.add_argument("--effort", type=float, default=1.0, help="factor on the time per cell")
+    parser.add_argument("--quick", action="store_true", help="--effort 0.25")
     options = parser.parse_args(arguments)
     if options.quick:
-        options.budget = 0.2
+        options.effort = 0.25
     options.names = [peers.OURS]
     if "torch" in options.peers:
         options.names += peers.TORCH

@@ -21,6 +21,7 @@ class Suite(NamedTuple):
     pairs: tuple[tuple[Any, str], ...]  # (layer, pass)
     unit: str
     work: Callable[[Any], float]
+    seconds: float = 0.4  # of timing, for a cell of the table
     mean_over: tuple[Any, ...] = ()  # the layers of the geometric mean; () for all
 
     def passes(self) -> list[str]:
@@ -44,6 +45,7 @@ SUITES = {
         tuple(product(shapes.CONV_LAYERS + shapes.CONV_EXTRAS, shapes.CONV_PASSES)),
         "GFLOP/s",
         lambda case: case.layer.flops / 1e9,
+        seconds=0.8,
         mean_over=shapes.CONV_LAYERS,
     ),
     "columns": Suite(
@@ -80,5 +82,6 @@ SUITES = {
         tuple(product(shapes.TRAINING_RUNS, shapes.TRAINING_PASSES)),
         "images/s",
         lambda case: case.layer.images,
+        seconds=3.0,
     ),
 }
