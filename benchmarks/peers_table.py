@@ -272,7 +272,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="write the markdown here instead of stdout")
     parser.add_argument("--isa", choices=ISA_ENVIRONMENT, help="one instruction set for all sides")
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    counts = [n for n in (1, 2) if n <= usable_cores()]
+    parser.add_argument("--threads", type=int, nargs="+", default=counts)
     parser.add_argument("--suites", nargs="+", default=[*SUITES], choices=SUITES)
     parser.add_argument("--layers", nargs="+", default=[], metavar="WORD")
     parser.add_argument("--passes", nargs="+", default=[], metavar="WORD")
@@ -304,6 +305,8 @@ def main(arguments: Sequence[str]) -> int:
         return subprocess.run(command, env=os.environ | wanted).returncode
     if max(options.threads) > usable_cores():
         progress(f"Note: {max(options.threads)} threads on {usable_cores()} usable core(s)")
+    if "torch" in options.peers:
+        import torch  # noqa: F401 - before fastcnn: all then share PyTorch's own OpenMP threads
     results = {name: measure_suite(SUITES[name], options) for name in options.suites}
     command = shlex.join(["python", "-m", "benchmarks.peers_table", *arguments])
     text = "\n".join(report(results, options, command))
