@@ -14,7 +14,6 @@ N images, C input channels, H W input size, K output channels, KH KW kernel size
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _kernels
@@ -403,7 +402,8 @@ def _describe(
     check_bytes(op, padded, like.itemsize)
     if padded[2] * padded[3] >= 2**31:
         raise MemoryError(
-            f"{op}: expected a padded image of fewer than 2**31 pixels, got {padded[2]} x {padded[3]}"
+            f"{op}: expected a padded image of fewer than 2**31 pixels, "
+            f"got {padded[2]} x {padded[3]}"
         )
     if 0 in x_shape or 0 in w_shape:
         return None
