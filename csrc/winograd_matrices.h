@@ -1,5 +1,5 @@
-/* winograd_matrices.h - printed by scripts/make_winograd.py, which tells the construction.
- * WINOGRAD_<matrix>_<m>_<r>, rows one after another. */
+/* winograd_matrices.h - printed by scripts/make_winograd.py, which tells the
+ * construction. WINOGRAD_<matrix>_<m>_<r>, rows one after another. */
 
 static const real WINOGRAD_A_4_3[24] = {
     1, 0, 0, 0,
