@@ -184,7 +184,32 @@ int64_t fc_mse_sums(int64_t n);
 fc_status fc_mse(fc_dtype dtype, int64_t n, double scale, const void *prediction,
                  const void *target, void *gradient, double *sums, int n_threads);
 
-/* ---- optim (optim.c) ---- */
+/* ---- optim (optim.c): one step on n elements, in place ---- */
+
+/* g = grad + weight_decay * param; velocity = momentum * velocity + (1 - dampening) * g;
+ * param -= lr * (nesterov ? g + momentum * velocity : velocity), or lr * g without a velocity. */
+typedef struct {
+    int64_t n;
+    double lr, momentum, dampening, weight_decay;
+    int nesterov;
+} fc_sgd_desc;
+
+/* velocity may be NULL if momentum is 0 (else FC_ERROR_VALUE). */
+fc_status fc_sgd_update(const fc_sgd_desc *d, fc_dtype dtype, void *param, const void *grad,
+                        void *velocity, int n_threads);
+
+/* g = grad + weight_decay * param, or, decoupled, param *= 1 - lr * weight_decay;
+ * m = beta1 * m + (1 - beta1) * g; v = beta2 * v + (1 - beta2) * g^2;
+ * param -= lr * (m / (1 - beta1^step)) / (sqrt(v / (1 - beta2^step)) + eps). */
+typedef struct {
+    int64_t n;
+    int64_t step; /* 1 for the first (else FC_ERROR_VALUE) */
+    double lr, beta1, beta2, eps, weight_decay;
+    int decoupled;
+} fc_adam_desc;
+
+fc_status fc_adam_update(const fc_adam_desc *d, fc_dtype dtype, void *param, const void *grad,
+                         void *m, void *v, int n_threads);
 
 #ifdef __cplusplus
 }

@@ -5,7 +5,10 @@
 #include "fastcnn.h"
 
 typedef struct {
-    int unused;
+    void (*sgd_update)(const fc_sgd_desc *d, void *param, const void *grad, void *velocity,
+                       int n_threads);
+    void (*adam_update)(const fc_adam_desc *d, void *param, const void *grad, void *m, void *v,
+                        int n_threads);
 } optim_kernels;
 
 #endif

@@ -1,3 +1,91 @@
-/* optim_tmpl.h - fused parameter updates; compiled per tier and real type. */
+/* optim_tmpl.h - fused parameter updates, in place; compiled per tier and real type.
+ *
+ * One pass over parameter, gradient and state, element by element, in chunks of FC_CHUNK. The
+ * formulas are PyTorch's. Factors are computed in double and rounded once.
+ */
 
-#define OPTIM_KERNELS { 0 }
+typedef struct {
+    int64_t n;
+    real *param;
+    const real *grad;
+    real *velocity; /* or NULL */
+    real lr, momentum, undamped, weight_decay;
+    int nesterov;
+} sgd_arg;
+
+INLINE void sgd_vector(const sgd_arg *a, int64_t i, int64_t n) {
+    vr p = v_loadn(a->param + i, n), g = v_loadn(a->grad + i, n);
+    if (a->weight_decay != 0) g = v_fma(v_set1(a->weight_decay), p, g);
+    if (a->velocity != NULL) {
+        vr momentum = v_set1(a->momentum);
+        vr v = v_mul(momentum, v_loadn(a->velocity + i, n));
+        v = v_fma(v_set1(a->undamped), g, v);
+        v_storen(a->velocity + i, v, n);
+        g = a->nesterov ? v_fma(momentum, v, g) : v;
+    }
+    v_storen(a->param + i, v_sub(p, v_mul(v_set1(a->lr), g)), n);
+}
+
+static void sgd_task(void *p, int64_t item, int thread) {
+    (void)thread;
+    const sgd_arg *a = p;
+    int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
+    for (; i < to; i += VL) sgd_vector(a, i, to - i);
+}
+
+static void sgd_update(const fc_sgd_desc *d, void *param, const void *grad, void *velocity,
+                       int n_threads) {
+    sgd_arg a = {
+        d->n, param, grad, velocity, (real)d->lr, (real)d->momentum, (real)(1.0 - d->dampening),
+        (real)d->weight_decay, d->nesterov,
+    };
+    fc_parallel(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(2.0 * (double)d->n, n_threads),
+                sgd_task, &a);
+}
+
+typedef struct {
+    int64_t n;
+    real *param;
+    const real *grad;
+    real *m, *v;
+    real step_size, keep, beta1, beta2, rest1, rest2, correction2, eps, weight_decay;
+} adam_arg;
+
+INLINE void adam_vector(const adam_arg *a, int64_t i, int64_t n) {
+    vr p = v_loadn(a->param + i, n), g = v_loadn(a->grad + i, n);
+    if (a->weight_decay != 0) g = v_fma(v_set1(a->weight_decay), p, g);
+    vr m = v_fma(v_set1(a->rest1), g, v_mul(v_set1(a->beta1), v_loadn(a->m + i, n)));
+    vr v = v_mul(v_set1(a->beta2), v_loadn(a->v + i, n));
+    v = v_fma(v_mul(v_set1(a->rest2), g), g, v);
+    v_storen(a->m + i, m, n);
+    v_storen(a->v + i, v, n);
+    vr root = v_add(v_div(v_sqrt(v), v_set1(a->correction2)), v_set1(a->eps));
+    p = v_mul(p, v_set1(a->keep));
+    v_storen(a->param + i, v_sub(p, v_div(v_mul(v_set1(a->step_size), m), root)), n);
+}
+
+static void adam_task(void *p, int64_t item, int thread) {
+    (void)thread;
+    const adam_arg *a = p;
+    int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
+    for (; i < to; i += VL) adam_vector(a, i, to - i);
+}
+
+static void adam_update(const fc_adam_desc *d, void *param, const void *grad, void *m, void *v,
+                        int n_threads) {
+    double correction1 = 1.0 - pow(d->beta1, (double)d->step);
+    double correction2 = sqrt(1.0 - pow(d->beta2, (double)d->step));
+    adam_arg a = {
+        .n = d->n, .param = param, .grad = grad, .m = m, .v = v,
+        .step_size = (real)(d->lr / correction1),
+        .keep = d->decoupled ? (real)(1.0 - d->lr * d->weight_decay) : 1,
+        .beta1 = (real)d->beta1, .beta2 = (real)d->beta2,
+        .rest1 = (real)(1.0 - d->beta1), .rest2 = (real)(1.0 - d->beta2),
+        .correction2 = (real)correction2, .eps = (real)d->eps,
+        .weight_decay = d->decoupled ? 0 : (real)d->weight_decay,
+    };
+    fc_parallel(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(8.0 * (double)d->n, n_threads),
+                adam_task, &a);
+}
+
+#define OPTIM_KERNELS { .sgd_update = sgd_update, .adam_update = adam_update }

@@ -137,9 +137,14 @@ INLINE __m256i v_first(int64_t n) {
 INLINE vr v_zero(void) { return I(setzero)(); }
 INLINE vr v_set1(real a) { return I(set1)(a); }
 INLINE vr v_load(const real *p) { return I(loadu)(p); }
-INLINE vr v_loadn(const real *p, int64_t n) { return I(maskload)(p, v_first(n)); }
+INLINE vr v_loadn(const real *p, int64_t n) {
+    return n >= VL ? v_load(p) : I(maskload)(p, v_first(n));
+}
 INLINE void v_store(real *p, vr a) { I(storeu)(p, a); }
-INLINE void v_storen(real *p, vr a, int64_t n) { I(maskstore)(p, v_first(n), a); }
+INLINE void v_storen(real *p, vr a, int64_t n) { /* a masked store is slow on some processors */
+    if (n >= VL) v_store(p, a);
+    else I(maskstore)(p, v_first(n), a);
+}
 INLINE vr v_add(vr a, vr b) { return I(add)(a, b); }
 INLINE vr v_sub(vr a, vr b) { return I(sub)(a, b); }
 INLINE vr v_mul(vr a, vr b) { return I(mul)(a, b); }
@@ -204,11 +209,16 @@ INLINE vr v_zero(void) { return v_set1(0); }
 INLINE vr v_load(const real *p) { return I(ld1)(p); }
 INLINE void v_store(real *p, vr a) { I(st1)(p, a); }
 INLINE vr v_loadn(const real *p, int64_t n) {
+    if (n >= VL) return v_load(p);
     real t[VL] = {0};
     for (int64_t i = 0; i < n && i < VL; i++) t[i] = p[i];
     return v_load(t);
 }
 INLINE void v_storen(real *p, vr a, int64_t n) {
+    if (n >= VL) {
+        v_store(p, a);
+        return;
+    }
     real t[VL];
     v_store(t, a);
     for (int64_t i = 0; i < n && i < VL; i++) p[i] = t[i];

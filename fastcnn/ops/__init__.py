@@ -21,6 +21,7 @@ from .activation import (
 from .conv import col2im, conv2d, conv2d_backward_input, conv2d_backward_weight, im2col
 from .linear import linear, linear_backward_input, linear_backward_weight
 from .loss import mse, softmax_cross_entropy
+from .optim import adam_update, sgd_update
 from .pool import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -31,6 +32,7 @@ from .pool import (
 )
 
 __all__ = [
+    "adam_update",
     "avg_pool2d",
     "avg_pool2d_backward",
     "col2im",
@@ -52,6 +54,7 @@ __all__ = [
     "mse",
     "relu",
     "relu_backward",
+    "sgd_update",
     "sigmoid",
     "sigmoid_backward",
     "softmax",
