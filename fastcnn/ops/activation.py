@@ -17,7 +17,8 @@ from .._config import get_num_threads
 
 def _forward(op: str, f: int, parameter: float, x: ArrayLike, out: Array | None) -> Array:
     a = floating(op, "x", x, None)
-    y = output(op, out, a.shape, a.dtype)
+    in_place = isinstance(out, np.ndarray) and a.ctypes.data == out.ctypes.data
+    y = output(op, out, a.shape, a.dtype, () if in_place else (a,))
     _kernels.activation_forward(f, parameter, a, y, get_num_threads())
     return y
 

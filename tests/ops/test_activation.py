@@ -316,3 +316,6 @@ def test_bad_out():
     for bad in (np.zeros((3, 2), np.float32), np.zeros((2, 3)), [[0.0] * 3] * 2, x.T.copy().T):
         with pytest.raises(ValueError, match=r"^relu: expected out to be"):
             ops.relu(x, out=bad)
+    line = np.zeros(10, np.float32)
+    with pytest.raises(ValueError, match=r"^relu: expected out to share no memory"):
+        ops.relu(line[:-1], out=line[1:])
