@@ -10,7 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
+void check_conv2d(const setting *s);
+void check_linear(const setting *s);
 void check_pointwise(const setting *s);
+void check_pool2d(const setting *s);
 void check_isa(void);
 int check_harness(void);
 
@@ -18,7 +21,10 @@ static const struct {
     const char *name;
     void (*run)(const setting *s);
 } FAMILIES[] = {
+    {"conv2d", check_conv2d},
+    {"linear", check_linear},
     {"pointwise", check_pointwise},
+    {"pool2d", check_pool2d},
 };
 
 int main(int argc, char **argv) {

@@ -1,0 +1,257 @@
+/* check_conv2d.c - convolution forward, both backward passes, im2col and col2im. */
+#include "harness.h"
+
+#include <string.h>
+
+/* Sizes of one case; the output's follow. */
+typedef struct {
+    int n, c, h, w, k, kh, kw, stride_h, stride_w, top, bottom, left, right, dil_h, dil_w, groups;
+} shape;
+
+static const shape SHAPES[] = {
+    /* n   c   h   w   k kh kw  sh sw   t  b  l  r  dh dw  g */
+    {  0,  3,  5,  5,  4, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* no images */
+    {  1,  1,  1,  1,  1, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1},
+    {  2,  1, 28, 28,  6, 5, 5,  1, 1,  2, 2, 2, 2,  1, 1,  1}, /* lenet1 */
+    {  2,  6, 14, 14, 16, 5, 5,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* lenet2 */
+    {  1,  3, 35, 33,  7, 11, 11, 4, 4,  2, 2, 2, 2,  1, 1,  1}, /* alexnet's first, smaller */
+    {  1,  3, 23, 25,  9, 7, 7,  2, 2,  3, 3, 3, 3,  1, 1,  1}, /* resnet's stem, smaller */
+    {  1, 40,  9, 10, 17, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* 360 taps, K = 16 + 1 */
+    {  3, 33,  7,  7, 35, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* 7x7 maps */
+    {  2, 16, 12, 12, 48, 3, 3,  2, 2,  1, 1, 1, 1,  1, 1,  1},
+    {  2, 70,  7,  7, 50, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1 */
+    {  1, 330, 3,  5, 20, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1, deep */
+    {  2,  8,  9, 11, 12, 1, 1,  2, 2,  0, 0, 0, 0,  1, 1,  1}, /* 1x1 with stride 2 */
+    {  1,  5,  8,  8,  6, 1, 1,  1, 1,  2, 1, 0, 3,  1, 1,  1}, /* 1x1 with padding */
+    {  2, 12, 10, 11, 12, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1, 12}, /* depthwise */
+    {  1,  9,  9,  9, 18, 3, 3,  2, 2,  1, 0, 0, 1,  1, 1,  9}, /* depthwise, two each, stride 2 */
+    {  2, 12,  8,  9, 20, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  4}, /* groups */
+    {  1,  4, 16, 17,  5, 3, 3,  1, 1,  2, 2, 2, 2,  2, 2,  1}, /* dilated */
+    {  1,  4, 17, 16,  5, 3, 5,  2, 3,  4, 1, 0, 5,  3, 2,  1},
+    {  2,  3,  6,  7,  4, 3, 3,  1, 1,  5, 4, 3, 6,  1, 1,  1}, /* padding beyond the kernel */
+    {  1,  2, 10, 10,  3, 3, 3,  3, 4,  0, 0, 0, 0,  1, 1,  1}, /* (H - F) not a multiple of S */
+    {  1,  2,  9,  9,  3, 2, 2,  5, 5,  0, 0, 0, 0,  1, 1,  1}, /* stride beyond the kernel */
+    {  1,  3,  1, 40,  5, 1, 7,  1, 1,  0, 0, 3, 3,  1, 1,  1}, /* 1x7 */
+    {  1,  3, 40,  1,  5, 7, 1,  1, 1,  3, 3, 0, 0,  1, 1,  1}, /* 7x1 */
+    {  1,  3,  8,  8,  4, 8, 8,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* kernel = image */
+    {  1,  2,  2,  2,  2, 4, 4,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* kernel > image */
+    {  1,  3, 13, 70, 33, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* several vectors a row */
+    {  1,  2,  6, 300, 3, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* a wide row */
+    { 17,  2,  3,  3, 11, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* many small images */
+};
+enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0], N_RANDOM = 40 };
+
+static fc_conv2d_desc describe(const setting *s, const shape *p, fc_pad_mode mode) {
+    return (fc_conv2d_desc){
+        .dtype = s->dtype, .pad_mode = mode, .algorithm = FC_CONV_AUTO,
+        .n = p->n, .c = p->c, .h = p->h, .w = p->w, .k = p->k, .kh = p->kh, .kw = p->kw,
+        .oh = (p->h + p->top + p->bottom - (p->kh - 1) * p->dil_h - 1) / p->stride_h + 1,
+        .ow = (p->w + p->left + p->right - (p->kw - 1) * p->dil_w - 1) / p->stride_w + 1,
+        .stride_h = p->stride_h, .stride_w = p->stride_w,
+        .pad_top = p->top, .pad_bottom = p->bottom, .pad_left = p->left, .pad_right = p->right,
+        .dilation_h = p->dil_h, .dilation_w = p->dil_w, .groups = p->groups,
+    };
+}
+
+/* Index in x of tap (r, q) of output pixel (i, j) of channel c of image n; -1 in zero padding. */
+static int64_t tap_of(const fc_conv2d_desc *d, int64_t n, int64_t c, int64_t i, int64_t j,
+                      int64_t r, int64_t q) {
+    int64_t y = i * d->stride_h - d->pad_top + r * d->dilation_h;
+    int64_t x = j * d->stride_w - d->pad_left + q * d->dilation_w;
+    if (d->pad_mode == FC_PAD_REPLICATE) {
+        y = y < 0 ? 0 : y >= d->h ? d->h - 1 : y;
+        x = x < 0 ? 0 : x >= d->w ? d->w - 1 : x;
+    } else if (y < 0 || y >= d->h || x < 0 || x >= d->w) {
+        return -1;
+    }
+    return ((n * d->c + c) * d->h + y) * d->w + x;
+}
+
+/* All three sums of the convolution in one naive loop; y starts as the bias. */
+static void naive(const fc_conv2d_desc *d, const void *x, const void *w, const void *dy, double *y,
+                  double *dx, double *dw, double *db) {
+    int64_t cg = d->c / d->groups, kg = d->k / d->groups, o = 0;
+    for (int64_t n = 0; n < d->n; n++)
+        for (int64_t k = 0; k < d->k; k++)
+            for (int64_t i = 0; i < d->oh; i++)
+                for (int64_t j = 0; j < d->ow; j++, o++) {
+                    db[k] += at(dy, o);
+                    for (int64_t c = 0; c < cg; c++)
+                        for (int64_t r = 0; r < d->kh; r++)
+                            for (int64_t q = 0; q < d->kw; q++) {
+                                int64_t e = tap_of(d, n, k / kg * cg + c, i, j, r, q);
+                                int64_t f = ((k * cg + c) * d->kh + r) * d->kw + q;
+                                if (e < 0) continue;
+                                y[o] += at(x, e) * at(w, f);
+                                dx[e] += at(dy, o) * at(w, f);
+                                dw[f] += at(dy, o) * at(x, e);
+                            }
+                }
+}
+
+typedef fc_status workspace_bytes(const fc_conv2d_desc *d, int n_threads, size_t *bytes);
+
+/* Exactly as much as the function asks for. */
+static void *scratch(const setting *s, const fc_conv2d_desc *d, workspace_bytes *bytes_of) {
+    size_t bytes = 0;
+    expect_status(bytes_of(d, s->threads, &bytes), FC_OK, "workspace");
+    return workspace((int64_t)bytes);
+}
+
+static void convolution(const setting *s, const shape *p, fc_pad_mode mode) {
+    begin(s, "conv2d %d,%d,%d,%d -> %d %dx%d stride %d,%d pad %d,%d,%d,%d dilation %d,%d groups %d%s",
+          p->n, p->c, p->h, p->w, p->k, p->kh, p->kw, p->stride_h, p->stride_w, p->top, p->bottom,
+          p->left, p->right, p->dil_h, p->dil_w, p->groups,
+          mode == FC_PAD_REPLICATE ? " replicate" : "");
+    fc_conv2d_desc d = describe(s, p, mode);
+    int64_t nx = d.n * d.c * d.h * d.w, nw = d.k * d.c / d.groups * d.kh * d.kw;
+    int64_t ny = d.n * d.k * d.oh * d.ow;
+    void *x = input(nx), *w = input(nw), *b = input(d.k), *dy = input(ny);
+    void *y = output(ny), *dx = output(nx), *dw = output(nw), *db = output(d.k);
+    double *y_plain = zeros(ny), *y_bias = zeros(ny), *dx_expected = zeros(nx);
+    double *dw_expected = zeros(nw), *db_expected = zeros(d.k);
+    naive(&d, x, w, dy, y_plain, dx_expected, dw_expected, db_expected);
+    for (int64_t i = 0; i < ny; i++) y_bias[i] = y_plain[i] + at(b, i / (d.oh * d.ow) % d.k);
+
+    void *work = scratch(s, &d, fc_conv2d_forward_workspace_bytes);
+    expect_status(fc_conv2d_forward(&d, x, w, b, y, work, s->threads), FC_OK, "forward");
+    expect_equal(y, y_bias, ny, "y");
+    void *y2 = output(ny);
+    expect_status(fc_conv2d_forward(&d, x, w, NULL, y2, work, s->threads), FC_OK, "no bias");
+    expect_equal(y2, y_plain, ny, "y without bias");
+
+    work = scratch(s, &d, fc_conv2d_backward_weight_workspace_bytes);
+    expect_status(fc_conv2d_backward_weight(&d, dy, x, dw, db, work, s->threads), FC_OK, "weight");
+    expect_equal(dw, dw_expected, nw, "dw");
+    expect_equal(db, db_expected, d.k, "db");
+    void *dw2 = output(nw);
+    expect_status(fc_conv2d_backward_weight(&d, dy, x, dw2, NULL, work, s->threads), FC_OK,
+                  "weight, no bias");
+    expect_equal(dw2, dw_expected, nw, "dw without db");
+
+    if (mode == FC_PAD_ZEROS) {
+        work = scratch(s, &d, fc_conv2d_backward_input_workspace_bytes);
+        expect_status(fc_conv2d_backward_input(&d, dy, w, dx, work, s->threads), FC_OK, "input");
+        expect_equal(dx, dx_expected, nx, "dx");
+    } else {
+        expect_status(fc_conv2d_backward_input(&d, dy, w, dx, NULL, s->threads),
+                      FC_ERROR_UNSUPPORTED, "backward input, replicate");
+    }
+    end();
+}
+
+static void columns(const setting *s, const shape *p, fc_pad_mode mode) {
+    begin(s, "im2col %d,%d,%d,%d %dx%d stride %d,%d pad %d,%d,%d,%d dilation %d,%d%s", p->n, p->c,
+          p->h, p->w, p->kh, p->kw, p->stride_h, p->stride_w, p->top, p->bottom, p->left, p->right,
+          p->dil_h, p->dil_w, mode == FC_PAD_REPLICATE ? " replicate" : "");
+    fc_conv2d_desc d = describe(s, p, mode);
+    d.k = d.groups = 1;
+    int64_t nx = d.n * d.c * d.h * d.w, pixels = d.oh * d.ow;
+    int64_t n_cols = d.n * d.c * d.kh * d.kw * pixels, o = 0;
+    void *x = input(nx), *cols = output(n_cols), *dcols = input(n_cols), *sums = output(nx);
+    double *cols_expected = zeros(n_cols), *sums_expected = zeros(nx);
+    for (int64_t n = 0; n < d.n; n++)
+        for (int64_t c = 0; c < d.c; c++)
+            for (int64_t tap = 0; tap < d.kh * d.kw; tap++)
+                for (int64_t pixel = 0; pixel < pixels; pixel++, o++) {
+                    int64_t e = tap_of(&d, n, c, pixel / d.ow, pixel % d.ow, tap / d.kw,
+                                       tap % d.kw);
+                    if (e < 0) continue;
+                    cols_expected[o] = at(x, e);
+                    sums_expected[e] += at(dcols, o);
+                }
+    expect_status(fc_im2col(&d, x, cols, s->threads), FC_OK, "im2col");
+    expect_equal(cols, cols_expected, n_cols, "cols");
+    expect_status(fc_col2im(&d, dcols, sums, s->threads), FC_OK, "col2im");
+    expect_equal(sums, sums_expected, nx, "sums");
+    end();
+}
+
+static int in(int lo, int hi) { return (int)random_int(lo, hi); }
+
+/* A small shape whose window fits. */
+static shape random_shape(void) {
+    for (;;) {
+        int groups = in(1, 3);
+        shape p = {in(1, 3), groups * in(1, 6), in(1, 14), in(1, 20), groups * in(1, 9),
+                   in(1, 5), in(1, 5), in(1, 3), in(1, 3),
+                   in(0, 3), in(0, 3), in(0, 3), in(0, 3), in(1, 2), in(1, 2), groups};
+        if ((p.kh - 1) * p.dil_h < p.h + p.top + p.bottom &&
+            (p.kw - 1) * p.dil_w < p.w + p.left + p.right)
+            return p;
+    }
+}
+
+static void bad_descriptors(const setting *s) {
+    const shape fine = {1, 4, 8, 8, 6, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2};
+    const fc_conv2d_desc good = describe(s, &fine, FC_PAD_ZEROS);
+
+    /* Each field in turn gets values that cannot be right. */
+    static const int64_t VALUES[] = {-1, INT64_MIN, INT64_MAX, INT64_C(1) << 31, INT64_C(1) << 62};
+    static const size_t FIELDS[] = {
+        offsetof(fc_conv2d_desc, c), offsetof(fc_conv2d_desc, h), offsetof(fc_conv2d_desc, w),
+        offsetof(fc_conv2d_desc, k), offsetof(fc_conv2d_desc, kh), offsetof(fc_conv2d_desc, kw),
+        offsetof(fc_conv2d_desc, oh), offsetof(fc_conv2d_desc, ow),
+        offsetof(fc_conv2d_desc, stride_h), offsetof(fc_conv2d_desc, stride_w),
+        offsetof(fc_conv2d_desc, pad_top), offsetof(fc_conv2d_desc, pad_bottom),
+        offsetof(fc_conv2d_desc, pad_left), offsetof(fc_conv2d_desc, pad_right),
+        offsetof(fc_conv2d_desc, dilation_h), offsetof(fc_conv2d_desc, dilation_w),
+        offsetof(fc_conv2d_desc, groups), offsetof(fc_conv2d_desc, n),
+    };
+    enum { N_FIELDS = sizeof FIELDS / sizeof FIELDS[0], N_VALUES = sizeof VALUES / sizeof VALUES[0] };
+    size_t bytes;
+    for (int f = 0; f < N_FIELDS; f++)
+        for (int v = 0; v <= N_VALUES; v++) {
+            fc_conv2d_desc d = good;
+            int64_t value = v == N_VALUES ? 0 : VALUES[v];
+            int is_count = FIELDS[f] == offsetof(fc_conv2d_desc, c) ||
+                           FIELDS[f] == offsetof(fc_conv2d_desc, k) ||
+                           FIELDS[f] == offsetof(fc_conv2d_desc, n);
+            if (is_count && value == INT64_C(1) << 31) continue; /* big, but it fits */
+            if (FIELDS[f] == offsetof(fc_conv2d_desc, n) && value == 0) continue;
+            if (value == 0 && FIELDS[f] >= offsetof(fc_conv2d_desc, pad_top) &&
+                FIELDS[f] <= offsetof(fc_conv2d_desc, pad_right))
+                value = -7; /* no padding is a size that does not fit, -7 no padding at all */
+            memcpy((char *)&d + FIELDS[f], &value, sizeof value);
+            begin(s, "conv2d, bad descriptor: field %d is %lld", f, (long long)value);
+            expect_true(fc_conv2d_check(&d) != FC_OK, "check");
+            expect_true(fc_conv2d_forward(&d, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK, "forward");
+            expect_true(fc_conv2d_backward_input(&d, NULL, NULL, NULL, NULL, 1) != FC_OK, "input");
+            expect_true(fc_conv2d_backward_weight(&d, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK,
+                        "weight");
+            expect_true(fc_conv2d_forward_workspace_bytes(&d, 1, &bytes) != FC_OK, "bytes");
+            expect_true(fc_im2col(&d, NULL, NULL, 1) != FC_OK, "im2col");
+            expect_true(fc_col2im(&d, NULL, NULL, 1) != FC_OK, "col2im");
+            end();
+        }
+    begin(s, "conv2d, bad descriptors");
+    expect_status(fc_conv2d_check(&good), FC_OK, "the good one");
+    fc_conv2d_desc d = good;
+    d.algorithm = (fc_conv_algorithm)9;
+    expect_status(fc_conv2d_check(&d), FC_ERROR_UNSUPPORTED, "algorithm");
+    d = good;
+    d.pad_mode = (fc_pad_mode)9;
+    expect_status(fc_conv2d_check(&d), FC_ERROR_UNSUPPORTED, "pad mode");
+    d = good;
+    d.dtype = (fc_dtype)9;
+    expect_status(fc_conv2d_forward(&d, NULL, NULL, NULL, NULL, NULL, 1), FC_ERROR_UNSUPPORTED,
+                  "dtype");
+    end();
+}
+
+void check_conv2d(const setting *s) {
+    for (int i = 0; i < N_SHAPES; i++)
+        for (int mode = FC_PAD_ZEROS; mode <= FC_PAD_REPLICATE; mode++) {
+            convolution(s, &SHAPES[i], (fc_pad_mode)mode);
+            columns(s, &SHAPES[i], (fc_pad_mode)mode);
+        }
+    for (int i = 0; i < N_RANDOM; i++) {
+        begin(s, "conv2d, random shape %d", i);
+        shape p = random_shape();
+        int mode = in(0, 3) == 0 ? FC_PAD_REPLICATE : FC_PAD_ZEROS;
+        end();
+        convolution(s, &p, (fc_pad_mode)mode);
+        columns(s, &p, (fc_pad_mode)mode);
+    }
+    bad_descriptors(s);
+}
