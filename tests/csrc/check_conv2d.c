@@ -41,9 +41,10 @@ static const shape SHAPES[] = {
 };
 enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0], N_RANDOM = 40 };
 
+/* Described as direct. */
 static fc_conv2d_desc describe(const setting *s, const shape *p, fc_pad_mode mode) {
     return (fc_conv2d_desc){
-        .dtype = s->dtype, .pad_mode = mode, .algorithm = FC_CONV_AUTO,
+        .dtype = s->dtype, .pad_mode = mode, .algorithm = FC_CONV_DIRECT,
         .n = p->n, .c = p->c, .h = p->h, .w = p->w, .k = p->k, .kh = p->kh, .kw = p->kw,
         .oh = (p->h + p->top + p->bottom - (p->kh - 1) * p->dil_h - 1) / p->stride_h + 1,
         .ow = (p->w + p->left + p->right - (p->kw - 1) * p->dil_w - 1) / p->stride_w + 1,
@@ -98,12 +99,23 @@ static void *scratch(const setting *s, const fc_conv2d_desc *d, workspace_bytes 
     return workspace((int64_t)bytes);
 }
 
-static void convolution(const setting *s, const shape *p, fc_pad_mode mode) {
-    begin(s, "conv2d %d,%d,%d,%d -> %d %dx%d stride %d,%d pad %d,%d,%d,%d dilation %d,%d groups %d%s",
-          p->n, p->c, p->h, p->w, p->k, p->kh, p->kw, p->stride_h, p->stride_w, p->top, p->bottom,
+/* Direct kernels add integers and are exact. Winograd's transforms divide: its error, of some 1e-5
+ * in float, is a promise of the library's Python tests; here a wrong index is what is looked for. */
+static void expect_sums(const fc_conv2d_desc *d, const void *got, const double *expected, int64_t n,
+                        const char *what) {
+    if (d->algorithm == FC_CONV_DIRECT) expect_equal(got, expected, n, what);
+    else expect_near(got, expected, n, d->dtype == FC_FLOAT32 ? 1e-3 : 1e-11, what);
+}
+
+static void convolution(const setting *s, const shape *p, fc_pad_mode mode,
+                        fc_conv_algorithm algorithm) {
+    static const char *const NAMES[] = {"auto", "direct", "winograd"};
+    begin(s, "conv2d %s %d,%d,%d,%d -> %d %dx%d stride %d,%d pad %d,%d,%d,%d dilation %d,%d "
+          "groups %d%s", NAMES[algorithm], p->n, p->c, p->h, p->w, p->k, p->kh, p->kw, p->stride_h, p->stride_w, p->top, p->bottom,
           p->left, p->right, p->dil_h, p->dil_w, p->groups,
           mode == FC_PAD_REPLICATE ? " replicate" : "");
     fc_conv2d_desc d = describe(s, p, mode);
+    d.algorithm = algorithm;
     int64_t nx = d.n * d.c * d.h * d.w, nw = d.k * d.c / d.groups * d.kh * d.kw;
     int64_t ny = d.n * d.k * d.oh * d.ow;
     void *x = input(nx), *w = input(nw), *b = input(d.k), *dy = input(ny);
@@ -115,24 +127,24 @@ static void convolution(const setting *s, const shape *p, fc_pad_mode mode) {
 
     void *work = scratch(s, &d, fc_conv2d_forward_workspace_bytes);
     expect_status(fc_conv2d_forward(&d, x, w, b, y, work, s->threads), FC_OK, "forward");
-    expect_equal(y, y_bias, ny, "y");
+    expect_sums(&d, y, y_bias, ny, "y");
     void *y2 = output(ny);
     expect_status(fc_conv2d_forward(&d, x, w, NULL, y2, work, s->threads), FC_OK, "no bias");
-    expect_equal(y2, y_plain, ny, "y without bias");
+    expect_sums(&d, y2, y_plain, ny, "y without bias");
 
     work = scratch(s, &d, fc_conv2d_backward_weight_workspace_bytes);
     expect_status(fc_conv2d_backward_weight(&d, dy, x, dw, db, work, s->threads), FC_OK, "weight");
-    expect_equal(dw, dw_expected, nw, "dw");
+    expect_sums(&d, dw, dw_expected, nw, "dw");
     expect_equal(db, db_expected, d.k, "db");
     void *dw2 = output(nw);
     expect_status(fc_conv2d_backward_weight(&d, dy, x, dw2, NULL, work, s->threads), FC_OK,
                   "weight, no bias");
-    expect_equal(dw2, dw_expected, nw, "dw without db");
+    expect_sums(&d, dw2, dw_expected, nw, "dw without db");
 
     if (mode == FC_PAD_ZEROS) {
         work = scratch(s, &d, fc_conv2d_backward_input_workspace_bytes);
         expect_status(fc_conv2d_backward_input(&d, dy, w, dx, work, s->threads), FC_OK, "input");
-        expect_equal(dx, dx_expected, nx, "dx");
+        expect_sums(&d, dx, dx_expected, nx, "dx");
     } else {
         expect_status(fc_conv2d_backward_input(&d, dy, w, dx, NULL, s->threads),
                       FC_ERROR_UNSUPPORTED, "backward input, replicate");
@@ -242,7 +254,8 @@ static void bad_descriptors(const setting *s) {
 void check_conv2d(const setting *s) {
     for (int i = 0; i < N_SHAPES; i++)
         for (int mode = FC_PAD_ZEROS; mode <= FC_PAD_REPLICATE; mode++) {
-            convolution(s, &SHAPES[i], (fc_pad_mode)mode);
+            for (int a = FC_CONV_AUTO; a <= FC_CONV_WINOGRAD; a++)
+                convolution(s, &SHAPES[i], (fc_pad_mode)mode, (fc_conv_algorithm)a);
             columns(s, &SHAPES[i], (fc_pad_mode)mode);
         }
     for (int i = 0; i < N_RANDOM; i++) {
@@ -250,7 +263,13 @@ void check_conv2d(const setting *s) {
         shape p = random_shape();
         int mode = in(0, 3) == 0 ? FC_PAD_REPLICATE : FC_PAD_ZEROS;
         end();
-        convolution(s, &p, (fc_pad_mode)mode);
+        convolution(s, &p, (fc_pad_mode)mode, FC_CONV_DIRECT);
+        if (i % 2 == 0) { /* a shape that Winograd serves */
+            p.kh = p.kw = i % 4 == 0 ? 3 : 5;
+            p.stride_h = p.stride_w = p.dil_h = p.dil_w = 1;
+            p.h += 2, p.w += 4, p.top += 1, p.bottom += 1;
+            convolution(s, &p, FC_PAD_ZEROS, FC_CONV_WINOGRAD);
+        }
         columns(s, &p, (fc_pad_mode)mode);
     }
     bad_descriptors(s);

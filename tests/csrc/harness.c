@@ -284,6 +284,19 @@ void expect_close(const void *got, const double *expected, int64_t n, double tol
         if (!is_close(at(got, i), expected[i], tolerance, i, what)) return;
 }
 
+void expect_near(const void *got, const double *expected, int64_t n, double tolerance,
+                 const char *what) {
+    double largest = 0.0;
+    n_checks++;
+    for (int64_t i = 0; i < n; i++) largest = fmax(largest, fabs(expected[i]));
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabs(at(got, i) - expected[i]) <= tolerance * largest)) {
+            fail(what, "element %lld: expected about %.9g, got %.9g", (long long)i, expected[i],
+                 at(got, i));
+            return;
+        }
+}
+
 void expect_close_double(const double *got, const double *expected, int64_t n, double tolerance,
                          const char *what) {
     n_checks++;

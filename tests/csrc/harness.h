@@ -59,6 +59,9 @@ void expect_status(fc_status got, fc_status expected, const char *what);
 void expect_equal(const void *got, const double *expected, int64_t n, const char *what);
 void expect_close(const void *got, const double *expected, int64_t n, double tolerance,
                   const char *what);
+/* Within tolerance times the largest expected magnitude. */
+void expect_near(const void *got, const double *expected, int64_t n, double tolerance,
+                 const char *what);
 void expect_close_double(const double *got, const double *expected, int64_t n, double tolerance,
                          const char *what);
 void expect_equal_int(const int32_t *got, const int32_t *expected, int64_t n, const char *what);
