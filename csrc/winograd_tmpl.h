@@ -295,11 +295,12 @@ static void wino_filter_gradient_task(void *arg, int64_t item, int thread) {
 /* ---------------------------------------------------------------- driver */
 
 /* The variant for a descriptor, or NULL where Winograd cannot (or, unless forced, should not) serve
- * it. By shape alone, and never by the batch, since the algorithm shows in the last bits. */
+ * it. By shape alone, and never by the batch, since the algorithm shows in the last bits; but with
+ * no images at all, the direct pass writes the zeros of a weight gradient. */
 static const winograd_variant *wino_choose(const fc_conv2d_desc *d, int64_t oh, int64_t ow) {
     int fits = d->stride_h == 1 && d->stride_w == 1 && d->dilation_h == 1 && d->dilation_w == 1 &&
                d->kh == d->kw && (d->kh == 3 || d->kh == 5) && d->pad_mode == FC_PAD_ZEROS;
-    if (!fits || d->algorithm == FC_CONV_DIRECT) return NULL;
+    if (!fits || d->algorithm == FC_CONV_DIRECT || d->n == 0) return NULL;
     int64_t c = d->c / d->groups, k = d->k / d->groups;
     if (d->algorithm == FC_CONV_AUTO && (c < 16 || k < 16 || oh < 4 || ow < 4)) return NULL;
     if (d->kh == 5) return &WINOGRAD_VARIANTS[2];
