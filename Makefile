@@ -20,7 +20,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 train: $(VENV)/ready-viz,data ## train LeNet-5 on MNIST (EPOCHS=10); the last line is the test accuracy
-	@$(BIN)/fastcnn train --model lenet5 --data mnist --epochs $(or $(EPOCHS),10) --out runs/lenet5
+	@$(BIN)/fastcnn train --model lenet5 --data mnist --epochs $(or $(EPOCHS),10) --output runs/lenet5
 
 test: $(VENV)/ready-test ## the whole test suite with coverage and doctests; ops again on every tier
 	$(BIN)/python -m pytest --doctest-modules fastcnn tests \
