@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import fastcnn
+from fastcnn import ops, reference
 
 PACKAGE = Path(fastcnn.__file__).parent
 ROOT = Path(__file__).parent.parent
@@ -106,6 +107,37 @@ def test_heavy_imports_are_inside_functions(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
             names.append(node.module or "")
     assert not {name.partition(".")[0] for name in names} & HEAVY
+
+
+# ---- each public op has its twin and its test; test_benchmarks.py asks for its benchmark ----
+
+
+def public_ops() -> list[str]:
+    return sorted(ops.__all__)
+
+
+@pytest.mark.parametrize("name", public_ops())
+def test_each_op_has_its_reference_twin(name: str) -> None:
+    assert name in reference.__all__
+    op, twin = getattr(ops, name), getattr(reference, name)
+    shape = [(p.name, p.kind, p.default) for p in inspect.signature(op).parameters.values()]
+    same = [(p.name, p.kind, p.default) for p in inspect.signature(twin).parameters.values()]
+    assert shape == same
+    assert op.__module__.split(".")[-1] == twin.__module__.split(".")[-1], "family file differs"
+
+
+@needs_source
+@pytest.mark.parametrize("name", public_ops())
+def test_each_op_has_its_test(name: str) -> None:
+    family = getattr(ops, name).__module__.split(".")[-1]
+    tests = list((ROOT / "tests/ops").glob(f"test_{family}*.py"))
+    assert tests, f"tests/ops/test_{family}.py is missing"
+    text = "".join(path.read_text() for path in tests)
+    forward = name.removesuffix("_backward")
+    # Families whose passes are alike are tested by name: getattr(ops, name + "_backward").
+    assert re.search(rf"\b{name}\b", text) or (
+        re.search(rf"\b{forward}\b", text) and 'name + "_backward"' in text
+    )
 
 
 @pytest.mark.parametrize("module", ["ops", "reference", "nn", "optim", "models", "data"])
