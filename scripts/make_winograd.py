@@ -3,8 +3,8 @@
 The construction is Cook-Toom's (A. Lavin, S. Gray, "Fast Algorithms for Convolutional Neural
 Networks", 2016; S. Winograd, "Arithmetic Complexity of Computations", 1980). F(m, r) gives m
 outputs of a correlation with r taps from t = m + r - 1 products, one at each of t - 1 points and
-one at infinity. With a_j the points, L_j(x) the product of (x - a_l) over l != j, and P(x) the product
-of all (x - a_l):
+one at infinity. With a_j the points, L_j(x) the product of (x - a_l) over l != j, and P(x) the
+product of all (x - a_l):
 
     A  (t x m)   row j: 1, a_j, a_j^2, ...          last row: 0 ... 0 1
     G  (t x r)   row j: (1, a_j, a_j^2, ...) / L_j(a_j)    last row: 0 ... 0 1
