@@ -2,13 +2,17 @@
  * compiled per tier and real type.
  */
 
+#include "simd_index.h"
+
 /* dst[0..n) = src[0], src[step], ... */
 INLINE void copy_strided(real *dst, const real *src, int64_t n, int64_t step) {
     int64_t i = 0;
     if (step == 1) {
         for (; i + VL <= n; i += VL) v_store(dst + i, v_load(src + i));
         if (i < n) v_storen(dst + i, v_loadn(src + i, n - i), n - i);
-    } else if (step == 2) { /* a constant that the compiler can vectorise */
+    } else if (step == 2) {
+        for (; i + VL < n; i += VL) /* reads to src[2 * (i + VL) - 1]: not the last element */
+            v_store(dst + i, v_even(v_load(src + 2 * i), v_load(src + 2 * i + VL)));
         for (; i < n; i++) dst[i] = src[2 * i];
     } else {
         for (; i < n; i++) dst[i] = src[i * step];
@@ -16,7 +20,9 @@ INLINE void copy_strided(real *dst, const real *src, int64_t n, int64_t step) {
 }
 
 INLINE void fill(real *dst, int64_t n, real value) {
-    for (int64_t i = 0; i < n; i++) dst[i] = value;
+    int64_t i = 0;
+    for (; i + VL <= n; i += VL) v_store(dst + i, v_set1(value));
+    if (i < n) v_storen(dst + i, v_set1(value), n - i);
 }
 
 /* How the columns of a packed row come from a source row, for one phase: `lo` of padding, then
@@ -37,10 +43,15 @@ static pack_columns pack_columns_of(const shift_problem *s, int64_t x0, int64_t 
     return c;
 }
 
+/* Planes with rows of a few vectors are zeroed as a whole; longer rows get just their padding. */
+enum { SHORT_ROW = 4 * VL };
+
 INLINE void pack_row(const shift_problem *s, const pack_columns *c, const real *src, real *dst) {
-    fill(dst, c->lo, s->replicate ? src[0] : 0);
+    if (s->replicate || s->pitch > SHORT_ROW) {
+        fill(dst, c->lo, s->replicate ? src[0] : 0);
+        fill(dst + c->hi, s->pitch - c->hi, s->replicate ? src[s->x.source - 1] : 0);
+    }
     copy_strided(dst + c->lo, src + c->from, c->hi - c->lo, s->x.step);
-    fill(dst + c->hi, s->pitch - c->hi, s->replicate ? src[s->x.source - 1] : 0);
 }
 
 /* The planes of one channel, all phases. src is that channel of image b->n0. */
@@ -54,6 +65,8 @@ static void pack_channel(const shift_problem *s, const shift_band *b, const real
             pack_columns c = pack_columns_of(s, b->x0, px);
             int contiguous = c.lo == 0 && c.hi == s->pitch && s->pitch == s->x.source &&
                              s->x.step == 1 && s->y.step == 1;
+            int short_rows = s->pitch <= SHORT_ROW && !contiguous && !s->replicate;
+            if (short_rows) fill(plane, rows * s->pitch, 0);
             int64_t image = 0, in_image = 0;
             for (int64_t a = 0; a < rows; a++, in_image++) {
                 if (in_image == s->image_rows && b->images > 1) {
@@ -76,7 +89,7 @@ static void pack_channel(const shift_problem *s, const shift_band *b, const real
                     in_image += run - 1;
                 } else if (inside) {
                     pack_row(s, &c, from, plane + a * s->pitch);
-                } else {
+                } else if (!short_rows) {
                     fill(plane + a * s->pitch, s->pitch, 0);
                 }
             }

@@ -18,7 +18,7 @@
  * end. The number of splits follows from the shapes, so the bits do not depend on the threads.
  */
 
-enum { DOT_ROWS = 2, DOT_TAPS = 5 };
+enum { DOT_ROWS = N_REGISTERS == 32 ? 3 : 2, DOT_TAPS = 5 };
 enum { DY_BUDGET = 32768, BAND_PIXELS = 512, BATCH_BUDGET = 6 << 20, CHUNK_GROUPS = 16, MOST_SPLITS = 16 };
 
 typedef struct {
@@ -160,55 +160,74 @@ static void weight_store_task(void *arg, int64_t item, int thread) {
 
 /* ---------------------------------------------------------------- dot */
 
-/* sums[row][tap][VL] += over one row of pixels; dy rows dy_row apart. */
-INLINE void dot_tile(const int rows, const int taps, int64_t cols, const real *dy, int64_t dy_row,
-                     const real *x, const int32_t *shift, real *sums, int64_t sums_row) {
+/* The pixels of one image of a band: rows x cols; rows of dy and of a plane so far apart. */
+typedef struct {
+    int64_t rows, cols, dy_row, x_row;
+} dot_pixels;
+
+INLINE void dot_step(const int ms, const int taps, const real *dy, int64_t dy_plane, const real *x,
+                     const int32_t *shift, int64_t n, vr acc[DOT_ROWS][DOT_TAPS]) {
+    vr d[DOT_ROWS];
+    UNROLL for (int i = 0; i < ms; i++)
+        d[i] = n == VL ? v_load(dy + i * dy_plane) : v_loadn(dy + i * dy_plane, n);
+    UNROLL for (int j = 0; j < taps; j++) { /* masked on both sides: 0 * NaN would show */
+        vr pixel = n == VL ? v_load(x + shift[j]) : v_loadn(x + shift[j], n);
+        UNROLL for (int i = 0; i < ms; i++) acc[i][j] = v_fma(d[i], pixel, acc[i][j]);
+    }
+}
+
+/* sums[m][tap][VL] += over the pixels, for ms channels of dy and some taps. */
+INLINE void dot_tile(const int ms, const int taps, const dot_pixels *at, const real *dy,
+                     int64_t dy_plane, const real *x, const int32_t *shift, real *sums,
+                     int64_t sums_row) {
     vr acc[DOT_ROWS][DOT_TAPS];
-    UNROLL for (int i = 0; i < rows; i++) {
+    UNROLL for (int i = 0; i < ms; i++) {
         UNROLL for (int j = 0; j < taps; j++) acc[i][j] = v_load(sums + i * sums_row + j * VL);
     }
-    int64_t col = 0;
-    for (; col + VL <= cols; col += VL) {
-        vr d[DOT_ROWS];
-        UNROLL for (int i = 0; i < rows; i++) d[i] = v_load(dy + i * dy_row + col);
-        UNROLL for (int j = 0; j < taps; j++) {
-            vr pixel = v_load(x + shift[j] + col);
-            UNROLL for (int i = 0; i < rows; i++) acc[i][j] = v_fma(d[i], pixel, acc[i][j]);
-        }
+    for (int64_t row = 0; row < at->rows; row++, dy += at->dy_row, x += at->x_row) {
+        int64_t col = 0;
+        for (; col + VL <= at->cols; col += VL)
+            dot_step(ms, taps, dy + col, dy_plane, x + col, shift, VL, acc);
+        if (col < at->cols)
+            dot_step(ms, taps, dy + col, dy_plane, x + col, shift, at->cols - col, acc);
     }
-    if (col < cols) { /* masked on both sides: 0 * NaN would show */
-        vr d[DOT_ROWS];
-        UNROLL for (int i = 0; i < rows; i++) d[i] = v_loadn(dy + i * dy_row + col, cols - col);
-        UNROLL for (int j = 0; j < taps; j++) {
-            vr pixel = v_loadn(x + shift[j] + col, cols - col);
-            UNROLL for (int i = 0; i < rows; i++) acc[i][j] = v_fma(d[i], pixel, acc[i][j]);
-        }
-    }
-    UNROLL for (int i = 0; i < rows; i++) {
+    UNROLL for (int i = 0; i < ms; i++) {
         UNROLL for (int j = 0; j < taps; j++) v_store(sums + i * sums_row + j * VL, acc[i][j]);
     }
 }
 
-static void dot_rows(int64_t rows, int64_t taps, int64_t cols, const real *dy, int64_t dy_row,
-                     const real *x, const int32_t *shift, real *sums, int64_t sums_row) {
-    while (rows > 0) {
+/* All taps of a plane for all m channels of dy, DOT_ROWS x DOT_TAPS at a time. */
+static void dot_plane(int64_t m, int64_t taps, const dot_pixels *at, const real *dy,
+                      int64_t dy_plane, const real *x, const int32_t *shift, real *sums,
+                      int64_t sums_row) {
+    for (int64_t i = 0; i < m;) {
+        int whole = m - i >= DOT_ROWS;
+        const real *d = dy + i * dy_plane;
+        real *to = sums + i * sums_row;
         int64_t t = 0;
         for (; t + DOT_TAPS <= taps; t += DOT_TAPS) {
-            if (rows >= DOT_ROWS)
-                dot_tile(DOT_ROWS, DOT_TAPS, cols, dy, dy_row, x, shift + t, sums + t * VL, sums_row);
+            if (whole)
+                dot_tile(DOT_ROWS, DOT_TAPS, at, d, dy_plane, x, shift + t, to + t * VL, sums_row);
             else
-                dot_tile(1, DOT_TAPS, cols, dy, dy_row, x, shift + t, sums + t * VL, sums_row);
+                dot_tile(1, DOT_TAPS, at, d, dy_plane, x, shift + t, to + t * VL, sums_row);
         }
         for (; t < taps; t++) {
-            if (rows >= DOT_ROWS)
-                dot_tile(DOT_ROWS, 1, cols, dy, dy_row, x, shift + t, sums + t * VL, sums_row);
+            if (whole)
+                dot_tile(DOT_ROWS, 1, at, d, dy_plane, x, shift + t, to + t * VL, sums_row);
             else
-                dot_tile(1, 1, cols, dy, dy_row, x, shift + t, sums + t * VL, sums_row);
+                dot_tile(1, 1, at, d, dy_plane, x, shift + t, to + t * VL, sums_row);
         }
-        dy += DOT_ROWS * dy_row;
-        sums += DOT_ROWS * sums_row;
-        rows -= DOT_ROWS;
+        i += whole ? DOT_ROWS : 1;
     }
+}
+
+static void dot_bias(const dot_pixels *at, const real *dy, real *bias) {
+    vr sum = v_load(bias);
+    for (int64_t row = 0; row < at->rows; row++, dy += at->dy_row) {
+        for (int64_t col = 0; col < at->cols; col += VL)
+            sum = v_add(sum, v_loadn(dy + col, at->cols - col));
+    }
+    v_store(bias, sum);
 }
 
 /* Item: a split and a group: all bands of the split, start to end; sums and bias sums of a split
@@ -224,21 +243,17 @@ static void dot_task(void *arg, int64_t item, int thread) {
     fill(sums, s->m * (row_sums + VL), 0);
     for (int64_t band = split; band < shift_bands(s); band += r->splits) {
         shift_band b = shift_get_band(s, band);
+        dot_pixels at = {b.rows, b.cols, s->x.out, s->pitch};
         for (int64_t c = 0; c < s->channels; c++) {
             const real *x = r->x + b.n0 * src_image + (g * s->channels + c) * src;
             pack_channel(s, &b, x, src_image, planes);
-            for (int64_t i = 0; i < b.images * b.rows; i++) {
-                int64_t n = i / b.rows, row = i % b.rows;
+            for (int64_t n = 0; n < b.images; n++) {
                 const real *dy = r->dy + ((b.n0 + n) * s->groups + g) * s->m * out +
-                                 (b.y0 + row) * s->x.out + b.x0;
-                dot_rows(s->m, kernel, b.cols, dy, out, planes + (n * s->image_rows + row) * s->pitch,
-                         s->tap_shift, sums + c * kernel * VL, row_sums);
-                for (int64_t m = 0; c == 0 && m < s->m; m++) {
-                    vr sum = v_load(bias + m * VL);
-                    for (int64_t col = 0; col < b.cols; col += VL)
-                        sum = v_add(sum, v_loadn(dy + m * out + col, b.cols - col));
-                    v_store(bias + m * VL, sum);
-                }
+                                 b.y0 * s->x.out + b.x0;
+                dot_plane(s->m, kernel, &at, dy, out, planes + n * s->image_rows * s->pitch,
+                          s->tap_shift, sums + c * kernel * VL, row_sums);
+                for (int64_t m = 0; c == 0 && m < s->m; m++)
+                    dot_bias(&at, dy + m * out, bias + m * VL);
             }
         }
     }
