@@ -127,7 +127,7 @@ static void direct_plan(direct_run *r) {
     r->partial_phase = r->partial_row * r->task_panels * r->mr;
     r->packed_group = r->panels * r->mr * s->channels * taps; /* the last panel may be shorter */
     r->thread_reals = r->block * s->channel_stride + 2 * NR + r->partial_phase * out_phases +
-                      MR_MAX * NR;
+                      s->x.out_phases * MR_MAX * NR;
     r->thread_reals = fc_round_up(r->thread_reals, 16);
     r->whole_rows = s->pitch == s->x.q && s->x.out_step == 1 && s->y.out_step == 1 &&
                     s->band_images == 1 && s->band_cols == s->x.out;
@@ -191,28 +191,39 @@ static void pack_weights_task(void *arg, int64_t item, int thread) {
     }
 }
 
-/* Stores rows x nq sums that start at pixel q of the band: leaves the gaps out, and scatters with
- * the output phase's step. */
-static void store_tile(const shift_problem *s, const shift_band *b, int64_t phase, int64_t q,
+/* to[0], to[2], ... and to[1], to[3], ... from two rows, `n` elements in all. */
+INLINE void store_interleaved(real *to, const real *even, const real *odd, int64_t n) {
+    for (int64_t j = 0; 2 * j < n; j += VL) {
+        vr a = v_load(even + j), b = v_load(odd + j);
+        v_storen(to + 2 * j, v_zip_lo(a, b), n - 2 * j);
+        v_storen(to + 2 * j + VL, v_zip_hi(a, b), fc_max(0, n - 2 * j - VL));
+    }
+}
+
+/* Stores rows x nq sums that start at pixel q of the band, for all column phases of row phase py:
+ * leaves the gaps out, and puts the phases' pixels side by side. */
+static void store_tile(const shift_problem *s, const shift_band *b, int64_t py, int64_t q,
                        int64_t nq, const real *tile, int64_t rows, real *dst,
                        int64_t image_stride) {
-    int64_t py = phase / s->x.out_phases, px = phase % s->x.out_phases;
     int64_t dst_plane = s->y.out * s->x.out, step = s->x.out_step;
     int64_t row = q / s->pitch, col = q % s->pitch;
-    int64_t cols = fc_min(b->cols, fc_ceil_div(s->x.out - px, step) - b->x0);
     for (; nq > 0; row++, col = 0) {
-        int64_t run = fc_min(nq, s->pitch - col), valid = fc_min(run, cols - col);
+        int64_t run = fc_min(nq, s->pitch - col), valid = fc_min(run, b->cols - col);
         int64_t image = b->images > 1 ? row / s->image_rows : 0;
         int64_t in_image = row - image * s->image_rows * (b->images > 1);
-        int64_t y = (b->y0 + in_image) * s->y.out_step + py;
+        int64_t y = (b->y0 + in_image) * s->y.out_step + py, x = (b->x0 + col) * step;
         if (valid > 0 && in_image < b->rows && y < s->y.out) {
-            real *to = dst + image * image_stride + y * s->x.out + (b->x0 + col) * step + px;
+            real *to = dst + image * image_stride + y * s->x.out + x;
             const real *from = tile;
             for (int64_t i = 0; i < rows; i++, to += dst_plane, from += NR) {
                 if (step == 1) {
                     copy_strided(to, from, valid, 1);
+                } else if (step == 2 && s->x.out_phases == 2) {
+                    store_interleaved(to, from, from + MR_MAX * NR, fc_min(2 * valid, s->x.out - x));
                 } else {
-                    for (int64_t j = 0; j < valid; j++) to[j * step] = from[j];
+                    for (int64_t px = 0; px < s->x.out_phases; px++)
+                        for (int64_t j = 0; j < valid && x + j * step + px < s->x.out; j++)
+                            to[j * step + px] = from[px * MR_MAX * NR + j];
                 }
             }
         }
@@ -221,43 +232,36 @@ static void store_tile(const shift_problem *s, const shift_band *b, int64_t phas
     }
 }
 
-/* All tiles of one output phase for one block of channels. */
-static void direct_phase(const direct_run *r, const shift_band *b, int64_t phase, int64_t g,
-                         int64_t panel0, int64_t panel1, int64_t block, const real *planes,
-                         real *partial, real *tile) {
+/* One tile of one panel, for one block of source channels and all output phases. */
+INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int64_t panel,
+                        int64_t panel0, int64_t block, int64_t q, const real *planes,
+                        real *partial, real *tile) {
     const shift_problem *s = &r->s;
-    int64_t taps = s->first[phase + 1] - s->first[phase];
     int64_t c0 = block * r->block, nc = fc_min(r->block, s->channels - c0);
-    int64_t panel_reals = taps * s->channels * r->mr, dst_plane = s->y.out * s->x.out;
+    int64_t nq = fc_min(NR, b->q - q), nv = fc_ceil_div(nq, VL);
+    int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0), dst_plane = s->y.out * s->x.out;
     int64_t image_stride = s->groups * s->m * dst_plane;
     int first = block == 0, last = block == r->blocks - 1;
-    const int32_t *shifts = r->shifts + r->block * s->first[phase];
-    const real *packed = r->packed + g * r->packed_group +
-                         r->panels * s->first[phase] * s->channels * r->mr;
-    const real *bias = r->bias + g * s->m;
-    real *dst = r->dst + b->n0 * image_stride + g * s->m * dst_plane;
-    for (int64_t q = 0; q < b->q; q += NR) {
-        int64_t nq = fc_min(NR, b->q - q), nv = fc_ceil_div(nq, VL);
-        for (int64_t panel = panel0; panel < panel1; panel++) {
-            int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0);
-            real *sums = partial + (m0 - panel0 * r->mr) * r->partial_row + q;
-            const real *init = first ? bias + m0 : sums;
-            int64_t init_row = first ? 0 : r->partial_row, out_row = r->partial_row;
-            real *out = sums;
-            int at_once = last && r->whole_rows && nq == NR;
-            if (at_once) {
-                out = dst + m0 * dst_plane + b->y0 * s->x.out + q;
-                out_row = dst_plane;
-            } else if (last) {
-                out = tile;
-                out_row = NR;
-            }
-            const real *a = packed + panel * panel_reals + c0 * taps * rows;
-            SHIFT_KERNELS[rows - 1][nv - 1](nc * taps, a, planes + q, shifts, init, init_row, out,
-                                            out_row);
-            if (last && !at_once)
-                store_tile(s, b, phase, q, nq, tile, rows, dst + m0 * dst_plane, image_stride);
+    int at_once = last && r->whole_rows && nq == NR;
+    real *dst = r->dst + b->n0 * image_stride + (g * s->m + m0) * dst_plane;
+    for (int64_t py = 0; py < s->y.out_phases; py++) {
+        for (int64_t px = 0; px < s->x.out_phases; px++) {
+            int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
+            int64_t taps = s->first[phase + 1] - from;
+            const real *a = r->packed + g * r->packed_group +
+                            (r->panels * from + panel * taps) * s->channels * r->mr +
+                            c0 * taps * rows;
+            real *sums = partial + phase * r->partial_phase +
+                         (m0 - panel0 * r->mr) * r->partial_row + q;
+            const real *init = first ? r->bias + g * s->m + m0 : sums;
+            real *out = at_once ? dst + b->y0 * s->x.out + q
+                        : last  ? tile + px * MR_MAX * NR
+                                : sums;
+            int64_t out_row = at_once ? dst_plane : last ? NR : r->partial_row;
+            SHIFT_KERNELS[rows - 1][nv - 1](nc * taps, a, planes + q, r->shifts + r->block * from,
+                                            init, first ? 0 : r->partial_row, out, out_row);
         }
+        if (last && !at_once) store_tile(s, b, py, q, nq, tile, rows, dst, image_stride);
     }
 }
 
@@ -277,9 +281,10 @@ static void direct_task(void *arg, int64_t item, int thread) {
         const real *src = r->src + b.n0 * image_stride + (g * s->channels + c0) * src_plane;
         for (int64_t c = 0; c < nc; c++)
             pack_channel(s, &b, src + c * src_plane, image_stride, planes + c * s->channel_stride);
-        for (int64_t phase = 0; phase < shift_out_phases(s); phase++)
-            direct_phase(r, &b, phase, g, panel0, panel1, block, planes,
-                         partial + phase * r->partial_phase, tile);
+        for (int64_t q = 0; q < b.q; q += NR) {
+            for (int64_t panel = panel0; panel < panel1; panel++)
+                direct_tile(r, &b, g, panel, panel0, block, q, planes, partial, tile);
+        }
     }
 }
 

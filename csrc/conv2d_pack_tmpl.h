@@ -4,6 +4,12 @@
 
 #include "simd_index.h"
 
+/* src[0], src[2], ..., n <= VL of them; nothing beyond the last is read. */
+INLINE vr load_even(const real *src, int64_t n) {
+    if (n == VL) return v_even(v_load(src), v_loadn(src + VL, VL - 1));
+    return v_even(v_loadn(src, 2 * n - 1), v_loadn(src + VL, fc_max(0, 2 * n - 1 - VL)));
+}
+
 /* dst[0..n) = src[0], src[step], ... */
 INLINE void copy_strided(real *dst, const real *src, int64_t n, int64_t step) {
     int64_t i = 0;
@@ -11,9 +17,8 @@ INLINE void copy_strided(real *dst, const real *src, int64_t n, int64_t step) {
         for (; i + VL <= n; i += VL) v_store(dst + i, v_load(src + i));
         if (i < n) v_storen(dst + i, v_loadn(src + i, n - i), n - i);
     } else if (step == 2) {
-        for (; i + VL < n; i += VL) /* reads to src[2 * (i + VL) - 1]: not the last element */
-            v_store(dst + i, v_even(v_load(src + 2 * i), v_load(src + 2 * i + VL)));
-        for (; i < n; i++) dst[i] = src[2 * i];
+        for (; i + VL <= n; i += VL) v_store(dst + i, load_even(src + 2 * i, VL));
+        if (i < n) v_storen(dst + i, load_even(src + 2 * i, n - i), n - i);
     } else {
         for (; i < n; i++) dst[i] = src[i * step];
     }
