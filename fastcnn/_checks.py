@@ -244,7 +244,7 @@ def floating(op: str, name: str, a: ArrayLike, ndim: int | None, dtype: Any = No
     Integers and booleans are refused (a silent cast hides mistakes), float16 too.
     """
     array = np.asarray(a)
-    if array.dtype not in FLOATS:
+    if array.dtype.char not in "fd" or not array.dtype.isnative:
         raise TypeError(
             f"{op}: expected {name} to be float32 or float64, got {array.dtype}; "
             f"{name}.astype(np.float32) would fit"
@@ -257,6 +257,9 @@ def floating(op: str, name: str, a: ArrayLike, ndim: int | None, dtype: Any = No
         raise ValueError(
             f"{op}: expected {name} to have {ndim} dimensions, got {name}.shape={array.shape}"
         )
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned:
+        return array
     return np.require(array, requirements=("C", "A"))
 
 
