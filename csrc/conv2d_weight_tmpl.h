@@ -83,10 +83,8 @@ static void weight_pack_task(void *arg, int64_t item, int thread) {
         int64_t plane = s->y.source * s->x.source, image = s->groups * s->channels * plane;
         const real *x = r->x + b.n0 * image + g * s->channels * plane;
         real *to = r->packed_x + band * r->band_x + g * s->channels * s->channel_stride;
-        for (int64_t c = 0; c < s->channels; c++) {
-            if (c + 1 < s->channels) prefetch_channel(s, &b, x + (c + 1) * plane);
+        for (int64_t c = 0; c < s->channels; c++)
             pack_channel(s, &b, x + c * plane, image, to + c * s->channel_stride);
-        }
         return;
     }
     int64_t width = r->nv * VL, m0 = part * width, rows = fc_min(width, s->m - m0);

@@ -12,6 +12,13 @@
 #include <omp.h>
 #endif
 
+/* omp_pause_resource_all is of OpenMP 5.0; gcc has it since 9 but goes on to call itself 4.5. */
+#if defined(_OPENMP) && (_OPENMP >= 201811 || (!defined(__clang__) && __GNUC__ >= 9))
+#define FC_CAN_PAUSE 1
+#else
+#define FC_CAN_PAUSE 0
+#endif
+
 /* About 10 microseconds of one core's arithmetic: twice what waking a team costs. The tests of the
  * C core set 1, so that small shapes too run on all threads. */
 #ifndef FC_WORK_PER_THREAD
@@ -113,7 +120,7 @@ int fc_has_openmp(void) {
 /* A child of fork() inherits libgomp's bookkeeping but none of its threads, and would wait for
  * them for ever; without a pool at the time of the fork both sides start a fresh one on demand. */
 void fc_threads_pause(void) {
-#if defined(_OPENMP) && _OPENMP >= 201811
+#if FC_CAN_PAUSE
     omp_pause_resource_all(omp_pause_hard);
 #endif
 }
