@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"nn", "ops", *BASE},
     "data": {"_checks", "_config"},
     "testing": {"nn", "ops", "reference", *BASE},
-    "training": {"nn", "optim", "data", "ops", *BASE},
+    "training": {"nn", "optim", "data", "ops", "viz", *BASE},  # viz: History.plot
     "viz": {"nn", "models", "data", "training", "ops", *BASE},
     "cli": {"nn", "optim", "models", "data", "training", "viz", "testing", "ops", *BASE},
     "__main__": {"cli"},

@@ -1,0 +1,191 @@
+"""Callbacks: what happens beside the steps of a fit (early stopping, checkpoints, your own)."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .storage import PathLike
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
+
+
+class Callback:
+    """Base of all callbacks; override what you need.
+
+    A callback that remembers something between steps returns it from `state` and takes it back in
+    `load_state`, so that checkpoints hold it and a resumed run is exact. `order` decides who is
+    called first (small numbers first); checkpoints come last and so see what the others did.
+
+    Examples
+    --------
+    >>> class Print(Callback):
+    ...     def on_epoch_end(self, trainer):
+    ...         print(trainer.epoch, trainer.history.train_loss[-1])
+    """
+
+    order = 0
+
+    def on_fit_begin(self, trainer: "Trainer") -> None:
+        """Before the first step, after a checkpoint (if any) was loaded."""
+
+    def on_batch_end(self, trainer: "Trainer") -> None:
+        """After each step; ``trainer.epoch`` and ``trainer.batch`` say where."""
+
+    def on_epoch_end(self, trainer: "Trainer") -> None:
+        """After an epoch and its validation; ``trainer.history`` holds its results."""
+
+    def on_fit_end(self, trainer: "Trainer") -> None:
+        """After the last step; ``trainer.history.interrupted`` tells of Ctrl-C."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must hold: names to arrays or JSON values."""
+        return {}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what `state` gave; ValueError if it does not fit."""
+        if state:
+            raise ValueError(f"{type(self).__name__}: expected no state, got {sorted(state)}")
+
+
+class EarlyStopping(Callback):
+    """Stop when a value has not improved for some epochs; restore the best weights.
+
+    Parameters
+    ----------
+    monitor : str, optional
+        A series of the history. Losses shall fall, accuracies shall rise.
+    patience : int, optional
+        Epochs without improvement before the fit stops.
+    min_delta : float, optional
+        How much better a value must be to count as an improvement.
+
+    Attributes
+    ----------
+    best : float
+        The best value so far; NaN before the first epoch.
+    best_epoch : int
+        The number of epochs done when it was reached.
+
+    Raises
+    ------
+    ValueError
+        If `monitor` is unknown, `patience` less than 1 or `min_delta` negative.
+
+    Notes
+    -----
+    After Ctrl-C the weights are left as the last step made them.
+
+    Examples
+    --------
+    >>> EarlyStopping("validation_loss", patience=3).patience
+    3
+    """
+
+    def __init__(
+        self, monitor: str = "validation_loss", *, patience: int = 5, min_delta: float = 0.0
+    ) -> None:
+        series = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+        if monitor not in series:
+            raise ValueError(f"EarlyStopping: expected monitor to be one of {series}: {monitor!r}")
+        if patience < 1 or not min_delta >= 0:
+            raise ValueError(
+                f"EarlyStopping: expected patience >= 1 and min_delta >= 0, got {patience} and "
+                f"{min_delta}"
+            )
+        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self.best, self.best_epoch, self.waited = math.nan, 0, 0
+        self._weights: dict[str, np.ndarray] = {}
+
+    def on_fit_begin(self, trainer: "Trainer") -> None:
+        if len(trainer.history) == 0:  # a new run, not a resumed one
+            self.best, self.best_epoch, self.waited, self._weights = math.nan, 0, 0, {}
+        elif self.waited >= self.patience:
+            trainer.stop()
+
+    def on_epoch_end(self, trainer: "Trainer") -> None:
+        value = getattr(trainer.history, self.monitor)[-1]
+        if math.isnan(value):
+            raise ValueError(
+                f"EarlyStopping: {self.monitor} is not measured in this fit; "
+                "fit(..., validation=0.1) would measure the validation series"
+            )
+        gain = value - self.best if self.monitor.endswith("accuracy") else self.best - value
+        if math.isnan(self.best) or gain > self.min_delta:
+            self.best, self.best_epoch, self.waited = value, trainer.epoch, 0
+            self._weights = trainer.model.state_dict()
+        else:
+            self.waited += 1
+            if self.waited >= self.patience:
+                trainer.stop()
+
+    def on_fit_end(self, trainer: "Trainer") -> None:
+        if self._weights and not trainer.history.interrupted:
+            trainer.model.load_state_dict(self._weights)
+
+    def state(self) -> dict[str, Any]:
+        weights = {f"weights.{name}": array for name, array in self._weights.items()}
+        best = None if math.isnan(self.best) else self.best
+        return {"best": best, "best_epoch": self.best_epoch, "waited": self.waited, **weights}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        weights = {k.removeprefix("weights."): v for k, v in state.items() if "." in k}
+        values = {k: v for k, v in state.items() if "." not in k}
+        if set(values) != {"best", "best_epoch", "waited"} or not (
+            isinstance(values["best"], float | None)
+            and type(values["best_epoch"]) is int
+            and type(values["waited"]) is int
+            and (values["best"] is None) == (not weights)
+        ):
+            raise ValueError(f"EarlyStopping: its state is damaged: {sorted(state)}")
+        self.best = math.nan if values["best"] is None else values["best"]
+        self.best_epoch, self.waited = values["best_epoch"], values["waited"]
+        self._weights = weights
+
+
+class Checkpoint(Callback):
+    """Save the whole state of the run, so that it can be resumed to the bit.
+
+    Saves at the end of each epoch, at Ctrl-C, and every `every` steps if that is given.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        The file; it is replaced at each save, atomically and durably.
+    every : int, optional
+        Also save after each `every` steps, counted from the start of the run.
+
+    Raises
+    ------
+    ValueError
+        If `every` is less than 1.
+
+    Examples
+    --------
+    >>> Checkpoint("run.safetensors", every=100).every
+    100
+    """
+
+    order = 100  # after the others: the file holds what they did at this step
+
+    def __init__(self, path: PathLike, *, every: int | None = None) -> None:
+        if every is not None and every < 1:
+            raise ValueError(f"Checkpoint: expected every >= 1, got {every}")
+        self.path, self.every = path, every
+        self._saved: tuple[int, int] | None = None
+
+    def _save(self, trainer: "Trainer") -> None:
+        trainer.save_checkpoint(self.path)
+        self._saved = (trainer.epoch, trainer.batch)
+
+    def on_batch_end(self, trainer: "Trainer") -> None:
+        if self.every is not None and trainer.steps % self.every == 0:
+            self._save(trainer)
+
+    def on_epoch_end(self, trainer: "Trainer") -> None:
+        self._save(trainer)
+
+    def on_fit_end(self, trainer: "Trainer") -> None:
+        if trainer.history.interrupted and self._saved != (trainer.epoch, trainer.batch):
+            self._save(trainer)

@@ -1,0 +1,507 @@
+"""Trainer: epochs of steps over a dataset, measured, resumable, and polite to Ctrl-C.
+
+Where a run stands is in a few numbers (`Position`) beside the weights, the optimizer's state and
+the random generators of the layers. The order of the samples depends on the seed and the number
+of the epoch alone, so these are all that a checkpoint needs for an exact resume.
+"""
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..data import DataLoader, Dataset, as_dataset
+from ..nn import Layer
+from .callbacks import Callback
+from .checkpoint import check_arrays, load_checkpoint, save_checkpoint
+from .history import History
+from .interrupt import InterruptFlag
+from .position import Position
+from .progress import EpochBar, Progress, wanted
+from .schedules import Schedule, constant
+from .storage import Array, PathLike
+
+Loss = Callable[[Array, Array], tuple[float, Array]]
+Data = Dataset | tuple[Any, Any]
+
+_EVALUATE_BATCH = 256  # results per sample do not depend on it; memory does
+
+
+class Evaluation(NamedTuple):
+    """Mean loss and accuracy over a dataset; the accuracy is NaN without class labels."""
+
+    loss: float
+    accuracy: float
+
+
+class Trainer:
+    """Trains a model with a loss and an optimizer.
+
+    Parameters
+    ----------
+    model : Layer
+        What to train, in place.
+    loss : callable
+        ``loss(outputs, targets) -> (value, gradient)``, such as `fastcnn.nn.CrossEntropyLoss`;
+        the value is a mean over the batch unless ``loss.reduction == "sum"``.
+    optimizer : Optimizer
+        Over ``model.parameters()``.
+    seed : int, optional
+        For the order of the samples and the validation split.
+    schedule : callable, optional
+        The factor of the learning rate at t, the part of the fit that is done, in [0, 1); see
+        `fastcnn.training.schedules`.
+
+    Attributes
+    ----------
+    history : History
+        Of the present or last run.
+    epoch, batch, steps : int
+        Epochs finished in the run, batches trained in the running epoch, and in the run.
+
+    Examples
+    --------
+    >>> from fastcnn import data, models, nn, optim, training
+    >>> train, test = data.mnist(subset=True)
+    >>> model = models.lenet5(seed=0)
+    >>> optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    >>> trainer = training.Trainer(model, nn.CrossEntropyLoss(), optimizer, seed=0)
+    >>> history = trainer.fit(train[:1000], epochs=2, batch_size=32, validation=0.1)
+    >>> len(history), 0 <= history.validation_accuracy[-1] <= 1
+    (2, True)
+    >>> trainer.evaluate(test).accuracy > 0.5
+    True
+    """
+
+    def __init__(
+        self,
+        model: Layer,
+        loss: Loss,
+        optimizer: Any,
+        *,
+        seed: int = 0,
+        schedule: Schedule = constant,
+    ) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+            raise ValueError(f"Trainer: expected seed to be an integer >= 0, got {seed!r}")
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.seed, self.schedule = int(seed), schedule
+        self.history = History()
+        self._position = Position()
+        self._loader_settings: dict[str, int] = {}  # of the run, checked when it is resumed
+        self._rate = float(optimizer.lr)  # before the schedule
+        self._callbacks: list[Callback] = []
+        self._callback_states: dict[str, Any] | None = None  # of a checkpoint not yet continued
+        self._stop = False
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished in this run, validation included."""
+        return self._position.epoch
+
+    @property
+    def batch(self) -> int:
+        """Batches trained in the running epoch."""
+        return self._position.batch
+
+    @property
+    def steps(self) -> int:
+        """Batches trained in this run."""
+        return self._position.steps
+
+    # ---- training ----
+
+    def fit(
+        self,
+        train: Data,
+        *,
+        epochs: int,
+        batch_size: int = 64,
+        validation: Data | float | None = None,
+        progress: Progress = "auto",
+        callbacks: Sequence[Callback] = (),
+        resume: PathLike | None = None,
+    ) -> History:
+        """Train until `epochs` epochs are done, a callback stops, or Ctrl-C.
+
+        Parameters
+        ----------
+        train : Dataset or (x, y)
+            The training data; y of integers are class labels, and make accuracies.
+        epochs : int
+            How many epochs the run shall have; those of a resumed checkpoint count.
+        batch_size : int, optional
+            Samples a step; the last step of an epoch may have fewer.
+        validation : Dataset, (x, y) or float, optional
+            Data to measure after each epoch, or the fraction of the training data to set aside
+            for that (chosen by the trainer's seed). Never the test data: what chooses among
+            models must not judge them.
+        progress : bool or "auto", optional
+            Draw progress bars; "auto" does in notebooks and if stderr is a terminal.
+        callbacks : sequence of Callback, optional
+            Such as `EarlyStopping` and `Checkpoint`.
+        resume : str or PathLike, optional
+            Continue the run of this checkpoint (see `resume`), exactly, with the same data,
+            batch size and callbacks as before.
+
+        Returns
+        -------
+        History
+            Also of the epochs before a resume. After Ctrl-C (once the step that runs is done) it
+            has ``interrupted=True``, and the model is as the last finished step left it.
+
+        Raises
+        ------
+        FloatingPointError
+            If the loss is NaN or infinite; the weights are those from before that step.
+        ValueError, TypeError
+            If the arguments do not fit, or the checkpoint is damaged or from another run.
+
+        Notes
+        -----
+        Each call without `resume` starts a new run (history, schedule, callbacks) from the
+        weights as they are.
+        """
+        if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
+            raise ValueError(f"fit: expected epochs to be an integer >= 0, got {epochs!r}")
+        show = wanted(progress)
+        if resume is not None:
+            self.resume(resume)
+        dataset, held_out = self._split(train, validation)
+        if len(dataset) == 0:
+            raise ValueError("fit: expected at least one training sample, got none")
+        loader = DataLoader(dataset, batch_size, shuffle=True, seed=self.seed)
+        self._callbacks = sorted(callbacks, key=lambda callback: callback.order)
+        self._begin(loader)
+        with InterruptFlag() as interrupt:
+            try:
+                self._call("on_fit_begin")
+                while self.epoch < epochs and not (self._stop or interrupt.raised):
+                    self._epoch(loader, held_out, int(epochs), show, interrupt)
+                self.history.interrupted = interrupt.raised
+                self._call("on_fit_end")
+            finally:
+                self.optimizer.lr = self._rate
+        return self.history
+
+    def stop(self) -> None:
+        """End the fit after the running epoch; for callbacks."""
+        self._stop = True
+
+    def _split(
+        self, train: Data, validation: Data | float | None
+    ) -> tuple[Dataset, Dataset | None]:
+        dataset = as_dataset(train)
+        if validation is None:
+            return dataset, None
+        if isinstance(validation, (int, float)):
+            return dataset.split(validation, seed=self.seed)
+        return dataset, as_dataset(validation)
+
+    def _begin(self, loader: DataLoader) -> None:
+        """Start a new run, or go on with the one that `resume` loaded."""
+        self._stop = False
+        settings = {key: loader.state_dict()[key] for key in ("length", "batch_size", "seed")}
+        states = self._callback_states
+        if states is None:
+            last = self._position  # an epoch that was left early counts: its order was seen
+            self._position = Position(offset=last.offset + last.epoch + (last.batch > 0))
+            self._rate = float(self.optimizer.lr)
+            self.history = History()
+        else:
+            if settings != self._loader_settings and self.batch > 0:
+                raise ValueError(
+                    f"fit: the checkpoint is in the middle of an epoch with "
+                    f"{self._loader_settings}, got {settings}; use the same data and batch size"
+                )
+            named = self._named_callbacks()
+            lost = [name for name in states if name not in named and states[name]]
+            if lost:
+                raise ValueError(
+                    f"fit: the checkpoint holds the state of {', '.join(lost)}, but callbacks has "
+                    f"only {[*named]}; pass the callbacks that the run had"
+                )
+            for name, callback in named.items():
+                if name in states:
+                    callback.load_state(states[name])
+            self._callback_states = None
+            self.history.interrupted = False
+        self._loader_settings = settings
+
+    def _epoch(
+        self,
+        loader: DataLoader,
+        validation: Dataset | None,
+        epochs: int,
+        show: bool,
+        interrupt: InterruptFlag,
+    ) -> None:
+        """One epoch, from wherever the position says; leaves early if interrupted."""
+        here, total = self._position, len(loader)
+        loader.load_state_dict(
+            {**loader.state_dict(), "epoch": here.offset + here.epoch, "position": here.batch}
+        )
+        after_batch = [c for c in self._callbacks if _overrides(c, "on_batch_end")]
+        before, start = here.seconds, time.perf_counter()
+        with EpochBar(here.epoch + 1, epochs, total, here.batch, show) as bar:
+            for x, y in loader:
+                done = (here.epoch + here.batch / total) / epochs
+                self.optimizer.lr = self._rate * self.schedule(done)
+                loss, outputs = self._step(x, y)
+                here.loss_sum += loss * self._weight(x)
+                here.correct += _correct(outputs, y)
+                here.seen += len(x)
+                here.batch += 1
+                here.steps += 1
+                bar.update()
+                if after_batch:
+                    here.seconds = before + time.perf_counter() - start
+                    for callback in after_batch:
+                        callback.on_batch_end(self)
+                if interrupt.raised:
+                    here.seconds = before + time.perf_counter() - start
+                    return
+            measured = self._results(loader, validation, interrupt)
+            here.seconds = before + time.perf_counter() - start
+            if measured is None:
+                return
+            bar.say(_describe(measured))
+        self.history.append(
+            **measured, learning_rate=float(self.optimizer.lr), seconds=here.seconds
+        )
+        self._position = Position(here.epoch + 1, 0, here.steps, here.offset)
+        self._call("on_epoch_end")
+
+    def _step(self, x: Array, y: Array) -> tuple[float, Array]:
+        """Train on one batch: (loss, outputs before the update).
+
+        The one place that runs layers for training; a compiled plan would take its place.
+        """
+        outputs, context = self.model.forward(x)
+        loss, gradient = self.loss(outputs, y)
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"fit: the loss is {loss} in epoch {self.epoch + 1}, batch {self.batch + 1} "
+                f"(learning rate {self.optimizer.lr:g}); the weights are those from before this "
+                f"step. A smaller learning rate, or scaled inputs, may help"
+            )
+        self.optimizer.zero_grad()
+        self.model.backward(gradient, context, need_dx=False)
+        self.optimizer.step()
+        return loss, outputs
+
+    def _results(
+        self, loader: DataLoader, validation: Dataset | None, interrupt: InterruptFlag
+    ) -> dict[str, float] | None:
+        """The finished epoch's numbers; None if Ctrl-C came before they were complete."""
+        here = self._position
+        labelled = np.issubdtype(loader.dataset.batch(slice(0, 1))[1].dtype, np.integer)
+        result = {
+            "train_loss": here.loss_sum / here.seen,
+            "train_accuracy": here.correct / here.seen if labelled else math.nan,
+        }
+        if validation is not None:
+            held_out = self._evaluate(validation, _EVALUATE_BATCH, interrupt)
+            if held_out is None:
+                return None
+            result["validation_loss"], result["validation_accuracy"] = held_out
+        return result
+
+    def _weight(self, x: Array) -> int:
+        """What makes a batch's loss a sum over its samples."""
+        return 1 if getattr(self.loss, "reduction", "mean") == "sum" else len(x)
+
+    def _call(self, hook: str) -> None:
+        for callback in self._callbacks:
+            getattr(callback, hook)(self)
+
+    # ---- using the model ----
+
+    def evaluate(self, data: Data, batch_size: int = _EVALUATE_BATCH) -> Evaluation:
+        """Mean loss and accuracy of the model over a dataset; changes nothing.
+
+        Parameters
+        ----------
+        data : Dataset or (x, y)
+            At least one sample.
+        batch_size : int, optional
+            Samples at a time.
+
+        Returns
+        -------
+        Evaluation
+            ``.loss`` and ``.accuracy``, exact over a partial last batch.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data do not fit the model, or are empty.
+        """
+        result = self._evaluate(as_dataset(data), batch_size, None)
+        assert result is not None  # nothing can interrupt it
+        return result
+
+    def _evaluate(
+        self, dataset: Dataset, batch_size: int, interrupt: InterruptFlag | None
+    ) -> Evaluation | None:
+        if len(dataset) == 0:
+            raise ValueError("evaluate: expected at least one sample, got none")
+        loss_sum, correct, labelled = 0.0, 0, True
+        for x, y in DataLoader(dataset, batch_size):
+            outputs = self.model(x)
+            loss_sum += self.loss(outputs, y)[0] * self._weight(x)
+            correct += _correct(outputs, y)
+            labelled = np.issubdtype(y.dtype, np.integer)
+            if interrupt is not None and interrupt.raised:
+                return None
+        return Evaluation(loss_sum / len(dataset), correct / len(dataset) if labelled else math.nan)
+
+    def predict(self, x: Array, batch_size: int = _EVALUATE_BATCH) -> Array:
+        """The model's outputs for many inputs, in batches.
+
+        Parameters
+        ----------
+        x : ndarray
+            Shape (N, C, H, W), N >= 1, of the model's dtype.
+        batch_size : int, optional
+            Samples at a time; no result depends on it.
+
+        Returns
+        -------
+        ndarray
+            Shape (N, ...); ``.argmax(1)`` gives classes.
+
+        Raises
+        ------
+        ValueError
+            If `batch_size` is less than 1 or the shape does not fit the model.
+        """
+        if batch_size < 1:
+            raise ValueError(f"predict: expected batch_size >= 1, got {batch_size}")
+        starts = range(0, max(len(x), 1), batch_size)
+        return np.concatenate([self.model(x[i : i + batch_size]) for i in starts])
+
+    # ---- checkpoints ----
+
+    def save_checkpoint(self, path: PathLike) -> None:
+        """Save all that an exact resume needs to one file, atomically and durably.
+
+        Weights, optimizer, random generators of the layers, position in the data, history, and
+        the states of the callbacks, as safetensors.
+
+        Parameters
+        ----------
+        path : str or PathLike
+            The file to make or replace.
+
+        Raises
+        ------
+        ValueError
+            If a weight is NaN or infinite: the old file is better.
+        OSError
+            If the file cannot be written; the old one is then as it was.
+        """
+        tree = self._tree()
+        check_arrays("save_checkpoint", tree["model"], tree["model"])
+        save_checkpoint(path, tree)
+
+    def resume(self, path: PathLike) -> None:
+        """Load a checkpoint; the next `fit` continues its run as if it had never ended.
+
+        Parameters
+        ----------
+        path : str or PathLike
+            As written by `save_checkpoint` of a trainer with the same model and optimizer.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged or does not fit; the trainer is then as it was.
+        OSError
+            If it cannot be opened.
+        """
+        tree = load_checkpoint(path)
+        if set(tree) != set(self._tree()):
+            raise ValueError(f"{path}: expected a trainer's checkpoint, got {sorted(tree)}")
+        check_arrays(str(path), tree["model"], self.model.state_dict())
+        before = self._tree()
+        try:
+            self._apply(tree)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            self._apply(before)
+            raise ValueError(f"{path}: does not fit this trainer: {error}") from error
+        self._callback_states = tree["callbacks"]
+
+    def _tree(self) -> dict[str, Any]:
+        """All that a checkpoint holds, as copies."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": _copied(self.optimizer.state_dict()),
+            "random": self.model.rng_state(),
+            "position": dataclasses.asdict(self._position),
+            "loader": dict(self._loader_settings),
+            "history": self.history.to_dict(),
+            "seed": self.seed,
+            "rate": self._rate,
+            "callbacks": {name: c.state() for name, c in self._named_callbacks().items()},
+        }
+
+    def _apply(self, tree: dict[str, Any]) -> None:
+        """Set everything from a tree; may raise halfway (see `resume`)."""
+        position = Position.from_dict(tree["position"])
+        history = History.from_dict(tree["history"])
+        seed, rate, settings = tree["seed"], tree["rate"], tree["loader"]
+        if type(seed) is not int or seed < 0 or type(rate) is not float or not rate >= 0:
+            raise ValueError(f"expected seed and rate to be numbers >= 0, got {seed!r}, {rate!r}")
+        if len(history) != position.epoch or not isinstance(tree["callbacks"], dict):
+            raise ValueError("its history, position and callbacks disagree")
+        if not isinstance(settings, dict):
+            raise ValueError(f"expected the loader's settings, got {settings!r}")
+        self.model.load_state_dict(tree["model"])
+        self.optimizer.load_state_dict(tree["optimizer"])
+        self.model.set_rng_state(tree["random"])
+        self._position, self.history, self._loader_settings = position, history, settings
+        self.seed, self._rate = seed, rate
+
+    def _named_callbacks(self) -> dict[str, Callback]:
+        """The callbacks by class name, numbered where a class occurs more than once."""
+        named: dict[str, Callback] = {}
+        for callback in self._callbacks:
+            name, k = type(callback).__name__, 2
+            while name in named:
+                name, k = f"{type(callback).__name__} {k}", k + 1
+            named[name] = callback
+        return named
+
+
+def _correct(outputs: Array, y: Array) -> int:
+    """How many samples have their largest output at their label; 0 without labels."""
+    if y.dtype.kind not in "iu" or outputs.ndim != 2:
+        return 0
+    return int(np.count_nonzero(outputs.argmax(axis=1) == y))
+
+
+def _overrides(callback: Callback, hook: str) -> bool:
+    return getattr(type(callback), hook) is not getattr(Callback, hook)
+
+
+def _describe(measured: dict[str, float]) -> str:
+    """One epoch's numbers for the progress bar."""
+    parts = [
+        f"{name.replace('_', ' ').replace('validation', 'val')} {value:.4f}"
+        for name, value in measured.items()
+        if not math.isnan(value)
+    ]
+    return ", ".join(parts)
+
+
+def _copied(tree: Any) -> Any:
+    """A tree of dictionaries and lists whose arrays are copies."""
+    if isinstance(tree, dict):
+        return {key: _copied(value) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return [_copied(value) for value in tree]
+    return tree.copy() if isinstance(tree, np.ndarray) else tree
