@@ -1,1 +1,15 @@
-"""viz."""
+"""Pictures: learning curves, filters before and after, feature maps, confusion matrix.
+
+Every function returns a matplotlib Figure; `save_png` writes it. matplotlib is imported by the
+first call (``pip install "fastcnn[viz]"``).
+"""
+
+from ._figure import save_png
+from .confusion import confusion_counts, confusion_matrix
+from .curves import learning_curves
+from .maps import feature_maps, filters
+
+__all__ = [
+    "confusion_counts", "confusion_matrix", "feature_maps", "filters", "learning_curves",
+    "save_png",
+]  # fmt: skip
