@@ -1,0 +1,412 @@
+"""The ``fastcnn`` command: train, predict, summary, bench, info.
+
+Exit codes: 0 done, 1 an error (one line on stderr), 2 wrong usage, 130 ended by Ctrl-C. With
+``--json`` stdout holds one JSON value and nothing else; everything for people goes to stderr.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TextIO
+
+import numpy as np
+
+from . import __version__, _config, data, models, nn, optim, training
+from .training import schedules
+
+
+class Recipe(NamedTuple):
+    """A model that the command knows, and how it is trained unless the user says otherwise."""
+
+    name: str
+    options: dict[str, Any] = {}  # noqa: RUF012 - never changed
+    loss: Callable[[], training.Loss] = nn.CrossEntropyLoss
+    rate: float = 0.05  # of sgd with momentum 0.9
+
+    def build(self, seed: int = 0) -> nn.Sequential:
+        return models.create(self.name, seed=seed, **self.options)
+
+
+MODELS = {
+    "lenet5": Recipe("lenet5"),
+    "lenet5-lecture": Recipe("lenet5", {"variant": "lecture"}, rate=0.5),
+    "lenet5-1998": Recipe("lenet5", {"variant": "1998"}, loss=models.DistanceLoss, rate=0.001),
+    "simple_convnet": Recipe("simple_convnet"),
+    "dmlp": Recipe("dmlp"),
+}
+SHAPE = (1, 28, 28)  # what all of these take
+DATA = ("mnist", "fashion_mnist", "kmnist")
+OPTIMIZERS = ("sgd", "adam", "adamw")
+SCHEDULES: dict[str, schedules.Schedule] = {
+    "constant": schedules.constant,
+    "cosine": schedules.cosine,
+    "step": schedules.step(),
+    "one-cycle": schedules.one_cycle(),
+}
+BENCH_SECONDS = 0.1  # a layer and pass
+WEIGHTS, CHECKPOINT, HISTORY = "weights.safetensors", "checkpoint.safetensors", "history.json"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the command line by default.
+
+    Returns
+    -------
+    int
+        The exit code.
+
+    Examples
+    --------
+    >>> main(["summary", "--model", "dmlp"])  # doctest: +ELLIPSIS
+    Sequential on 1x28x28, batch of 1
+    ...
+    0
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        if options.threads is not None:
+            _config.set_num_threads(options.threads)
+        return int(options.run(options))
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has gone; so shall we, quietly
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        print(f"fastcnn: error: {text}", file=sys.stderr)
+        return 1
+
+
+# ---- the command line ----
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fastcnn", description="A CNN engine for CPUs.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"fastcnn {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def command(run: Callable[[Any], int], text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            run.__name__.strip("_"), help=text, description=text[0].upper() + text[1:] + ".",
+            allow_abbrev=False, formatter_class=_HelpFormatter,
+        )  # fmt: skip
+        sub.set_defaults(run=run)
+        sub.add_argument("--json", action="store_true", help="print JSON for a script to read")
+        sub.add_argument("--threads", type=_positive, help="threads of the kernels (default: all)")
+        return sub
+
+    _train_options(command(_train, "train a model, and test it"))
+    predict = command(_predict, "classify images with saved weights")
+    predict.add_argument("images", nargs="+", help="image, .npy or IDX files")
+    predict.add_argument("--weights", required=True, help="weights.safetensors of a training")
+    predict.add_argument("--invert", action="store_true", help="the digits are dark on white")
+    for run, text in (
+        (_summary, "print the layers of a model with their sizes and costs"),
+        (_bench, "time the layers of a model, forward and backward"),
+    ):
+        sub = command(run, text)
+        sub.add_argument("--model", choices=MODELS, default="lenet5", help="which model")
+        sub.add_argument("--batch-size", type=_positive, default=1 if run is _summary else 64,
+                         help="images at a time")  # fmt: skip
+    command(_info, "print version, processor tier, threads and data folders")
+    return parser
+
+
+class _HelpFormatter(argparse.HelpFormatter):
+    """Says the default of an option that has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.option_strings and action.default not in (None, False, argparse.SUPPRESS):
+            return f"{action.help} (default: %(default)s)"
+        return action.help
+
+
+def _train_options(sub: argparse.ArgumentParser) -> None:
+    add = sub.add_argument
+    add("--model", choices=MODELS, default="lenet5", help="which model")
+    add("--data", choices=DATA, default="mnist", help="which images")
+    add("--data-folder", metavar="FOLDER", help="look for the data here first")
+    add("--subset", action="store_true", help="only the 5,000 + 1,000 digits of MNIST that come "
+        "with fastcnn")  # fmt: skip
+    add("--offline", action="store_true", help="download nothing")
+    add("--epochs", type=_positive, default=10, help="times to go through the training images")
+    add("--batch-size", type=_positive, default=32, help="images a step")
+    add("--optimizer", choices=OPTIMIZERS, default="sgd", help="how to step")
+    rates = ", ".join(f"{recipe.rate:g} for {name}" for name, recipe in MODELS.items())
+    add("--lr", type=float, help=f"learning rate (default: sgd {rates}; others 0.001)")
+    add("--momentum", type=float, default=0.9, help="of sgd")
+    add("--weight-decay", type=float, default=1e-3, help="of the weights, each step")
+    add("--schedule", choices=SCHEDULES, default="one-cycle", help="of the learning rate")
+    add("--seed", type=_natural, default=0, help="of weights, order and validation split")
+    add("--validation", type=float, metavar="FRACTION", default=0,
+        help="part of the training images to set aside and measure on")  # fmt: skip
+    add("--patience", type=_positive, metavar="EPOCHS",
+        help="stop when the validation loss has not fallen for so long")  # fmt: skip
+    add("--output", type=Path, default=Path("fastcnn-run"), help="folder for the results")
+    add("--resume", action="store_true", help="go on with the checkpoint in the output folder")
+    add("--checkpoint-every", type=_positive, metavar="STEPS",
+        help="save a checkpoint also within epochs")  # fmt: skip
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"expected at least 0, got {number}")
+    return number
+
+
+_positive.__name__ = _natural.__name__ = "integer"  # for argparse's "invalid integer value"
+
+
+def _people(options: Any) -> TextIO:
+    """Where text for people goes."""
+    return sys.stderr if options.json else sys.stdout
+
+
+def _say(options: Any, *text: object) -> None:
+    print(*text, file=_people(options), flush=True)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1))
+
+
+# ---- train ----
+
+
+class _EpochLines(training.Callback):
+    """A line an epoch, where no progress bar says it."""
+
+    def __init__(self, out: TextIO, epochs: int) -> None:
+        self._out, self._epochs = out, epochs
+
+    def on_epoch_end(self, trainer: training.Trainer) -> None:
+        h = trainer.history
+        text = f"loss {h.train_loss[-1]:.4f}, accuracy {h.train_accuracy[-1]:.4f}"
+        if h.validation_loss[-1] == h.validation_loss[-1]:
+            text += f"; validation {h.validation_loss[-1]:.4f}, {h.validation_accuracy[-1]:.4f}"
+        text += f"; {h.seconds[-1]:.2f} s"
+        print(f"epoch {trainer.epoch}/{self._epochs}: {text}", file=self._out, flush=True)
+
+
+def _train(options: Any) -> int:
+    train, test = _load_data(options)
+    recipe = MODELS[options.model]
+    model = recipe.build(options.seed)
+    _say(options, model.summary(SHAPE, batch_size=options.batch_size), "\n")
+    options.output.mkdir(parents=True, exist_ok=True)
+    before = model.state_dict()
+    trainer = training.Trainer(
+        model, recipe.loss(), _optimizer(options, recipe, model),
+        seed=options.seed, schedule=SCHEDULES[options.schedule],
+    )  # fmt: skip
+    checkpoint = options.output / CHECKPOINT
+    callbacks: list[training.Callback] = [
+        training.Checkpoint(checkpoint, every=options.checkpoint_every)
+    ]
+    if options.patience is not None:
+        callbacks.append(training.EarlyStopping(patience=options.patience))
+    bars = sys.stderr is not None and sys.stderr.isatty()
+    if not bars:
+        callbacks.append(_EpochLines(_people(options), options.epochs))
+    start = time.perf_counter()
+    history = trainer.fit(
+        train, epochs=options.epochs, batch_size=options.batch_size, progress=bars,
+        validation=options.validation or None, callbacks=callbacks,
+        resume=checkpoint if options.resume else None,
+    )  # fmt: skip
+    seconds = time.perf_counter() - start
+    meta = {"model": options.model, "classes": list(train.classes)}
+    training.write_safetensors(options.output / WEIGHTS, model.state_dict(), meta)
+    text = history.to_json().encode()
+    training.atomic_write(options.output / HISTORY, lambda file: file.write(text))
+    if history.interrupted:
+        _say(options, f"interrupted after {len(history)} epochs; --resume goes on from here")
+        return 130
+    result = trainer.evaluate(test)
+    pictures = _draw(options, history, model, before, trainer.predict(test.x), test)
+    written = [WEIGHTS, CHECKPOINT, HISTORY, *pictures]
+    _say(options, f"trained in {seconds:.1f} s; wrote to {options.output}: {', '.join(written)}")
+    if not pictures:
+        _say(options, 'pictures need matplotlib: pip install "fastcnn[viz]"')
+    if options.json:
+        _print_json({
+            "test_accuracy": result.accuracy, "test_loss": result.loss, "seconds": seconds,
+            "weights_sha256": training.weights_sha256(model), "data": train.source,
+            "output": str(options.output), "history": history.to_dict(),
+        })  # fmt: skip
+    _say(options, f"test accuracy {result.accuracy:.4f}")
+    return 0
+
+
+def _load_data(options: Any) -> tuple[data.ArrayDataset, data.ArrayDataset]:
+    """Training and test images, having said which they are."""
+    root, download = options.data_folder, not options.offline
+    if options.subset and options.data != "mnist":
+        raise ValueError(f"--subset: only mnist has one, {options.data} has not")
+    if options.data == "mnist" and not options.subset:
+        train, test, text = data.mnist_or_subset(root, download=download)
+    elif options.data == "mnist":
+        train, test = data.mnist(subset=True)
+        text = f"MNIST subset, {len(train):,} training and {len(test):,} test images"
+    else:
+        load = data.fashion_mnist if options.data == "fashion_mnist" else data.kmnist
+        train, test = load(root, download=download)
+        text = f"{options.data} from {train.source}"
+    _say(options, f"data: {text}\n")
+    return train, test
+
+
+def _optimizer(options: Any, recipe: Recipe, model: nn.Layer) -> Any:
+    decay, rate = options.weight_decay, options.lr
+    if options.optimizer == "sgd":
+        rate = recipe.rate if rate is None else rate
+        momentum = options.momentum
+        return optim.SGD(model.parameters(), lr=rate, momentum=momentum, weight_decay=decay)
+    rate = 0.001 if rate is None else rate
+    kind = optim.Adam if options.optimizer == "adam" else optim.AdamW
+    return kind(model.parameters(), lr=rate, weight_decay=decay)
+
+
+def _draw(
+    options: Any,
+    history: training.History,
+    model: nn.Graph,
+    before: dict[str, np.ndarray],
+    scores: np.ndarray,
+    test: data.ArrayDataset,
+) -> list[str]:
+    """Write the pictures; returns their names, none if matplotlib is missing."""
+    from . import viz
+
+    try:
+        figures = {
+            "curves.png": viz.learning_curves(history),
+            "confusion.png": viz.confusion_matrix(test.y, scores, classes=test.classes),
+        }
+    except ImportError:
+        return []
+    first = next((name for name, w in before.items() if w.ndim == 4), None)
+    if first is not None:
+        figures["filters.png"] = viz.filters(model.state_dict()[first], before[first])
+    for name, figure in figures.items():
+        viz.save_png(figure, options.output / name)
+    return list(figures)
+
+
+# ---- the other commands ----
+
+
+def _predict(options: Any) -> int:
+    arrays, meta = training.read_safetensors(options.weights)
+    name = meta.get("model") if isinstance(meta, dict) else None
+    if not isinstance(name, str) or name not in MODELS:
+        raise ValueError(f"{options.weights}: does not say which model it is for; expected the "
+                         f"{WEIGHTS} that `fastcnn train` writes")  # fmt: skip
+    model = MODELS[name].build()
+    training.check_arrays(options.weights, arrays, model.state_dict())
+    model.load_state_dict(arrays)
+    names = [str(name) for name in meta.get("classes") or ()]
+    results = []
+    for path in options.images:
+        x = data.read_images(path, channels=SHAPE[0], size=SHAPE[1:], invert=options.invert)
+        for i, scores in enumerate(nn.Softmax()(model(x))):
+            best = int(scores.argmax())
+            label = names[best] if best < len(names) else str(best)
+            results.append({"file": path, "index": i, "class": best, "name": label,
+                            "probability": float(scores[best])})  # fmt: skip
+    if options.json:
+        _print_json(results)
+    for r in () if options.json else results:
+        print(f"{r['file']}[{r['index']}]: {r['name']} ({100 * r['probability']:.1f} %)")
+    return 0
+
+
+def _summary(options: Any) -> int:
+    model = MODELS[options.model].build()
+    summary = model.summary(SHAPE, batch_size=options.batch_size)
+    if options.json:
+        _print_json({"model": options.model, "parameters": summary.parameters,
+                     "multiply_adds": summary.multiply_adds,
+                     "layers": [row._asdict() for row in summary.rows]})  # fmt: skip
+    else:
+        print(summary)
+    return 0
+
+
+def _bench(options: Any) -> int:
+    """Times each layer on random input: the least of several rounds, as noise only adds."""
+    model = MODELS[options.model].build()
+    rng = np.random.default_rng(0)
+    rows = {row.name: row for row in model.summary(SHAPE).rows}
+    values = {model.inputs[0]: rng.random((options.batch_size, *SHAPE), np.float32)}
+    timings = []
+    for name, node in model.nodes.items():
+        inputs = tuple(values[source] for source in node.inputs)
+        x = inputs if node.layer.takes_many else inputs[0]
+        values[name], context = node.layer.forward(x)
+        dy = rng.standard_normal(values[name].shape, np.float32)
+        forward = _least_seconds(partial(node.layer.forward, x))
+        backward = _least_seconds(partial(node.layer.backward, dy, context))
+        flops = 2 * rows[name].multiply_adds * options.batch_size
+        timings.append({"layer": name, "kind": rows[name].kind,
+                        "forward_ms": 1e3 * forward, "backward_ms": 1e3 * backward,
+                        "forward_gflops": flops / forward / 1e9,
+                        "backward_gflops": 2 * flops / backward / 1e9})  # fmt: skip
+    if options.json:
+        _print_json({"model": options.model, "batch_size": options.batch_size,
+                     "config": _config.config(), "layers": timings})  # fmt: skip
+        return 0
+    threads = _config.get_num_threads()
+    print(f"{options.model}, batch of {options.batch_size}, {threads} thread(s), "
+          f"{_config.config()['isa']}; the least of several rounds")  # fmt: skip
+    print(
+        f"{'layer':10} {'kind':12} {'forward':>11} {'GFLOP/s':>8} {'backward':>11} {'GFLOP/s':>8}"
+    )
+    for t in timings:
+        rates = [f"{t[k]:.1f}" if t[k] else "" for k in ("forward_gflops", "backward_gflops")]
+        print(f"{t['layer']:10} {t['kind']:12} {t['forward_ms']:8.3f} ms {rates[0]:>8} "
+              f"{t['backward_ms']:8.3f} ms {rates[1]:>8}")  # fmt: skip
+    return 0
+
+
+def _least_seconds(work: Callable[[], object]) -> float:
+    """The shortest of the runs that fit into the time; at least three, after a warm-up."""
+    work()
+    times: list[float] = []
+    while len(times) < 3 or (sum(times) < BENCH_SECONDS and len(times) < 100):
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _info(options: Any) -> int:
+    folders = {who: str(path) for who, path in data.data_folders().items()}
+    if options.json:
+        _print_json({**_config.config(), "data folders": folders})
+        return 0
+    _config.show_config()
+    for who, path in folders.items():
+        print(f"{'data: ' + who:17} {path}{'' if Path(path).is_dir() else ' (not there)'}")
+    return 0

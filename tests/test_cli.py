@@ -1,0 +1,316 @@
+"""The command, end to end on the embedded digits, and its errors and exit codes."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import runs
+
+from fastcnn import _config, cli, data, models, training
+
+
+def run(*arguments: object) -> int:
+    return cli.main([str(a) for a in arguments])
+
+
+def child(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fastcnn", *map(str, arguments)]
+    return subprocess.run(
+        command, env=runs.ENVIRONMENT, capture_output=True, text=True, timeout=120
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """LeNet-5 after an epoch over the embedded digits: the folder, and what was printed."""
+    folder = tmp_path_factory.mktemp("cli") / "made" / "by itself"
+    result = child(
+        "train", "--subset", "--epochs", 1, "--validation", 0.1, "--threads", 1, "--output", folder
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return folder, result.stdout
+
+
+def test_train_says_what_it_does(trained: tuple[Path, str]) -> None:
+    """Data, summary, epochs, and the accuracy last."""
+    lines = trained[1].splitlines()
+    assert lines[0].startswith("data: MNIST subset, 5,000 training and 1,000 test images")
+    places = [
+        next(i for i, line in enumerate(lines) if line.startswith(start))
+        for start in ("data:", "conv1", "total", "epoch 1/1: loss", "trained in", "test accuracy")
+    ]
+    assert places == sorted(places) and places[-1] == len(lines) - 1
+    assert "; validation 0." in trained[1]
+    assert float(lines[-1].removeprefix("test accuracy ")) > 0.8
+
+
+def test_train_writes_what_it_says(trained: tuple[Path, str]) -> None:
+    folder, output = trained
+    names = {
+        "weights.safetensors", "checkpoint.safetensors", "history.json", "curves.png",
+        "filters.png", "confusion.png",
+    }  # fmt: skip
+    assert {path.name for path in folder.iterdir()} == names
+    assert all(name in output for name in names)
+    history = training.History.from_json((folder / "history.json").read_text())
+    assert len(history) == 1 and not history.interrupted
+    model = models.lenet5(seed=99)
+    training.load_weights(model, folder / "weights.safetensors")
+    _, test = data.mnist(subset=True)
+    accuracy = float((model(test.x).argmax(axis=1) == test.y).mean())
+    assert output.splitlines()[-1] == f"test accuracy {accuracy:.4f}"
+    for name in names:
+        if name.endswith("png"):
+            assert (folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_train_as_json_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two epochs at once, and one after the other: the same weights."""
+    options = ["train", "--model", "dmlp", "--subset", "--json", "--schedule", "constant"]
+    assert run(*options, "--epochs", 2, "--output", tmp_path / "a") == 0
+    whole = capsys.readouterr()
+    assert run(*options, "--epochs", 1, "--output", tmp_path / "b") == 0
+    capsys.readouterr()
+    assert run(*options, "--epochs", 2, "--output", tmp_path / "b", "--resume") == 0
+    a, b = json.loads(whole.out), json.loads(capsys.readouterr().out)
+    assert a["weights_sha256"] == b["weights_sha256"]
+    assert a["test_accuracy"] == b["test_accuracy"] > 0.8
+    assert a["history"]["train_loss"] == b["history"]["train_loss"]
+    assert "epoch 2/2" in whole.err and "test accuracy" in whole.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--model", "simple_convnet"],
+        ["--model", "lenet5-lecture", "--schedule", "step"],
+        ["--model", "lenet5-1998", "--schedule", "one-cycle"],
+        ["--optimizer", "adam", "--patience", "1", "--validation", "0.1"],
+        ["--optimizer", "adamw", "--lr", "0.002", "--weight-decay", "0.01"],
+    ],
+    ids=lambda options: " ".join(options),
+)
+def test_every_kind_of_training(
+    options: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    train, test = data.mnist(subset=True)
+    few = (
+        data.ArrayDataset(train.x[:200], train.y[:200], classes=train.classes),
+        data.ArrayDataset(test.x[:50], test.y[:50], classes=train.classes),
+    )
+    monkeypatch.setattr(data, "mnist", lambda *args, **kwargs: few)
+    assert run("train", "--subset", "--epochs", 1, "--output", tmp_path, *options) == 0
+    assert capsys.readouterr().out.splitlines()[-1].startswith("test accuracy 0.")
+
+
+def test_ctrl_c_is_130(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = training.Trainer._step
+    calls = [0]
+
+    def interrupting(self: Any, x: Any, y: Any) -> Any:
+        calls[0] += 1
+        if calls[0] == 5:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, x, y)
+
+    monkeypatch.setattr(training.Trainer, "_step", interrupting)
+    options = ["train", "--model", "dmlp", "--subset", "--epochs", "1", "--output", str(tmp_path)]
+    assert run(*options) == 130
+    assert "interrupted after 0 epochs; --resume goes on" in capsys.readouterr().out
+    assert training.History.from_json((tmp_path / "history.json").read_text()).interrupted
+    assert run(*options, "--resume") == 0
+    assert calls[0] == 157  # 5,000 images in batches of 32, none twice
+
+
+def test_ctrl_c_anywhere_else_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def keyboard() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(_config, "show_config", keyboard)
+    assert run("info") == 130
+
+
+# ---- predict ----
+
+
+def test_predict(
+    trained: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = trained[0] / "weights.safetensors"
+    _, test = data.mnist(subset=True)
+    pixels = np.round(test.x[:20, 0] * 255).astype(np.uint8)
+    np.save(tmp_path / "x.npy", pixels)
+    data.write_idx(tmp_path / "x-idx3-ubyte", pixels)
+    image = pytest.importorskip("PIL.Image")
+    image.fromarray(255 - pixels[0]).resize((56, 56)).save(tmp_path / "seven.png")
+
+    model = models.lenet5()
+    training.load_weights(model, weights)
+    expected = model(test.x[:20]).argmax(axis=1).tolist()
+    files = [tmp_path / "x.npy", tmp_path / "x-idx3-ubyte"]
+    assert run("predict", *files, "--weights", weights, "--json") == 0
+    results = json.loads(capsys.readouterr().out)
+    assert [r["class"] for r in results] == expected * 2
+    assert [r["index"] for r in results] == [*range(20)] * 2
+    assert results[25]["file"] == str(files[1]) and 0.1 <= results[25]["probability"] <= 1
+
+    assert run("predict", tmp_path / "seven.png", "--weights", weights, "--invert") == 0
+    line = capsys.readouterr().out
+    assert line.startswith(f"{tmp_path / 'seven.png'}[0]: 7 (") and line.endswith(" %)\n")
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense" * 20, None])
+def test_predict_with_bad_weights(
+    content: bytes | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "w"
+    if content is None:
+        training.save_weights(models.lenet5(), path)
+    else:
+        path.write_bytes(content)
+    assert run("predict", "x.npy", "--weights", path) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith(f"fastcnn: error: {path}: ") and err.count("\n") == 1
+
+
+def test_predict_with_the_weights_of_another_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "w"
+    for model in ("lenet5", ["lenet5"], "os.system"):
+        training.write_safetensors(path, models.dmlp().state_dict(), {"model": model})
+        assert run("predict", "x.npy", "--weights", path) == 1
+        assert "fastcnn: error: " in capsys.readouterr().err
+
+
+# ---- the others ----
+
+
+def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("summary", "--model", "simple_convnet") == 0
+    assert "433,890" in capsys.readouterr().out
+    assert run("summary", "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["parameters"] == 61706 and content["layers"][0]["name"] == "conv1"
+
+
+def test_bench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "BENCH_SECONDS", 0.0)
+    assert run("bench", "--batch-size", 4) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("lenet5, batch of 4, ")
+    assert len(lines) == 2 + len(models.lenet5())
+    assert run("bench", "--batch-size", 4, "--json", "--model", "dmlp") == 0
+    layers = json.loads(capsys.readouterr().out)["layers"]
+    assert [t["layer"] for t in layers] == ["flat", "fc1", "relu1", "fc2"]
+    assert all(t["forward_ms"] > 0 and t["backward_ms"] > 0 for t in layers)
+    fc1 = layers[1]
+    assert fc1["forward_gflops"] == pytest.approx(2 * 78400 * 4 / fc1["forward_ms"] / 1e6)
+
+
+def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FASTCNN_DATA", "/nowhere/at/all")
+    assert run("info") == 0
+    text = capsys.readouterr().out
+    assert "isa" in text and "openmp" in text and "/nowhere/at/all (not there)" in text
+    assert run("info", "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["data folders"]["FASTCNN_DATA"] == "/nowhere/at/all"
+    assert content["threads"] >= 1
+
+
+def test_python_m_and_version() -> None:
+    result = child("--version")
+    assert result.returncode == 0 and result.stdout.startswith("fastcnn 0.")
+
+
+# ---- errors ----
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["train", "--epochs", "0"],
+        ["train", "--epochs", "many"],
+        ["train", "--model", "alexnet"],
+        ["train", "--seed", "-1"],
+        ["train", "--bath-size", "3"],
+        ["predict", "x.png"],
+        ["info", "--threads", "-1"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    assert caught.value.code == 2
+    assert "usage: fastcnn" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--subset", "--data", "kmnist"], "--subset: only mnist has one"),
+        (["--data", "kmnist", "--offline", "--data-folder", "."], "kmnist: no source has the data"),
+        (["--subset", "--validation", "2"], "0 < fraction < 1"),
+        (["--subset", "--resume"], "checkpoint.safetensors"),
+        (["--subset", "--lr", "1e9"], "the loss is "),
+        (["--subset", "--patience", "1"], "validation=0.1"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_an_error_is_one_line_and_1(
+    arguments: list[str], message: str, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("FASTCNN_DATA", raising=False)
+    output = tmp_path / "out"
+    assert run("train", "--model", "dmlp", "--epochs", "1", "--output", output, *arguments) == 1
+    err = capsys.readouterr().err.splitlines()
+    assert err[-1].startswith("fastcnn: error: ") and message in err[-1]
+    assert not any("Traceback" in line for line in err)
+
+
+def test_the_output_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert run("train", "--subset", "--output", tmp_path / "file") == 1
+    assert "file" in capsys.readouterr().err
+
+
+def test_without_matplotlib(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [m for m in sys.modules if m.startswith("matplotlib")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    options = ["--model", "dmlp", "--subset", "--epochs", 1, "--output", tmp_path]
+    assert run("train", *options) == 0
+    assert 'pictures need matplotlib: pip install "fastcnn[viz]"' in capsys.readouterr().out
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_a_reader_that_goes_away() -> None:
+    """`fastcnn summary | true` ends quietly."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys, time; from fastcnn import cli; time.sleep(0.3);"
+         "sys.exit(cli.main(['summary']))"],
+        env=runs.ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    process.wait()
