@@ -22,12 +22,12 @@ help: ## this list
 train: $(VENV)/ready-viz,data ## train LeNet-5 on MNIST (EPOCHS=10); the last line is the test accuracy
 	@$(BIN)/fastcnn train --model lenet5 --data mnist --epochs $(or $(EPOCHS),10) --output runs/lenet5
 
-test: $(VENV)/ready-test ## the whole test suite with coverage and doctests; ops again on every tier
+test: $(VENV)/ready-test ## the whole test suite with coverage and doctests; ops and plan again on every tier
 	$(BIN)/python -m pytest --doctest-modules fastcnn tests \
 	    --cov --cov-branch --cov-report=term
 	@set -e; for tier in $(TIERS); do \
-	    echo "== tests/ops on the $$tier tier"; \
-	    FASTCNN_ISA=$$tier $(BIN)/python -m pytest -q tests/ops; \
+	    echo "== tests/ops and tests/plan on the $$tier tier"; \
+	    FASTCNN_ISA=$$tier $(BIN)/python -m pytest -q tests/ops tests/plan; \
 	done
 
 lint: $(VENV)/ready-dev ## ruff, and the format of Python and C

@@ -11,6 +11,7 @@
 #include "conv2d.h"
 #include "linear.h"
 #include "optim.h"
+#include "plan.h"
 #include "pointwise.h"
 #include "pool2d.h"
 
@@ -18,6 +19,7 @@ typedef struct {
     conv2d_kernels conv2d;
     linear_kernels linear;
     optim_kernels optim;
+    plan_kernels plan;
     pointwise_kernels pointwise;
     pool2d_kernels pool2d;
 } fc_kernels;

@@ -211,6 +211,79 @@ typedef struct {
 fc_status fc_adam_update(const fc_adam_desc *d, fc_dtype dtype, void *param, const void *grad,
                          void *m, void *v, int n_threads);
 
+/* ---- plan: a small net as one program (plan.c) ---- */
+
+/* Steps of a chain. Each has as input what the step before it gives; between a step with images and
+ * LINEAR the features are those images, channel by channel and row by row. */
+typedef enum {
+    FC_PLAN_CONV = 0,      /* stride 1, zero padding, bias */
+    FC_PLAN_CONV_POOL = 1, /* the same, then ReLU (if relu is set) and 2x2 max pooling */
+    FC_PLAN_MAX_POOL = 2,  /* windows kh x kw side by side */
+    FC_PLAN_AVG_POOL = 3,
+    FC_PLAN_LINEAR = 4,
+    FC_PLAN_ACTIVATION = 5, /* ReLU, sigmoid or tanh */
+    FC_PLAN_KINDS = 6
+} fc_plan_kind;
+
+typedef struct {
+    fc_plan_kind kind;
+    fc_activation activation;
+    int relu;
+    int train_weight, train_bias; /* whether their gradients are wanted */
+    int64_t c, h, w;              /* input: c planes of h x w, or c features (h = w = 1) */
+    int64_t k, oh, ow;            /* output */
+    int64_t kh, kw;
+    int64_t pad_top, pad_bottom, pad_left, pad_right;
+} fc_plan_step;
+
+enum { FC_PLAN_MOST_STEPS = 64 };
+
+typedef struct {
+    fc_dtype dtype;
+    int n_steps;
+    const fc_plan_step *steps;
+} fc_plan_desc;
+
+/* A weight or a bias with its gradient (without an optimizer) or the optimizer's arrays. A plan has
+ * two a step, weight [k][c][kh][kw] or [k][c] and bias [k] (data may be NULL). */
+typedef struct {
+    void *data, *grad;
+    void *state[2]; /* SGD: velocity or NULL; Adam: m, v */
+} fc_plan_param;
+
+/* What becomes of a gradient: it is left in grad, or used for a step of an optimizer. */
+typedef enum { FC_UPDATE_NONE = 0, FC_UPDATE_SGD = 1, FC_UPDATE_ADAM = 2 } fc_update_rule;
+
+typedef struct {
+    fc_update_rule rule;
+    fc_sgd_desc sgd; /* n is not used */
+    fc_adam_desc adam;
+} fc_plan_update;
+
+typedef enum { FC_LOSS_CROSS_ENTROPY = 0, FC_LOSS_MSE = 1 } fc_plan_loss;
+
+typedef struct {
+    int64_t n;
+    const void *x;         /* n x the first step's input */
+    fc_plan_loss loss;
+    double scale;          /* gradients are those of scale * the sum of all losses */
+    const int64_t *labels; /* classes (n); for MSE they stand for one-hot vectors, or are NULL: */
+    const void *targets;   /* n x the last step's output */
+    double loss_sum;       /* out: cross-entropies, or squared differences */
+    int64_t correct;       /* out: images whose largest output is at their label */
+} fc_plan_batch;
+
+/* FC_OK if the steps fit each other and are of kinds and sizes that a plan can run. */
+fc_status fc_plan_workspace_bytes(const fc_plan_desc *d, int64_t n, int training, int n_threads,
+                                  size_t *bytes);
+/* y: n x the last step's output. An image's result does not depend on the others. */
+fc_status fc_plan_infer(const fc_plan_desc *d, const fc_plan_param *params, int64_t n,
+                        const void *x, void *y, void *workspace, int n_threads);
+/* Forward, loss, backward, and then update; without the last if loss_sum is not finite. */
+fc_status fc_plan_train(const fc_plan_desc *d, const fc_plan_param *params,
+                        const fc_plan_update *update, fc_plan_batch *batch, void *workspace,
+                        int n_threads);
+
 #ifdef __cplusplus
 }
 #endif

@@ -9,6 +9,8 @@
 #include "pointwise_tmpl.h"
 #include "pool2d_tmpl.h"
 
+#include "plan_tmpl.h" /* built on the others */
+
 #ifdef FC_REAL_F64
 #define TABLE fc_kernels_neon_f64
 #else
@@ -19,6 +21,7 @@ const fc_kernels TABLE = {
     .conv2d = CONV2D_KERNELS,
     .linear = LINEAR_KERNELS,
     .optim = OPTIM_KERNELS,
+    .plan = PLAN_KERNELS,
     .pointwise = POINTWISE_KERNELS,
     .pool2d = POOL2D_KERNELS,
 };

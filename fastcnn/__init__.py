@@ -36,6 +36,7 @@ _SUBPACKAGES = (
     "nn",
     "ops",
     "optim",
+    "plan",
     "reference",
     "testing",
     "training",

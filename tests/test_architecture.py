@@ -36,7 +36,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": {"nn", "ops", *BASE},
     "data": {"_checks", "_config"},
     "testing": {"nn", "ops", "reference", *BASE},
-    "training": {"nn", "optim", "data", "ops", "viz", *BASE},  # viz: History.plot
+    "plan": {"nn", "optim", *BASE},
+    "training": {"nn", "optim", "data", "plan", "ops", "viz", *BASE},  # viz: History.plot
     "viz": {"nn", "models", "data", "training", "ops", *BASE},
     "cli": {"nn", "optim", "models", "data", "training", "viz", "testing", "ops", *BASE},
     "__main__": {"cli"},
@@ -140,7 +141,7 @@ def test_each_op_has_its_test(name: str) -> None:
     )
 
 
-@pytest.mark.parametrize("module", ["ops", "reference", "nn", "optim", "models", "data"])
+@pytest.mark.parametrize("module", ["ops", "reference", "nn", "optim", "models", "data", "plan"])
 def test_everything_public_has_a_docstring(module: str) -> None:
     space = importlib.import_module(f"fastcnn.{module}")
     for name in getattr(space, "__all__", ()):

@@ -1,7 +1,7 @@
 """Optimizer: which parameters are updated, at what rate, and the state that a resume needs."""
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -138,6 +138,30 @@ class Optimizer:
         """Forget the gradients of all parameters."""
         for slot in self._slots:
             slot.parameter.grad = None
+
+    def entries(self) -> Iterator[tuple[Parameter, float, dict[str, Any]]]:
+        """Each parameter, its group's rate over `lr`, and its state itself (no copy).
+
+        For what updates parameters in the optimizer's place, such as `fastcnn.plan`. A state is
+        empty before the parameter's first step; see `initial_state`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcnn import nn, optim
+        >>> optimizer = optim.SGD([nn.Parameter(np.array([1.0]), name="w")], lr=0.25)
+        >>> [(p.name, rate, state) for p, rate, state in optimizer.entries()]
+        [('w', 1.0, {})]
+        """
+        for slot in self._slots:
+            yield slot.parameter, slot.rate, self._state[slot.key]
+
+    def initial_state(self, param: Array) -> dict[str, Any]:
+        """What a parameter's state is before its first update: zeros."""
+        return {
+            name: 0 if kind is int else np.zeros_like(param)
+            for name, kind in self.state_kinds.items()
+        }
 
     def state_dict(self) -> dict[str, Any]:
         """All that an exact resume needs besides the weights.

@@ -71,7 +71,7 @@ class Adam(Optimizer):
     def update(self, param: Array, grad: Array, state: dict[str, Any], lr: float) -> None:
         """Change one parameter in place; see `Optimizer.update`."""
         if not state:
-            state.update(step=0, m=np.zeros_like(param), v=np.zeros_like(param))
+            state.update(self.initial_state(param))
         ops.adam_update(
             param,
             grad,

@@ -77,11 +77,16 @@ class SGD(Optimizer):
                 f"momentum={self.momentum:g}, dampening={self.dampening:g}"
             )
 
+    def initial_state(self, param: Array) -> dict[str, Any]:
+        """A velocity of zeros, if there is momentum."""
+        return super().initial_state(param) if self.momentum else {}
+
     def update(self, param: Array, grad: Array, state: dict[str, Any], lr: float) -> None:
         """Change one parameter in place; see `Optimizer.update`."""
         dampening = self.dampening
         if self.momentum and "velocity" not in state:
-            state["velocity"], dampening = np.zeros_like(param), 0.0
+            state.update(self.initial_state(param))
+            dampening = 0.0
         ops.sgd_update(
             param,
             grad,

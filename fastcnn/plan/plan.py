@@ -1,0 +1,364 @@
+"""Plan: a lowered net with its loss and optimizer, ready to be run on batches."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import _kernels, nn
+from .._checks import Array, empty, expect_shape, floating, workspace
+from .._config import get_num_threads
+from .lower import LoweringError, lower
+from .update import Update, update_of
+
+_MOST_ARENA = 8 << 20
+"""Bytes of one block's arena beyond which `try_compile` advises against a plan: its advantage is
+that a block stays in the cache."""
+
+_LOSSES: dict[type, int] = {
+    nn.CrossEntropyLoss: _kernels.LOSS_CROSS_ENTROPY,
+    nn.MSELoss: _kernels.LOSS_MSE,
+}
+
+
+class StepResult(NamedTuple):
+    """What a training step tells: the loss before the update, reduced as the loss says, and how
+    many images had their largest output at their label (0 without labels)."""
+
+    loss: float
+    correct: int
+
+
+class Plan:
+    """A net as one program; made by `compile`.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        What runs, and which layers each step does the work of.
+    input_shape, output_shape : tuple of int
+        Without the batch axis.
+    dtype : dtype
+        float32 or float64, that of the model's parameters.
+    """
+
+    def __init__(
+        self,
+        model: nn.Layer,
+        input_shape: Sequence[int],
+        loss: Any = None,
+        optimizer: Any = None,
+    ) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.input_shape = tuple(int(n) for n in input_shape)
+        self.steps = tuple(lower(model, self.input_shape))
+        self.output_shape = (math.prod(self.steps[-1].output_shape),)
+        if loss is not None and type(loss) not in _LOSSES:
+            known = " and ".join(kind.__name__ for kind in _LOSSES)
+            raise LoweringError(f"plan: expected a loss of {known}, got {loss!r}")
+        # (place in the program, parameter): weights have even places, biases odd ones
+        self._parameters: list[tuple[int, nn.Parameter]] = [
+            (2 * i + j, p)
+            for i, step in enumerate(self.steps)
+            for j, p in enumerate((step.weight, step.bias))
+            if p is not None
+        ]
+        dtypes = {p.data.dtype for _, p in self._parameters}
+        if len(dtypes) != 1:
+            raise LoweringError(
+                f"plan: expected parameters of one dtype, got {sorted(map(str, dtypes))}"
+            )
+        (self.dtype,) = dtypes
+        self._frozen: tuple[bool, ...] = ()
+        self._bound: dict[int, tuple[Array | None, ...]] = {}
+        self._workspace = np.empty(0, np.uint8)
+        self._program = self._assemble()
+
+    # ---- the program ----
+
+    def _assemble(self) -> Any:
+        """The C program; which gradients it makes depends on what is frozen now."""
+        self._frozen = tuple(not p.requires_grad for _, p in self._parameters)
+        self._bound = {}
+        return _kernels.PlanProgram(
+            np.empty(0, self.dtype),
+            [
+                (
+                    step.kind,
+                    step.activation,
+                    step.relu,
+                    step.weight is not None and step.weight.requires_grad,
+                    step.bias is not None and step.bias.requires_grad,
+                    step.input_shape,
+                    step.output_shape,
+                    step.kernel,
+                    step.padding,
+                )
+                for step in self.steps
+            ],
+        )
+
+    def _bind(self, place: int, *arrays: Array | None) -> None:
+        """Tell the program where a parameter is, unless it knows."""
+        known = self._bound.get(place)
+        if known is not None and all(a is b for a, b in zip(known, arrays, strict=True)):
+            return
+        for a in arrays:
+            if a is None:
+                continue
+            flags = a.flags
+            if a.dtype != self.dtype or not (flags.c_contiguous and flags.aligned):
+                raise ValueError(
+                    f"plan: expected parameters and their states to be contiguous {self.dtype} "
+                    f"arrays, got {a.dtype} of shape {a.shape}"
+                )
+        self._program.bind(place, *arrays)
+        self._bound[place] = arrays
+
+    def _input(self, x: ArrayLike) -> Array:
+        a = floating("plan", "x", x, None, self.dtype)
+        expect_shape("plan", "x", a, (*a.shape[:1], *self.input_shape), "the plan's input_shape")
+        return a
+
+    # ---- inference ----
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """The net's outputs.
+
+        Parameters
+        ----------
+        x : array_like
+            (N, *input_shape), of the plan's dtype.
+
+        Returns
+        -------
+        ndarray
+            (N, F). An image's outputs have the same bits in any batch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` does not fit.
+        """
+        a = self._input(x)
+        for place, p in self._parameters:
+            known = self._bound.get(place)
+            if known is None or known[0] is not p.data:
+                self._bind(place, p.data, None, None, None)
+        n, threads = a.shape[0], get_num_threads()
+        y = empty("plan", (n, *self.output_shape), self.dtype)
+        scratch = workspace("plan", self._program.workspace_bytes(n, False, threads))
+        self._program.infer(n, a, y, scratch, threads)
+        return y
+
+    predict = __call__
+
+    # ---- training ----
+
+    def step(self, x: ArrayLike, y: ArrayLike) -> StepResult:
+        """One training step: forward, loss, backward, update.
+
+        The gradients are used at once by the optimizer, if it is an SGD, Adam or AdamW of
+        `fastcnn.optim` over all trained parameters at one rate; then ``p.grad`` is not touched. Any
+        other optimizer finds them in ``p.grad`` and its `step` is called. Without an optimizer they
+        are added to ``p.grad``, as by ``model.backward``.
+
+        Parameters
+        ----------
+        x : array_like
+            (N, *input_shape), N >= 1, of the plan's dtype.
+        y : array_like
+            Integer classes (N,), or for `MSELoss` targets (N, F).
+
+        Returns
+        -------
+        StepResult
+            ``.loss`` and ``.correct``. If the loss is NaN or infinite, nothing was updated.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` or `y` do not fit, or the plan has no loss.
+        """
+        if self.loss is None:
+            raise ValueError("plan.step: expected a plan compiled with a loss")
+        a = self._input(x)
+        n, features = a.shape[0], self.output_shape[0]
+        if n == 0:
+            raise ValueError("plan.step: expected at least one image, got none")
+        labels, targets = self._targets(np.asarray(y), n)
+        if self._frozen != tuple(not p.requires_grad for _, p in self._parameters):
+            self._program = self._assemble()
+        update = self._prepare()
+        kind = _LOSSES[type(self.loss)]
+        terms = n * features if kind == _kernels.LOSS_MSE else n
+        divisor = float(terms) if self.loss.reduction == "mean" else 1.0
+        threads = get_num_threads()
+        size = self._program.workspace_bytes(n, True, threads)
+        if size > self._workspace.nbytes:
+            self._workspace = workspace("plan", size)
+        total, correct = self._program.train(
+            n, a, kind, 1.0 / divisor, labels, targets, self._workspace, threads
+        )
+        result = StepResult(total / divisor, correct)
+        if update is not None:
+            update.finish(math.isfinite(total))
+        elif math.isfinite(total):
+            self._hand_over()
+        return result
+
+    def _targets(self, y: Array, n: int) -> tuple[Array | None, Array | None]:
+        """(labels, None) or (None, targets)."""
+        features = self.output_shape[0]
+        if type(self.loss) is nn.MSELoss and y.dtype.kind not in "iu":
+            targets = floating("plan.step", "y", y, None, self.dtype)
+            expect_shape("plan.step", "y", targets, (n, features), "one row an image")
+            return None, targets
+        if y.dtype.kind not in "iu":
+            raise TypeError(f"plan.step: expected y to be integers, got {y.dtype}")
+        expect_shape("plan.step", "y", y, (n,), "one label an image")
+        if not 0 <= y.min() <= y.max() < features:
+            raise ValueError(
+                f"plan.step: expected labels in 0..{features - 1}, got {y.min()}..{y.max()}"
+            )
+        return np.require(y, np.int64, ("C", "A")), None
+
+    def _prepare(self) -> Update | None:
+        """Tell the program where all is, and the rule; None where it only makes gradients."""
+        trained = [p for _, p in self._parameters if p.requires_grad]
+        update = update_of(self.optimizer, trained)
+        if update is not None:
+            update.tell(self._program)
+            for place, p in self._parameters:
+                states = update.arrays(p) if p.requires_grad else (None, None)
+                self._bind(place, p.data, None, *states)
+            return update
+        self._program.no_update()
+        for place, p in self._parameters:
+            gradient = np.empty(p.data.shape, self.dtype) if p.requires_grad else None
+            self._bind(place, p.data, gradient, None, None)
+        return None
+
+    def _hand_over(self) -> None:
+        """The gradients to the parameters, and those to an optimizer of the user's own."""
+        if self.optimizer is not None:
+            self.optimizer.zero_grad()
+        for place, p in self._parameters:
+            gradient = self._bound[place][1]
+            if gradient is not None:
+                p.add_grad(gradient, fresh=True)
+        self._bound = {}  # the gradients are the parameters' own now
+        if self.optimizer is not None:
+            self.optimizer.step()
+
+    # ---- what it is ----
+
+    def arena_bytes(self, batch_size: int, *, training: bool = True) -> int:
+        """Bytes of all memory that a batch needs besides parameters, input and output.
+
+        Examples
+        --------
+        >>> from fastcnn import models, plan
+        >>> net = plan.compile(models.lenet5(), (1, 28, 28))
+        >>> net.arena_bytes(32, training=False) > 0
+        True
+        """
+        return int(self._program.workspace_bytes(batch_size, training, get_num_threads()))
+
+    def __repr__(self) -> str:
+        rows = [
+            (" + ".join(s.layers), s.text, "x".join(map(str, s.output_shape))) for s in self.steps
+        ]
+        wide = [max(len(row[i]) for row in rows) for i in range(2)]
+        lines = [f"  {a:{wide[0]}}  {b:{wide[1]}}  {c}" for a, b, c in rows]
+        shape = "x".join(map(str, self.input_shape))
+        return "\n".join([f"Plan for {shape}, {self.dtype}", *lines])
+
+
+def compile(
+    model: nn.Layer,
+    input_shape: Sequence[int],
+    *,
+    loss: Any = None,
+    optimizer: Any = None,
+) -> Plan:
+    """Lower a net to one program.
+
+    Parameters
+    ----------
+    model : Layer
+        A `Sequential` (nested ones too) of `Conv2d` (stride 1, zero padding), `MaxPool2d` and
+        `AvgPool2d` (windows side by side), `Linear`, `Flatten`, `ReLU`, `Sigmoid` and `Tanh`. It is
+        not copied, and must keep its layers; its parameters may change in any way.
+    input_shape : (C, H, W) or (F,)
+        Without the batch axis, which may have any size at each call.
+    loss : CrossEntropyLoss or MSELoss, optional
+        Needed for training.
+    optimizer : Optimizer, optional
+        Makes `Plan.step` update the parameters.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    LoweringError
+        If the net is none that a plan knows; the message names the layer.
+    ValueError
+        If the layers do not fit each other or the input.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import models, nn, optim, plan
+    >>> net = models.lenet5(seed=0)
+    >>> program = plan.compile(
+    ...     net, (1, 28, 28), loss=nn.CrossEntropyLoss(),
+    ...     optimizer=optim.SGD(net.parameters(), lr=0.05, momentum=0.9),
+    ... )
+    >>> program
+    Plan for 1x28x28, float32
+      conv1 + relu1 + pool1  conv 1 -> 6 @ 5x5 + ReLU + max pool 2x2, sparse backward   6x14x14
+      conv2 + relu2 + pool2  conv 6 -> 16 @ 5x5 + ReLU + max pool 2x2, sparse backward  16x5x5
+      fc1                    linear 400 -> 120                                          120x1x1
+      relu3                  ReLU                                                       120x1x1
+      fc2                    linear 120 -> 84                                           84x1x1
+      relu4                  ReLU                                                       84x1x1
+      fc3                    linear 84 -> 10                                            10x1x1
+    >>> x, y = np.zeros((4, 1, 28, 28), np.float32), np.arange(4)
+    >>> first = program.step(x, y)
+    >>> program.step(x, y).loss < first.loss
+    True
+    """
+    return Plan(model, input_shape, loss, optimizer)
+
+
+def try_compile(
+    model: nn.Layer,
+    input_shape: Sequence[int],
+    *,
+    loss: Any = None,
+    optimizer: Any = None,
+) -> tuple[Plan | None, str]:
+    """`compile`, or None and the reason why layers are the better way to run this net.
+
+    Besides nets that cannot be lowered it declines those whose blocks of images are far larger than
+    a cache.
+
+    Examples
+    --------
+    >>> from fastcnn import nn, plan
+    >>> plan.try_compile(nn.Sequential(nn.Flatten(), nn.LeakyReLU(), nn.Linear(4, 2)), (4,))[1]
+    "plan: layer '1', LeakyReLU(0.01): a plan knows chains (Sequential) of Conv2d, MaxPool2d, AvgPool2d, Linear, Flatten, ReLU, Sigmoid, Tanh"
+    """  # noqa: E501 - a message is one line
+    try:
+        result = Plan(model, input_shape, loss, optimizer)
+    except LoweringError as error:
+        return None, str(error)
+    size = result._program.workspace_bytes(1, True, 1)
+    if size > _MOST_ARENA:
+        return None, f"plan: a block of images needs {size >> 20} MiB, more than a cache holds"
+    return result, ""

@@ -1,0 +1,497 @@
+"""A plan against the layers that it stands for: outputs, loss, gradients, updates, bits, errors."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from helpers import Array, assert_close, assert_same, assert_same_bits, integers
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastcnn
+from fastcnn import models, nn, optim, plan
+
+TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
+
+
+def two_convs() -> nn.Sequential:
+    """Dense convolutions, borders of all kinds, pool before ReLU, pools with rests, no biases."""
+    return nn.Sequential(
+        nn.Conv2d(3, 7, 3, padding=1, seed=1),
+        nn.ReLU(),
+        nn.Conv2d(7, 9, 3, padding="same", bias=False, seed=2),
+        nn.MaxPool2d(2),
+        nn.ReLU(),
+        nn.Sequential(
+            nn.Conv2d(9, 5, (3, 2), padding=((2, 1), (0, 1)), seed=3), nn.Tanh(), nn.MaxPool2d(3)
+        ),
+        nn.Flatten(),
+        nn.Linear(20, 10, bias=False, seed=4),
+    )
+
+
+def wide() -> nn.Sequential:
+    """More channels than registers: every loop over groups of rows and vectors runs."""
+    return nn.Sequential(
+        nn.Conv2d(1, 5, 7, seed=1),
+        nn.AvgPool2d((2, 3)),
+        nn.Sigmoid(),
+        nn.Conv2d(5, 33, 3, padding=1, seed=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(33, 11, 3, padding=2, seed=3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(44, 17, seed=4),
+        nn.Sigmoid(),
+        nn.Tanh(),
+        nn.Linear(17, 10, seed=5),
+    )
+
+
+NETS: dict[str, tuple[Callable[[], nn.Sequential], tuple[int, ...]]] = {
+    "lenet5": (lambda: models.lenet5(seed=3), (1, 28, 28)),
+    "lecture": (lambda: models.lenet5("lecture", seed=3), (1, 28, 28)),
+    "simple_convnet": (lambda: models.simple_convnet(seed=3), (1, 28, 28)),
+    "dmlp": (lambda: models.dmlp(seed=3), (1, 28, 28)),
+    "two_convs": (two_convs, (3, 15, 14)),
+    "wide": (wide, (1, 19, 24)),
+}
+
+
+def batch(
+    rng: np.random.Generator, n: int, shape: tuple[int, ...], dtype: np.dtype
+) -> tuple[Array, Array]:
+    return rng.standard_normal((n, *shape)).astype(dtype), rng.integers(0, 10, n)
+
+
+def eager(net: nn.Sequential, loss: object, x: Array, y: Array) -> tuple[Array, float, list[Array]]:
+    """Outputs, loss and gradients, layer by layer."""
+    net.zero_grad()
+    outputs, ctx = net.forward(x)
+    value, gradient = loss(outputs, y)  # type: ignore[operator]
+    net.backward(gradient, ctx, need_dx=False)
+    gradients = [p.grad.copy() for p in net.parameters()]
+    net.zero_grad()
+    return outputs, value, gradients
+
+
+def compare(net: nn.Sequential, loss: object, x: Array, y: Array, tolerance: float) -> None:
+    """One step of both from the same weights."""
+    outputs, value, gradients = eager(net, loss, x, y)
+    program = plan.compile(net, x.shape[1:], loss=loss)
+    assert_close(program(x), outputs, tolerance)
+    result = program.step(x, y)
+    assert result.loss == pytest.approx(value, rel=tolerance)
+    if y.ndim == 1:
+        assert result.correct == np.count_nonzero(outputs.argmax(1) == y)
+    for p, expected in zip(net.parameters(), gradients, strict=True):
+        assert_close(p.grad, expected, tolerance, zeros=0.9)
+
+
+@pytest.mark.parametrize("n", [1, 16, 37])
+@pytest.mark.parametrize("name", NETS)
+def test_one_step_is_that_of_the_layers(
+    name: str, n: int, dtype: np.dtype, rng: np.random.Generator
+) -> None:
+    make, shape = NETS[name]
+    x, y = batch(rng, n, shape, dtype)
+    compare(make().astype(dtype), nn.CrossEntropyLoss(), x, y, TOLERANCE[dtype.name])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_losses(labelled: bool, reduction: str, rng: np.random.Generator) -> None:
+    x, y = batch(rng, 21, (1, 28, 28), np.dtype("float64"))
+    target = y if labelled else rng.standard_normal((21, 10))
+    net = models.dmlp(activation="tanh", seed=1).astype(np.float64)
+    compare(net, nn.MSELoss(reduction), x, target, 1e-12)  # type: ignore[arg-type]
+    if labelled:
+        compare(net, nn.CrossEntropyLoss(reduction), x, y, 1e-12)  # type: ignore[arg-type]
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> tuple[nn.Sequential, tuple[int, int, int]]:
+    """Small nets of everything that a plan knows."""
+    start = draw(st.tuples(st.integers(1, 4), st.integers(1, 13), st.integers(1, 13)))
+    layers: list[nn.Layer] = []
+    shape = start
+    for _ in range(draw(st.integers(0, 6))):
+        kind = draw(st.sampled_from(["conv", "conv", "max", "avg", "act"]))
+        _, h, w = shape
+        if kind == "conv":
+            kernel = draw(st.tuples(st.integers(1, 4), st.integers(1, 6)))
+            pads = [draw(st.tuples(*[st.integers(0, k - 1)] * 2)) for k in kernel]
+            if h + sum(pads[0]) < kernel[0] or w + sum(pads[1]) < kernel[1]:
+                continue
+            out = draw(st.integers(1, 14))
+            bias = draw(st.booleans())
+            layer: nn.Layer = nn.Conv2d(shape[0], out, kernel, 1, pads, bias=bias, seed=len(layers))
+        elif kind in ("max", "avg"):
+            window = draw(st.sampled_from([2, 2, 2, (2, 3), 3, 1]))
+            size = (window, window) if isinstance(window, int) else window
+            if h < size[0] or w < size[1]:
+                continue
+            layer = (nn.MaxPool2d if kind == "max" else nn.AvgPool2d)(window)
+        else:
+            layer = draw(st.sampled_from([nn.ReLU, nn.ReLU, nn.Sigmoid, nn.Tanh]))()
+        layers.append(layer)
+        shape = layer.output_shape(shape)
+    layers.append(nn.Flatten())
+    features = int(np.prod(shape))
+    for _ in range(draw(st.integers(1, 3))):
+        out = draw(st.integers(2, 40))
+        layers.append(nn.Linear(features, out, bias=draw(st.booleans()), seed=len(layers)))
+        features = out
+        if draw(st.booleans()):
+            layers.append(draw(st.sampled_from([nn.ReLU, nn.Sigmoid, nn.Tanh]))())
+    return nn.Sequential(*layers), start
+
+
+@settings(max_examples=60)
+@given(chains(), st.integers(1, 20), st.integers(0, 2**32))
+def test_any_chain(chain: tuple[nn.Sequential, tuple[int, int, int]], n: int, seed: int) -> None:
+    net, shape = chain
+    net.double()
+    rng = np.random.default_rng(seed)
+    classes = net.output_shape(shape)[0]
+    x, y = rng.standard_normal((n, *shape)), rng.integers(0, classes, n)
+    outputs, value, gradients = eager(net, nn.CrossEntropyLoss(), x, y)
+    program = plan.compile(net, shape, loss=nn.CrossEntropyLoss())
+    np.testing.assert_allclose(program(x), outputs, rtol=1e-11, atol=1e-13)
+    assert program.step(x, y).loss == pytest.approx(value, rel=1e-11)
+    for p, expected in zip(net.parameters(), gradients, strict=True):
+        np.testing.assert_allclose(p.grad, expected, rtol=1e-9, atol=1e-12, err_msg=str(program))
+
+
+def test_ties_go_where_the_layers_send_them(rng: np.random.Generator) -> None:
+    """Whole numbers, many of them equal, and a loss without exponentials: no tolerance."""
+    for pools in ([nn.ReLU(), nn.MaxPool2d(2)], [nn.MaxPool2d(2), nn.ReLU()], [nn.MaxPool2d(3)]):
+        shape = (2, 11, 14)
+        body = nn.Sequential(
+            nn.Conv2d(2, 3, 3, padding=1), *pools, nn.Conv2d(3, 4, 2), nn.MaxPool2d(2), nn.Flatten()
+        )
+        net = nn.Sequential(body, nn.ReLU(), nn.Linear(body.output_shape(shape)[0], 3))
+        for p in net.parameters():
+            p.data[...] = rng.integers(-1, 2, p.data.shape)
+        x = rng.integers(-1, 2, (19, *shape)).astype(np.float32)
+        target = integers(rng, (19, 3), np.float32)
+        _, value, gradients = eager(net, nn.MSELoss("sum"), x, target)
+        result = plan.compile(net, shape, loss=nn.MSELoss("sum")).step(x, target)
+        assert result.loss == value
+        for p, expected in zip(net.parameters(), gradients, strict=True):
+            assert_same(p.grad, expected, zeros=0.9)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_nan_in_a_window_gives_nan(at: int) -> None:
+    net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 4))
+    net[0].weight.data[...] = 1
+    net[3].weight.data[...] = np.eye(4)
+    x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
+    x[0, 0, at // 2, 2 + at % 2] = np.nan
+    np.testing.assert_array_equal(np.isnan(net(x)), np.isnan(plan.compile(net, (1, 4, 4))(x)))
+    x[0, 0, 0, 0] = np.nan  # NaN * 0 in the linear layer would spread: pools alone
+    alone = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.ReLU(), net[3])
+    assert np.isnan(plan.compile(alone, (1, 4, 4))(x)).all()
+
+
+# ---- bits ----
+
+
+def trained(net: nn.Sequential, shape: tuple[int, ...], threads: int, n: int) -> list[Array]:
+    """Weights after some steps with batches of n, and a partial one."""
+    rng = np.random.default_rng(7)
+    optimizer = optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    with fastcnn.threads(threads):
+        program = plan.compile(net, shape, loss=nn.CrossEntropyLoss(), optimizer=optimizer)
+        for size in (n, n, n - 5):
+            program.step(*batch(rng, size, shape, np.dtype("float32")))
+    return [p.data for p in net.parameters()]
+
+
+@pytest.mark.parametrize("n", [32, 150])
+@pytest.mark.parametrize("name", NETS)
+def test_same_bits_at_any_thread_count(name: str, n: int) -> None:
+    make, shape = NETS[name]
+    expected = trained(make(), shape, 1, n)
+    for threads in (2, 3, 4, 8):
+        for a, b in zip(trained(make(), shape, threads, n), expected, strict=True):
+            assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_an_images_result_is_the_same_in_any_batch(name: str, rng: np.random.Generator) -> None:
+    make, shape = NETS[name]
+    x, _ = batch(rng, 41, shape, np.dtype("float32"))
+    program = plan.compile(make(), shape)
+    alone = np.concatenate([program(x[i : i + 1]) for i in range(41)])
+    for n in (2, 7, 16, 33, 41):
+        for start in range(0, 41 - n + 1, 4):
+            assert_same_bits(program(x[start : start + n]), alone[start : start + n])
+    assert program(x[:0]).shape == (0, 10)
+
+
+def test_many_threads_may_infer_at_once(rng: np.random.Generator) -> None:
+    x, _ = batch(rng, 32, (1, 28, 28), np.dtype("float32"))
+    program = plan.compile(models.lenet5(), (1, 28, 28))
+    expected = program(x)
+    with ThreadPoolExecutor(8) as pool:
+        for y in pool.map(lambda _: program(x), range(40)):
+            assert_same_bits(y, expected)
+
+
+# ---- updates ----
+
+
+class Halve(optim.SGD):
+    """An optimizer of a user's own."""
+
+    def update(self, param: Array, grad: Array, state: dict[str, object], lr: float) -> None:
+        param -= 0.5 * lr * grad
+
+
+OPTIMIZERS: dict[str, Callable[[nn.Layer], optim.Optimizer]] = {
+    "sgd": lambda net: optim.SGD(net.parameters(), lr=0.1),
+    "decay": lambda net: optim.SGD(net.parameters(), lr=0.1, weight_decay=0.01),
+    "momentum": lambda net: optim.SGD(
+        net.parameters(), lr=0.1, momentum=0.9, dampening=0.2, weight_decay=0.01
+    ),
+    "nesterov": lambda net: optim.SGD(net.parameters(), lr=0.1, momentum=0.9, nesterov=True),
+    "adam": lambda net: optim.Adam(net.parameters(), lr=0.01, weight_decay=0.01),
+    "adamw": lambda net: optim.AdamW(net.parameters(), lr=0.01, weight_decay=0.1),
+    "own": lambda net: Halve(net.parameters(), lr=0.1),
+    "rates": lambda net: optim.SGD(
+        [
+            {"params": list(net.parameters())[:2], "lr": 0.01},
+            {"params": list(net.parameters())[2:]},
+        ],
+        lr=0.1,
+        momentum=0.5,
+    ),
+    "some": lambda net: optim.Adam(list(net.parameters())[2:], lr=0.01),
+}
+
+
+def eager_steps(net: nn.Sequential, optimizer: optim.Optimizer, steps: range) -> None:
+    loss = nn.CrossEntropyLoss()
+    for i in steps:
+        x, y = batch(np.random.default_rng(i), 11, (1, 28, 28), np.dtype("float64"))
+        outputs, ctx = net.forward(x)
+        optimizer.zero_grad()
+        net.backward(loss(outputs, y)[1], ctx)
+        optimizer.step()
+
+
+def plan_steps(net: nn.Sequential, optimizer: optim.Optimizer, steps: range) -> None:
+    program = plan.compile(net, (1, 28, 28), loss=nn.CrossEntropyLoss(), optimizer=optimizer)
+    for i in steps:
+        program.step(*batch(np.random.default_rng(i), 11, (1, 28, 28), np.dtype("float64")))
+
+
+def assert_equal_states(a: optim.Optimizer, b: optim.Optimizer) -> None:
+    for key, state in b.state_dict()["state"].items():
+        mine = a.state_dict()["state"][key]
+        assert set(mine) == set(state)
+        for name, value in state.items():
+            np.testing.assert_allclose(mine[name], value, rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_updates_are_the_optimizers(name: str) -> None:
+    """Also when layers and plan take turns: weights and states have one owner."""
+    one, two, turns = (models.lenet5(seed=1).double() for _ in range(3))
+    optimizers = [OPTIMIZERS[name](net) for net in (one, two, turns)]
+    eager_steps(one, optimizers[0], range(4))
+    plan_steps(two, optimizers[1], range(4))
+    eager_steps(turns, optimizers[2], range(1))
+    plan_steps(turns, optimizers[2], range(1, 3))
+    eager_steps(turns, optimizers[2], range(3, 4))
+    for a, b, c, start in zip(
+        one.parameters(), two.parameters(), turns.parameters(),
+        models.lenet5(seed=1).parameters(), strict=True,
+    ):  # fmt: skip
+        np.testing.assert_allclose(b.data, a.data, rtol=1e-9, atol=1e-10)
+        np.testing.assert_allclose(c.data, a.data, rtol=1e-9, atol=1e-10)
+        unchanged = name == "some" and start.name.startswith("conv1")
+        assert (np.abs(b.data - start.data).max() > 1e-4) != unchanged
+    assert_equal_states(optimizers[1], optimizers[0])
+    assert_equal_states(optimizers[2], optimizers[0])
+
+
+def test_comparison_sees_one_wrong_weight() -> None:
+    net, other = models.lenet5(seed=1).double(), models.lenet5(seed=1).double()
+    other["conv2"].weight.data[3, 2, 1, 0] += 1e-6
+    x, y = batch(np.random.default_rng(0), 9, (1, 28, 28), np.dtype("float64"))
+    _, _, gradients = eager(net, nn.CrossEntropyLoss(), x, y)
+    plan.compile(other, (1, 28, 28), loss=nn.CrossEntropyLoss()).step(x, y)
+    with pytest.raises(AssertionError):
+        for p, expected in zip(other.parameters(), gradients, strict=True):
+            assert_close(p.grad, expected, 1e-12, zeros=0.9)
+
+
+def test_many_steps_in_float32_stay_beside_the_layers() -> None:
+    nets = [models.lenet5(seed=2), models.lenet5(seed=2)]
+    optimizers = [optim.SGD(net.parameters(), lr=0.02, momentum=0.9) for net in nets]
+    loss = nn.CrossEntropyLoss()
+    program = plan.compile(nets[1], (1, 28, 28), loss=loss, optimizer=optimizers[1])
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        x, y = batch(rng, 32, (1, 28, 28), np.dtype("float32"))
+        _, value, gradients = eager(nets[0], loss, x, y)
+        for p, gradient in zip(nets[0].parameters(), gradients, strict=True):
+            p.grad = gradient
+        optimizers[0].step()
+        assert program.step(x, y).loss == pytest.approx(value, rel=1e-3)
+    for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert_close(b.data, a.data, 1e-2)
+
+
+@pytest.mark.parametrize("frozen", [("conv1",), ("conv1", "conv2"), ("fc2",), ("fc3",)])
+def test_frozen_layers(frozen: tuple[str, ...]) -> None:
+    """Frozen before or after compiling: their weights stay, the others' gradients do not change."""
+    net = models.lenet5(seed=1).double()
+    x, y = batch(np.random.default_rng(0), 9, (1, 28, 28), np.dtype("float64"))
+    _, _, gradients = eager(net, nn.CrossEntropyLoss(), x, y)
+    optimizer = Keep(net.parameters(), lr=0.1)
+    program = plan.compile(net, (1, 28, 28), loss=nn.CrossEntropyLoss(), optimizer=optimizer)
+    for name in frozen:
+        for p in net[name].parameters():
+            p.requires_grad = False
+    for again in (program, plan.compile(net, (1, 28, 28), loss=nn.CrossEntropyLoss())):
+        net.zero_grad()
+        again.step(x, y)
+        for p, expected in zip(net.parameters(), gradients, strict=True):
+            if p.requires_grad:
+                assert_close(p.grad, expected, 1e-12, zeros=0.9)
+            else:
+                assert not p.grad.any()
+
+
+class Keep(optim.SGD):
+    """Changes nothing, so that gradients can be looked at."""
+
+    def update(self, param: Array, grad: Array, state: dict[str, object], lr: float) -> None:
+        assert grad.any()
+
+
+def test_without_an_optimizer_gradients_are_added() -> None:
+    net = models.dmlp(seed=1).double()
+    x, y = batch(np.random.default_rng(0), 9, (1, 28, 28), np.dtype("float64"))
+    _, _, gradients = eager(net, nn.CrossEntropyLoss(), x, y)
+    program = plan.compile(net, (1, 28, 28), loss=nn.CrossEntropyLoss())
+    program.step(x, y)
+    program.step(x, y)
+    for p, expected in zip(net.parameters(), gradients, strict=True):
+        assert_close(p.grad, 2 * expected, 1e-12, zeros=0.9)
+
+
+@pytest.mark.parametrize("name", ["momentum", "adam", "own"])
+def test_a_loss_that_is_not_finite_changes_nothing(name: str) -> None:
+    net = models.lenet5(seed=1)
+    optimizer = OPTIMIZERS[name](net)
+    program = plan.compile(net, (1, 28, 28), loss=nn.CrossEntropyLoss(), optimizer=optimizer)
+    before, state = net.state_dict(), optimizer.state_dict()
+    x, y = batch(np.random.default_rng(0), 40, (1, 28, 28), np.dtype("float32"))
+    x[37, 0, 3, 4] = np.nan
+    assert np.isnan(program.step(x, y).loss)
+    for key, value in net.state_dict().items():
+        assert_same_bits(value, before[key])
+    assert optimizer.state_dict() == state
+
+
+def test_replaced_arrays_are_followed() -> None:
+    """Loading weights and states may put new arrays in the place of the old."""
+    net, other = models.lenet5(seed=1).double(), models.lenet5(seed=1).double()
+    optimizer = optim.Adam(net.parameters())
+    plan_steps(net, optimizer, range(3))
+    again = optim.Adam(other.parameters())
+    program = plan.compile(other, (1, 28, 28), loss=nn.CrossEntropyLoss(), optimizer=again)
+    for i in (0, 9):  # the second is undone by what is loaded then
+        program.step(*batch(np.random.default_rng(i), 11, (1, 28, 28), np.dtype("float64")))
+    for p, q in zip(other.parameters(), net.parameters(), strict=True):
+        p.data = q.data.copy()
+    again.load_state_dict(optimizer.state_dict())
+    plan_steps(net, optimizer, range(3, 5))
+    for i in (3, 4):
+        program.step(*batch(np.random.default_rng(i), 11, (1, 28, 28), np.dtype("float64")))
+    for p, q in zip(other.parameters(), net.parameters(), strict=True):
+        assert_same_bits(p.data, q.data)
+
+
+# ---- what a plan cannot do ----
+
+
+@pytest.mark.parametrize(
+    ("layer", "why"),
+    [
+        (nn.Conv2d(1, 2, 3, stride=2), "stride"),
+        (nn.Conv2d(1, 2, 3, dilation=2), "dilation"),
+        (nn.Conv2d(1, 2, 3, padding_mode="replicate", padding=1), "padding_mode"),
+        (nn.Conv2d(1, 2, 3, padding=3), "padding smaller"),
+        (nn.MaxPool2d(3, 2), "side by side"),
+        (nn.AvgPool2d(2, padding=1), "side by side"),
+        (nn.Dropout(0.5), "a plan knows chains"),
+        (nn.Softmax(), "a plan knows chains"),
+    ],
+)
+def test_layers_that_it_does_not_know(layer: nn.Layer, why: str) -> None:
+    net = nn.Sequential({"first": nn.ReLU(), "odd": layer, "flat": nn.Flatten()})
+    with pytest.raises(plan.LoweringError, match=f"layer 'odd'.*{why}"):
+        plan.compile(net, (1, 9, 9))
+    program, reason = plan.try_compile(net, (1, 9, 9))
+    assert program is None and "'odd'" in reason
+
+
+def test_nets_that_it_does_not_know() -> None:
+    shared = nn.Linear(4, 4)
+    for net, why in (
+        (nn.Sequential(shared, shared), "each parameter once"),
+        (nn.Sequential(nn.Flatten()), "computes something"),
+        (nn.Sequential(nn.ReLU()), "one dtype"),
+        (nn.Sequential(*[nn.ReLU()] * 3, *[nn.Linear(4, 4) for _ in range(63)]), "at most 64"),
+    ):
+        with pytest.raises(plan.LoweringError, match=why):
+            plan.compile(net, (4,))
+    with pytest.raises(plan.LoweringError, match="outputs of shape"):
+        plan.compile(nn.Sequential(nn.Conv2d(1, 2, 3)), (1, 5, 5))
+    with pytest.raises(plan.LoweringError, match="a loss of"):
+        plan.compile(models.dmlp(), (1, 28, 28), loss=lambda a, b: (0.0, a))
+    big = nn.Sequential(nn.Conv2d(64, 64, 3), nn.Flatten(), nn.Linear(64 * 54 * 54, 2))
+    assert "MiB" in plan.try_compile(big, (64, 56, 56))[1]
+    with pytest.raises(ValueError, match="layer '0': Linear: expected 4 input features"):
+        plan.compile(nn.Sequential(nn.Linear(4, 2)), (5,))
+
+
+def test_arguments_that_do_not_fit() -> None:
+    net = models.lenet5()
+    program = plan.compile(net, (1, 28, 28), loss=nn.CrossEntropyLoss())
+    x, y = batch(np.random.default_rng(0), 3, (1, 28, 28), np.dtype("float32"))
+    for bad, kind, why in (
+        ((x[:, :, 1:], y), ValueError, "input_shape"),
+        ((x.astype(np.float64), y), TypeError, "float32"),
+        ((x, y[:2]), ValueError, "one label"),
+        ((x, y + 10), ValueError, "labels in 0..9"),
+        ((x, y - 10), ValueError, "labels in 0..9"),
+        ((x, y.astype(np.float32)), TypeError, "integers"),
+        ((x[:0], y[:0]), ValueError, "at least one image"),
+    ):
+        with pytest.raises(kind, match=why):
+            program.step(*bad)
+    with pytest.raises(ValueError, match="with a loss"):
+        plan.compile(net, (1, 28, 28)).step(x, y)
+
+
+def test_any_layout_of_the_input(rng: np.random.Generator) -> None:
+    from helpers import layouts
+
+    x, y = batch(rng, 5, (1, 28, 28), np.dtype("float32"))
+    net = models.lenet5(seed=1)
+    program = plan.compile(net, (1, 28, 28), loss=nn.CrossEntropyLoss())
+    expected = program(x)
+    loss = program.step(x, y).loss
+    for what, a in layouts(x).items():
+        assert_same_bits(program(a), expected), what
+        assert program.step(a, y).loss == loss
