@@ -37,6 +37,7 @@ MODELS = {
     "lenet5-lecture": Recipe("lenet5", {"variant": "lecture"}, rate=0.5),
     "lenet5-1998": Recipe("lenet5", {"variant": "1998"}, loss=models.DistanceLoss, rate=0.001),
     "simple_convnet": Recipe("simple_convnet"),
+    "simple_convnet-lecture": Recipe("simple_convnet", {"weight_std": 0.01}),
     "dmlp": Recipe("dmlp"),
 }
 SHAPE = (1, 28, 28)  # what all of these take

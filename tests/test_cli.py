@@ -90,6 +90,7 @@ def test_train_as_json_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[
     "options",
     [
         ["--model", "simple_convnet"],
+        ["--model", "simple_convnet-lecture", "--optimizer", "adam"],
         ["--model", "lenet5-lecture", "--schedule", "step"],
         ["--model", "lenet5-1998", "--schedule", "one-cycle"],
         ["--optimizer", "adam", "--patience", "1", "--validation", "0.1"],

@@ -128,7 +128,7 @@ def feature_maps(model: "Graph", x: ArrayLike) -> "Figure":
                 title += f" (the first {_MAX_MAPS} maps)"
             show_gray(ax, mosaic(y[:_MAX_MAPS], columns), title)
         else:
-            ax.stairs(y.reshape(-1), fill=True, color=BLUE)
+            ax.stairs(y.reshape(-1), np.arange(y.size + 1) - 0.5, fill=True, color=BLUE)
             ax.set_title(title, fontsize=10)
             ax.margins(x=0.01)
     return figure
