@@ -302,7 +302,8 @@ static const winograd_variant *wino_choose(const fc_conv2d_desc *d, int64_t oh, 
                d->kh == d->kw && (d->kh == 3 || d->kh == 5) && d->pad_mode == FC_PAD_ZEROS;
     if (!fits || d->algorithm == FC_CONV_DIRECT || d->n == 0) return NULL;
     int64_t c = d->c / d->groups, k = d->k / d->groups;
-    if (d->algorithm == FC_CONV_AUTO && (c < 16 || k < 16 || oh < 4 || ow < 4)) return NULL;
+    /* Fewer channels than lanes, or single pixels, and the transforms cost more than they save. */
+    if (d->algorithm == FC_CONV_AUTO && (c < VL || k < VL || oh < 2 || ow < 2)) return NULL;
     if (d->kh == 5) return &WINOGRAD_VARIANTS[2];
     return &WINOGRAD_VARIANTS[oh >= 56 && ow >= 56];
 }
