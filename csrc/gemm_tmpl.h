@@ -23,6 +23,8 @@
 #define GEMM_KC 256            /* a panel of B is at most 48 KiB */
 #define GEMM_MC (GEMM_MR * 24) /* a packed tile of A is at most 384 KiB */
 #define GEMM_NC 512            /* columns of a tile, about */
+/* Panels of B packed at once: 768 bytes of a row, because each row may lie on a page of its own. */
+#define GEMM_GROUP ((int)(768 / (GEMM_NR * sizeof(real))))
 
 typedef struct {
     int64_t m, n, k;
@@ -37,20 +39,20 @@ typedef struct {
     int64_t start_row, start_col;
 } gemm_problem;
 
-/* Scratch of one thread, in reals: a panel of B, a tile of A, and room to store past its end. */
-enum { GEMM_SCRATCH = GEMM_KC * GEMM_NR + GEMM_MC * GEMM_KC + VL };
+/* Scratch of one thread, in reals: panels of B, a tile of A, and room to store past its end. */
+enum { GEMM_SCRATCH = GEMM_GROUP * GEMM_KC * GEMM_NR + GEMM_MC * GEMM_KC + VL };
 
 /* ---- micro-kernels ---- */
 
 INLINE void gemm_kernel(const int mr, const int nv, int64_t k, const real *a, int64_t a_row,
-                        int64_t a_col, const real *b, int64_t b_row, real *c, int64_t c_row,
+                        int64_t a_col, const real *panel, real *c, int64_t c_row,
                         int accumulate) {
     vr sum[GEMM_MR][GEMM_NV];
     UNROLL for (int i = 0; i < mr; i++)
         UNROLL for (int j = 0; j < nv; j++) sum[i][j] = v_zero();
-    for (int64_t p = 0; p < k; p++, a += a_col, b += b_row) {
+    for (int64_t p = 0; p < k; p++, a += a_col, panel += GEMM_NR) {
         vr v[GEMM_NV];
-        UNROLL for (int j = 0; j < nv; j++) v[j] = v_load(b + j * VL);
+        UNROLL for (int j = 0; j < nv; j++) v[j] = v_load(panel + j * VL);
         UNROLL for (int i = 0; i < mr; i++) {
             vr s = v_set1(a[i * a_row]);
             UNROLL for (int j = 0; j < nv; j++) sum[i][j] = v_fma(s, v[j], sum[i][j]);
@@ -65,13 +67,13 @@ INLINE void gemm_kernel(const int mr, const int nv, int64_t k, const real *a, in
         UNROLL for (int j = 0; j < nv; j++) v_store(c + i * c_row + j * VL, sum[i][j]);
 }
 
-typedef void gemm_kernel_fn(int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b,
-                            int64_t b_row, real *c, int64_t c_row, int accumulate);
+typedef void gemm_kernel_fn(int64_t k, const real *a, int64_t a_row, int64_t a_col,
+                            const real *panel, real *c, int64_t c_row, int accumulate);
 
 #define GEMM_KERNEL(name, mr, nv)                                                               \
-    static void name(int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *b,     \
-                     int64_t b_row, real *c, int64_t c_row, int accumulate) {                   \
-        gemm_kernel(mr, nv, k, a, a_row, a_col, b, b_row, c, c_row, accumulate);                \
+    static void name(int64_t k, const real *a, int64_t a_row, int64_t a_col, const real *panel, \
+                     real *c, int64_t c_row, int accumulate) {                                  \
+        gemm_kernel(mr, nv, k, a, a_row, a_col, panel, c, c_row, accumulate);                   \
     }
 GEMM_KERNEL(gemm_mr_1, GEMM_MR, 1)
 GEMM_KERNEL(gemm_mr_2, GEMM_MR, 2)
@@ -102,26 +104,35 @@ static const struct {
 
 /* ---- packing ---- */
 
-/* nr <= GEMM_NR columns of B as [k][GEMM_NR]; the last vector is filled up with zeros. */
-static void gemm_pack_b(int64_t k, int64_t nr, const real *b, int64_t b_row, int64_t b_col,
-                        real *to) {
+/* One panel of nr <= GEMM_NR columns of B as [k][GEMM_NR], with the last vector filled up with
+ * zeros, from columns that lie anywhere. */
+static void gemm_pack_b_columns(int64_t k, int64_t nr, const real *b, int64_t b_row,
+                                int64_t b_col, real *to) {
     for (int64_t j = 0; j < nr; j += VL) {
         int64_t n = fc_min(nr - j, VL), p = 0;
         const real *from = b + j * b_col;
         real *t = to + j;
-        if (n == VL && b_col == 1) {
-            for (; p < k; p++) v_store(t + p * GEMM_NR, v_load(from + p * b_row));
-        } else if (n == VL && b_row == 1) {
+        if (n == VL && b_row == 1)
             for (; p + VL <= k; p += VL) {
                 vr r[VL];
                 UNROLL for (int l = 0; l < VL; l++) r[l] = v_load(from + l * b_col + p);
                 v_transpose(r);
                 UNROLL for (int l = 0; l < VL; l++) v_store(t + (p + l) * GEMM_NR, r[l]);
             }
-        }
         for (; p < k; p++)
             for (int64_t l = 0; l < VL; l++)
                 t[p * GEMM_NR + l] = l < n ? from[p * b_row + l * b_col] : 0;
+    }
+}
+
+/* Up to GEMM_GROUP such panels, one after the other, of n columns that are neighbours. */
+static void gemm_pack_b_rows(int64_t k, int64_t n, const real *b, int64_t b_row, real *to) {
+    for (int64_t p = 0; p < k; p++, b += b_row, to += GEMM_NR) {
+        int64_t j = 0;
+        real *t = to;
+        for (; j + GEMM_NR <= n; j += GEMM_NR, t += k * GEMM_NR)
+            UNROLL for (int v = 0; v < GEMM_NR; v += VL) v_store(t + v, v_load(b + j + v));
+        for (int64_t v = 0; j + v < n; v += VL) v_store(t + v, v_loadn(b + j + v, n - j - v));
     }
 }
 
@@ -158,8 +169,7 @@ static void gemm_pack_a(int64_t k, int64_t rows, const real *a, int64_t a_row, i
 
 /* One block of K of `rows` rows x one panel of nr <= GEMM_NR columns. a is packed if a_row is 0. */
 static void gemm_panel(const gemm_problem *g, int64_t k, int64_t rows, const real *a,
-                       int64_t a_row, int64_t nr, const real *b, int64_t b_row, real *c,
-                       int accumulate) {
+                       int64_t a_row, int64_t nr, const real *panel, real *c, int accumulate) {
     int64_t vectors = fc_ceil_div(nr, VL);
     int direct = g->c_col == 1 && nr % VL == 0;
     for (int64_t i = 0; i < rows;) {
@@ -171,10 +181,10 @@ static void gemm_panel(const gemm_problem *g, int64_t k, int64_t rows, const rea
         int64_t row = a_row ? a_row : 1, col = a_row ? g->a_col : GEMM_MR;
         real *to = c + i * g->c_row;
         if (direct) {
-            kernel(k, at, row, col, b, b_row, to, g->c_row, accumulate);
+            kernel(k, at, row, col, panel, to, g->c_row, accumulate);
         } else {
             real t[GEMM_MR * GEMM_NR];
-            kernel(k, at, row, col, b, b_row, t, GEMM_NR, 0);
+            kernel(k, at, row, col, panel, t, GEMM_NR, 0);
             for (int64_t j = 0; j < nr; j++)
                 for (int64_t l = 0; l < mr; l++) {
                     real *one = to + l * g->c_row + j * g->c_col;
@@ -185,32 +195,91 @@ static void gemm_panel(const gemm_problem *g, int64_t k, int64_t rows, const rea
     }
 }
 
+/* One block of K of one row of C: no panel of B would be used twice, so none is packed. Both
+ * return how many columns are done, a multiple of VL. This one is for columns of B that are
+ * contiguous, which are transposed in registers, */
+static int64_t gemm_row_by_columns(const gemm_problem *g, int64_t k, int64_t columns, const real *a,
+                        const real *b, real *c, int accumulate) {
+    int64_t x = 0;
+    for (; x + VL <= columns; x += VL, b += VL * g->b_col) {
+        vr sum = v_zero(), r[VL];
+        int64_t p = 0;
+        for (; p + VL <= k; p += VL) {
+            UNROLL for (int l = 0; l < VL; l++) r[l] = v_load(b + l * g->b_col + p);
+            v_transpose(r);
+            UNROLL for (int l = 0; l < VL; l++)
+                sum = v_fma(v_set1(a[(p + l) * g->a_col]), r[l], sum);
+        }
+        for (; p < k; p++) {
+            real t[VL];
+            for (int l = 0; l < VL; l++) t[l] = b[l * g->b_col + p];
+            sum = v_fma(v_set1(a[p * g->a_col]), v_load(t), sum);
+        }
+        v_store(c + x, accumulate ? v_add(v_load(c + x), sum) : sum);
+    }
+    return x;
+}
+
+/* and this one for rows that are. */
+static int64_t gemm_row_by_rows(const gemm_problem *g, int64_t k, int64_t columns, const real *a,
+                                const real *b, real *c, int accumulate) {
+    enum { WIDE = N_REGISTERS / 2 };
+    int64_t x = 0;
+    for (; x + WIDE * VL <= columns; x += WIDE * VL) {
+        vr sum[WIDE];
+        UNROLL for (int v = 0; v < WIDE; v++) sum[v] = v_zero();
+        for (int64_t p = 0; p < k; p++) {
+            vr s = v_set1(a[p * g->a_col]);
+            const real *from = b + p * g->b_row + x;
+            UNROLL for (int v = 0; v < WIDE; v++)
+                sum[v] = v_fma(s, v_load(from + v * VL), sum[v]);
+        }
+        UNROLL for (int v = 0; v < WIDE; v++) {
+            real *to = c + x + v * VL;
+            v_store(to, accumulate ? v_add(v_load(to), sum[v]) : sum[v]);
+        }
+    }
+    return x;
+}
+
+/* What a tile of C holds before the first block of K, unless it is accumulated into. */
+static void gemm_start(const gemm_problem *g, int64_t i, int64_t j, int64_t rows,
+                       int64_t columns) {
+    for (int64_t y = i; y < i + rows; y++)
+        for (int64_t x = j; x < j + columns; x++)
+            g->c[y * g->c_row + x * g->c_col] =
+                g->start ? g->start[y * g->start_row + x * g->start_col] : 0;
+}
+
 /* The rows x columns of C from (i, j) on; rows <= GEMM_MC. */
 static void gemm_tile(const gemm_problem *g, int64_t i, int64_t j, int64_t rows, int64_t columns,
                       real *scratch) {
-    real *panel = scratch, *packed = scratch + GEMM_KC * GEMM_NR;
+    real *panels = scratch, *packed = scratch + GEMM_GROUP * GEMM_KC * GEMM_NR;
     real *c = g->c + i * g->c_row + j * g->c_col;
-    int pack_a = columns > 2 * GEMM_NR, accumulate = g->accumulate || g->start != NULL;
-    if (!g->accumulate && (g->start != NULL || g->k == 0))
-        for (int64_t y = 0; y < rows; y++)
-            for (int64_t x = 0; x < columns; x++)
-                c[y * g->c_row + x * g->c_col] =
-                    g->start ? g->start[(i + y) * g->start_row + (j + x) * g->start_col] : 0;
-    int64_t blocks = fc_ceil_div(g->k, GEMM_KC);
-    for (int64_t block = 0; block < blocks; block++) {
-        int64_t length = fc_ceil_div(g->k, blocks), p = block * length;
-        int64_t k = fc_min(length, g->k - p);
+    int pack_a = columns > 2 * GEMM_NR && rows >= GEMM_MR;
+    int64_t group = g->b_col == 1 ? GEMM_GROUP * GEMM_NR : GEMM_NR;
+    int accumulate = g->accumulate || g->start != NULL;
+    if (!g->accumulate && (g->start != NULL || g->k == 0)) gemm_start(g, i, j, rows, columns);
+    for (int64_t p = 0, k; p < g->k; p += k, accumulate = 1) {
+        k = fc_min(fc_ceil_div(g->k, fc_ceil_div(g->k, GEMM_KC)), g->k - p);
         const real *a = g->a + i * g->a_row + p * g->a_col;
         const real *b = g->b + p * g->b_row + j * g->b_col;
+        int64_t x = 0;
+        if (rows == 1 && g->c_col == 1 && g->b_col == 1)
+            x = gemm_row_by_rows(g, k, columns, a, b, c, accumulate);
+        else if (rows == 1 && g->c_col == 1 && g->b_row == 1)
+            x = gemm_row_by_columns(g, k, columns, a, b, c, accumulate);
         if (pack_a) gemm_pack_a(k, rows, a, g->a_row, g->a_col, packed);
-        for (int64_t x = 0; x < columns; x += GEMM_NR) {
-            int64_t nr = fc_min(GEMM_NR, columns - x);
-            const real *from = b + x * g->b_col;
-            int as_is = g->b_col == 1 && nr % VL == 0 && rows <= GEMM_MR;
-            if (!as_is) gemm_pack_b(k, nr, from, g->b_row, g->b_col, panel);
-            gemm_panel(g, k, rows, pack_a ? packed : a, pack_a ? 0 : g->a_row, nr,
-                       as_is ? from : panel, as_is ? g->b_row : GEMM_NR, c + x * g->c_col,
-                       accumulate || block > 0);
+        for (; x < columns; x += group) {
+            int64_t n = fc_min(group, columns - x);
+            if (g->b_col == 1)
+                gemm_pack_b_rows(k, n, b + x, g->b_row, panels);
+            else
+                gemm_pack_b_columns(k, n, b + x * g->b_col, g->b_row, g->b_col, panels);
+            for (int64_t q = 0; q < n; q += GEMM_NR)
+                gemm_panel(g, k, rows, pack_a ? packed : a, pack_a ? 0 : g->a_row,
+                           fc_min(GEMM_NR, n - q), panels + q * k, c + (x + q) * g->c_col,
+                           accumulate);
         }
     }
 }

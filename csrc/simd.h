@@ -302,7 +302,31 @@ INLINE vr v_zip_hi(vr a, vr b) {
 
 INLINE vr v_abs(vr a) { return v_copysign(a, v_zero()); }
 
-/* Row i, lane j becomes row j, lane i: log2(VL) rounds of zipping row i with row i + VL/2. */
+/* Row i, lane j becomes row j, lane i. */
+#if defined(FC_TIER_AVX2)
+/* Zip rows within the two 128-bit halves, then exchange halves: half the shuffles of whole zips. */
+INLINE void v_transpose(vr r[VL]) {
+    vr t[VL];
+    UNROLL for (int half = 0; half < VL; half += VL / 2) {
+#ifndef FC_REAL_F64
+        vr a = I(unpacklo)(r[half], r[half + 2]), b = I(unpackhi)(r[half], r[half + 2]);
+        vr c = I(unpacklo)(r[half + 1], r[half + 3]), d = I(unpackhi)(r[half + 1], r[half + 3]);
+        t[half] = I(unpacklo)(a, c);
+        t[half + 1] = I(unpackhi)(a, c);
+        t[half + 2] = I(unpacklo)(b, d);
+        t[half + 3] = I(unpackhi)(b, d);
+#else
+        t[half] = I(unpacklo)(r[half], r[half + 1]);
+        t[half + 1] = I(unpackhi)(r[half], r[half + 1]);
+#endif
+    }
+    UNROLL for (int i = 0; i < VL / 2; i++) {
+        r[i] = I(permute2f128)(t[i], t[i + VL / 2], 0x20);
+        r[i + VL / 2] = I(permute2f128)(t[i], t[i + VL / 2], 0x31);
+    }
+}
+#else
+/* log2(VL) rounds of zipping row i with row i + VL/2. */
 INLINE void v_transpose(vr r[VL]) {
     UNROLL for (int round = 1; round < VL; round *= 2) {
         vr t[VL];
@@ -313,6 +337,7 @@ INLINE void v_transpose(vr r[VL]) {
         UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
     }
 }
+#endif
 
 /* The lanes' sum, in a fixed order: pairs at a distance of VL/2, VL/4, ... */
 INLINE real v_hsum(vr a) {

@@ -21,19 +21,22 @@ def _divisor(op: str, reduction: Any, n: int) -> float:
     raise ValueError(f"{op}: expected reduction 'mean' or 'sum', got {reduction!r}")
 
 
-def _labels(op: str, targets: ArrayLike, n: int, classes: int) -> NDArray[np.int64]:
+def _labels(op: str, targets: ArrayLike, n: int) -> NDArray[np.int64]:
+    """As int64; what does not fit there becomes negative, so the kernel refuses it too."""
     t = np.asarray(targets)
-    if not np.issubdtype(t.dtype, np.integer):
+    if t.dtype.kind not in "iu":
         raise TypeError(f"{op}: expected targets to be integers, got {t.dtype}")
     expect_shape(op, "targets", t, (n,), "one label a row of logits")
-    wrong = np.flatnonzero((t < 0) | (t >= classes))
-    if wrong.size:
-        i = wrong[0]
-        raise ValueError(
-            f"{op}: expected labels in 0..{classes - 1} ({classes} classes), "
-            f"got targets[{i}] == {t[i]}"
-        )
     return np.require(t, np.int64, ("C", "A"))
+
+
+def _wrong_label(op: str, targets: ArrayLike, classes: int) -> ValueError:
+    """What to raise when the kernel has met a label out of range."""
+    t = np.asarray(targets)
+    i = np.flatnonzero((t < 0) | (t >= classes))[0]
+    return ValueError(
+        f"{op}: expected labels in 0..{classes - 1} ({classes} classes), got targets[{i}] == {t[i]}"
+    )
 
 
 def softmax_cross_entropy(
@@ -81,10 +84,13 @@ def softmax_cross_entropy(
     if c == 0:
         raise ValueError(f"{op}: expected at least one class, got logits.shape={x.shape}")
     divisor = _divisor(op, reduction, n)
-    t = _labels(op, targets, n, c)
+    t = _labels(op, targets, n)
     dlogits = empty(op, x.shape, x.dtype)
     losses = empty(op, (n,), np.float64)
-    _kernels.softmax_cross_entropy(1.0 / divisor, x, t, dlogits, losses, get_num_threads())
+    try:
+        _kernels.softmax_cross_entropy(1.0 / divisor, x, t, dlogits, losses, get_num_threads())
+    except ValueError:  # before anything was written
+        raise _wrong_label(op, targets, c) from None
     return float(losses.sum()) / divisor, dlogits
 
 
