@@ -8,7 +8,7 @@ of the epoch alone, so these are all that a checkpoint needs for an exact resume
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,10 +21,10 @@ from .history import History
 from .interrupt import InterruptFlag
 from .position import Position
 from .progress import EpochBar, Progress, wanted
+from .runner import Loss, PlanMode, Runner, correct
 from .schedules import Schedule, constant
 from .storage import Array, PathLike
 
-Loss = Callable[[Array, Array], tuple[float, Array]]
 Data = Dataset | tuple[Any, Any]
 
 _EVALUATE_BATCH = 256  # results per sample do not depend on it; memory does
@@ -54,6 +54,9 @@ class Trainer:
     schedule : callable, optional
         The factor of the learning rate at t, the part of the fit that is done, in [0, 1); see
         `fastcnn.training.schedules`.
+    plan : "auto" or bool, optional
+        Run the model as one compiled program (`fastcnn.plan`): if it can be lowered, always (else
+        an error), or never. `execution` tells which it was.
 
     Attributes
     ----------
@@ -84,11 +87,13 @@ class Trainer:
         *,
         seed: int = 0,
         schedule: Schedule = constant,
+        plan: PlanMode = "auto",
     ) -> None:
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise ValueError(f"Trainer: expected seed to be an integer >= 0, got {seed!r}")
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.seed, self.schedule = int(seed), schedule
+        self._runner = Runner(plan)
         self.history = History()
         self._position = Position()
         self._loader_settings: dict[str, int] = {}  # of the run, checked when it is resumed
@@ -96,6 +101,11 @@ class Trainer:
         self._callbacks: list[Callback] = []
         self._callback_states: dict[str, Any] | None = None  # of a checkpoint not yet continued
         self._stop = False
+
+    @property
+    def execution(self) -> str:
+        """What runs the model: "plan", or "layers" and why; known after the first step."""
+        return self._runner.execution
 
     @property
     def epoch(self) -> int:
@@ -203,6 +213,7 @@ class Trainer:
 
     def _begin(self, loader: DataLoader) -> None:
         """Start a new run, or go on with the one that `resume` loaded."""
+        self._runner.renew()
         self._stop = False
         settings = {key: loader.state_dict()[key] for key in ("length", "batch_size", "seed")}
         states = self._callback_states
@@ -250,9 +261,9 @@ class Trainer:
             for x, y in loader:
                 done = (here.epoch + here.batch / total) / epochs
                 self.optimizer.lr = self._rate * self.schedule(done)
-                loss, outputs = self._step(x, y)
+                loss, right = self._step(x, y)
                 here.loss_sum += loss * self._weight(x)
-                here.correct += _correct(outputs, y)
+                here.correct += right
                 here.seen += len(x)
                 here.batch += 1
                 here.steps += 1
@@ -275,23 +286,20 @@ class Trainer:
         self._position = Position(here.epoch + 1, 0, here.steps, here.offset)
         self._call("on_epoch_end")
 
-    def _step(self, x: Array, y: Array) -> tuple[float, Array]:
-        """Train on one batch: (loss, outputs before the update).
-
-        The one place that runs layers for training; a compiled plan would take its place.
-        """
-        outputs, context = self.model.forward(x)
-        loss, gradient = self.loss(outputs, y)
+    def _step(self, x: Array, y: Array) -> tuple[float, int]:
+        """Train on one batch: (loss, how many were right), both before the update."""
+        loss, right = self._runner.step(self.model, self.loss, self.optimizer, x, y)
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"fit: the loss is {loss} in epoch {self.epoch + 1}, batch {self.batch + 1} "
                 f"(learning rate {self.optimizer.lr:g}); the weights are those from before this "
                 f"step. A smaller learning rate, or scaled inputs, may help"
             )
-        self.optimizer.zero_grad()
-        self.model.backward(gradient, context, need_dx=False)
-        self.optimizer.step()
-        return loss, outputs
+        return loss, right
+
+    def _outputs(self, x: Array) -> Any:
+        """Inference, by whatever runs the training steps."""
+        return self._runner.outputs(self.model, self.loss, self.optimizer, x)
 
     def _results(
         self, loader: DataLoader, validation: Dataset | None, interrupt: InterruptFlag
@@ -349,15 +357,16 @@ class Trainer:
     ) -> Evaluation | None:
         if len(dataset) == 0:
             raise ValueError("evaluate: expected at least one sample, got none")
-        loss_sum, correct, labelled = 0.0, 0, True
+        self._runner.renew()
+        loss_sum, right, labelled = 0.0, 0, True
         for x, y in DataLoader(dataset, batch_size):
-            outputs = self.model(x)
+            outputs = self._outputs(x)
             loss_sum += self.loss(outputs, y)[0] * self._weight(x)
-            correct += _correct(outputs, y)
+            right += correct(outputs, y)
             labelled = np.issubdtype(y.dtype, np.integer)
             if interrupt is not None and interrupt.raised:
                 return None
-        return Evaluation(loss_sum / len(dataset), correct / len(dataset) if labelled else math.nan)
+        return Evaluation(loss_sum / len(dataset), right / len(dataset) if labelled else math.nan)
 
     def predict(self, x: Array, batch_size: int = _EVALUATE_BATCH) -> Array:
         """The model's outputs for many inputs, in batches.
@@ -381,8 +390,9 @@ class Trainer:
         """
         if batch_size < 1:
             raise ValueError(f"predict: expected batch_size >= 1, got {batch_size}")
+        self._runner.renew()
         starts = range(0, max(len(x), 1), batch_size)
-        return np.concatenate([self.model(x[i : i + batch_size]) for i in starts])
+        return np.concatenate([self._outputs(x[i : i + batch_size]) for i in starts])
 
     # ---- checkpoints ----
 
@@ -475,13 +485,6 @@ class Trainer:
                 name, k = f"{type(callback).__name__} {k}", k + 1
             named[name] = callback
         return named
-
-
-def _correct(outputs: Array, y: Array) -> int:
-    """How many samples have their largest output at their label; 0 without labels."""
-    if y.dtype.kind not in "iu" or outputs.ndim != 2:
-        return 0
-    return int(np.count_nonzero(outputs.argmax(axis=1) == y))
 
 
 def _overrides(callback: Callback, hook: str) -> bool:

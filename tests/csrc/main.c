@@ -12,6 +12,7 @@
 
 void check_conv2d(const setting *s);
 void check_linear(const setting *s);
+void check_plan(const setting *s);
 void check_pointwise(const setting *s);
 void check_pool2d(const setting *s);
 void check_isa(void);
@@ -23,6 +24,7 @@ static const struct {
 } FAMILIES[] = {
     {"conv2d", check_conv2d},
     {"linear", check_linear},
+    {"plan", check_plan},
     {"pointwise", check_pointwise},
     {"pool2d", check_pool2d},
 };
