@@ -290,14 +290,16 @@ static void sparse_image_input(const plan_stage *g, const real *filters, const r
     const fc_plan_step *s = g->step;
     int64_t pitch = sparse_pitch(s), filter = (s->kh + 2) * pitch, vectors = sparse_wide(s) / VL;
     int64_t map = s->oh * s->ow, dx_pitch = g->x.wp * s->c;
-    int64_t down = g->patch.pitch, stack = g->patch.stack;
+    /* Filters start one row and one pixel further on where the maximum was not below or right. */
+    const real *start = filters + pitch + s->c;
+    real below = (real)g->patch.pitch;
     for (int64_t i = 0; i < map; i++) {
         int64_t n = 0;
         for (int64_t k = 0; k < s->k; k++) {
-            real one = dy[k * map + i];
-            int64_t offset = (int64_t)at[k * map + i], lower = offset >= down;
-            int64_t right = (offset - (lower ? down : 0)) / stack; /* 0 or c */
-            list[n].filter = filters + k * filter + (1 - lower) * pitch + s->c - right;
+            real one = dy[k * map + i], offset = at[k * map + i];
+            int64_t up = offset >= below ? pitch : 0;
+            int64_t left = (offset >= below ? offset - below : offset) > 0 ? s->c : 0;
+            list[n].filter = start + k * filter - up - left;
             list[n].g = one;
             n += one != 0;
         }

@@ -73,6 +73,7 @@ class Plan:
         (self.dtype,) = dtypes
         self._frozen: tuple[bool, ...] = ()
         self._bound: dict[int, tuple[Array | None, ...]] = {}
+        self._update: Update | None = None
         self._workspace = np.empty(0, np.uint8)
         self._program = self._assemble()
 
@@ -147,6 +148,7 @@ class Plan:
             known = self._bound.get(place)
             if known is None or known[0] is not p.data:
                 self._bind(place, p.data, None, None, None)
+                self._update = None
         n, threads = a.shape[0], get_num_threads()
         y = empty("plan", (n, *self.output_shape), self.dtype)
         scratch = workspace("plan", self._program.workspace_bytes(n, False, threads))
@@ -189,9 +191,11 @@ class Plan:
         if n == 0:
             raise ValueError("plan.step: expected at least one image, got none")
         labels, targets = self._targets(np.asarray(y), n)
-        if self._frozen != tuple(not p.requires_grad for _, p in self._parameters):
-            self._program = self._assemble()
-        update = self._prepare()
+        update = self._update
+        if update is None or not (self._unmoved() and update.holds()):
+            update = self._update = self._prepare()
+        if update is not None:
+            update.tell(self._program)
         kind = _LOSSES[type(self.loss)]
         terms = n * features if kind == _kernels.LOSS_MSE else n
         divisor = float(terms) if self.loss.reduction == "mean" else 1.0
@@ -205,6 +209,8 @@ class Plan:
         result = StepResult(total / divisor, correct)
         if update is not None:
             update.finish(math.isfinite(total))
+            if not math.isfinite(total):
+                self._update = None
         elif math.isfinite(total):
             self._hand_over()
         return result
@@ -225,12 +231,20 @@ class Plan:
             )
         return np.require(y, np.int64, ("C", "A")), None
 
+    def _unmoved(self) -> bool:
+        """Whether the parameters are as the program was told, none thawed or frozen since."""
+        for (place, p), frozen in zip(self._parameters, self._frozen, strict=True):
+            if p.data is not self._bound[place][0] or p.requires_grad is frozen:
+                return False
+        return True
+
     def _prepare(self) -> Update | None:
-        """Tell the program where all is, and the rule; None where it only makes gradients."""
+        """Tell the program where all is; None where it only makes gradients."""
+        if self._frozen != tuple(not p.requires_grad for _, p in self._parameters):
+            self._program = self._assemble()
         trained = [p for _, p in self._parameters if p.requires_grad]
         update = update_of(self.optimizer, trained)
         if update is not None:
-            update.tell(self._program)
             for place, p in self._parameters:
                 states = update.arrays(p) if p.requires_grad else (None, None)
                 self._bind(place, p.data, None, *states)

@@ -14,10 +14,38 @@ _ARRAYS: dict[type, tuple[str, ...]] = {
 
 
 class Update:
-    """One update by an SGD, Adam or AdamW of all trained parameters alike."""
+    """Updates by an SGD, Adam or AdamW of all trained parameters alike."""
 
     def __init__(self, optimizer: Any, states: dict[int, dict[str, Any]], fresh: bool) -> None:
         self._optimizer, self._states, self._fresh = optimizer, states, fresh
+        self._names = _ARRAYS[type(optimizer)]
+        self._uses = not isinstance(optimizer, optim.SGD) or bool(optimizer.momentum)
+        self._known = [(*entry, self._arrays(entry[2])) for entry in optimizer.entries()]
+
+    def _arrays(self, state: dict[str, Any]) -> tuple[Array | None, Array | None]:
+        if not self._uses:
+            return None, None
+        names = self._names
+        return state.get(names[0]), state.get(names[1]) if len(names) > 1 else None
+
+    def arrays(self, p: nn.Parameter) -> tuple[Array | None, Array | None]:
+        """The optimizer's arrays of a parameter, in the program's order."""
+        return self._arrays(self._states[id(p)])
+
+    def holds(self) -> bool:
+        """Whether the optimizer's arrays are still where they were."""
+        o = self._optimizer
+        if isinstance(o, optim.SGD) and self._uses != bool(o.momentum):
+            return False
+        first = self._names[0]
+        for (_, rate, state), (_, old_rate, old, (array, _)) in zip(
+            o.entries(), self._known, strict=True
+        ):
+            if state is not old or rate != old_rate:
+                return False
+            if self._uses and state.get(first) is not array:
+                return False
+        return True
 
     def tell(self, program: Any) -> None:
         """Give the rule and its numbers to the program."""
@@ -30,19 +58,17 @@ class Update:
             decoupled = isinstance(o, optim.AdamW)
             program.adam(step, o.lr, *o.betas, o.eps, o.weight_decay, decoupled)
 
-    def arrays(self, p: nn.Parameter) -> tuple[Array | None, Array | None]:
-        """The optimizer's arrays of a parameter, in the program's order."""
-        state = self._states[id(p)]
-        names = _ARRAYS[type(self._optimizer)]
-        return state.get(names[0]), state[names[1]] if len(names) > 1 else None
-
     def finish(self, done: bool) -> None:
         """Count the step; or, if it was not done, forget the state that was made for it."""
-        for state in self._states.values():
-            if done and "step" in state:
-                state["step"] += 1
-            elif not done and self._fresh:
+        if not done and self._fresh:
+            for state in self._states.values():
                 state.clear()
+        if not done:
+            return
+        self._fresh = False
+        if not isinstance(self._optimizer, optim.SGD):
+            for state in self._states.values():
+                state["step"] += 1
 
 
 def update_of(optimizer: Any, trained: Sequence[nn.Parameter]) -> Update | None:
