@@ -137,6 +137,7 @@ static void direct_plan(direct_run *r) {
  * do not fit. With base NULL only the size is meant. */
 static int64_t direct_layout(direct_run *r, char *base, int n_threads) {
     int64_t taps = r->s.y.taps * r->s.x.taps, at = 0;
+    if (fc_mul(r->block, r->s.channel_stride) > INT32_MAX) return -1; /* shifts are int32 */
     int64_t tables = at;
     at = fc_round_up(fc_add(at, fc_mul(shift_table_ints(&r->s), 4)), 64);
     int64_t shifts = at;

@@ -25,7 +25,8 @@ typedef struct {
     shift_problem s;
     const fc_conv2d_desc *d;
     int dot;
-    int64_t taps;                 /* of a group: channels * KH * KW */
+    int64_t block, c0;            /* outer: source channels of a group at a time; the first of them */
+    int64_t taps;                 /* of a block: channels * KH * KW */
     int64_t nv, np, panels;       /* vectors of a panel, taps of a tap group, panels of a group */
     int64_t tap_groups, chunk, chunks; /* tap groups of a panel; of a task; tasks of a panel */
     int64_t splits;
@@ -80,8 +81,8 @@ static void weight_pack_task(void *arg, int64_t item, int thread) {
     int64_t band = item / (r->panels + 1) / s->groups;
     shift_band b = shift_get_band(s, r->first_band + band);
     if (part == r->panels) {
-        int64_t plane = s->y.source * s->x.source, image = s->groups * s->channels * plane;
-        const real *x = r->x + b.n0 * image + g * s->channels * plane;
+        int64_t plane = s->y.source * s->x.source, image = r->d->c * plane;
+        const real *x = r->x + b.n0 * image + (g * (r->d->c / s->groups) + r->c0) * plane;
         real *to = r->packed_x + band * r->band_x + g * s->channels * s->channel_stride;
         for (int64_t c = 0; c < s->channels; c++)
             pack_channel(s, &b, x + c * plane, image, to + c * s->channel_stride);
@@ -139,9 +140,10 @@ static void weight_store_task(void *arg, int64_t item, int thread) {
     int64_t g = item / r->chunks / r->panels;
     int64_t width = r->nv * VL, m0 = panel * width, rows = fc_min(width, s->m - m0);
     int64_t j0 = chunk * r->chunk * r->np, j1 = fc_min(j0 + r->chunk * r->np, r->taps);
+    int64_t kernel = s->y.taps * s->x.taps, dw_row = r->d->c / s->groups * kernel;
     const real *sums = r->sums + (g * r->panels + panel) * r->panel_sums;
     for (int64_t m = 0; m < rows; m += VL) {
-        real *dw = r->dw + (g * s->m + m0 + m) * r->taps;
+        real *dw = r->dw + (g * s->m + m0 + m) * dw_row + r->c0 * kernel;
         int64_t have = fc_min(VL, rows - m);
         for (int64_t j = j0; j < j1; j += VL) { /* VL taps of VL channels, transposed */
             int64_t n = fc_min(VL, j1 - j);
@@ -153,7 +155,7 @@ static void weight_store_task(void *arg, int64_t item, int thread) {
             }
             v_transpose(t);
             UNROLL for (int l = 0; l < VL; l++)
-                if (l < have) v_storen(dw + l * r->taps + j, t[l], n);
+                if (l < have) v_storen(dw + l * dw_row + j, t[l], n);
         }
     }
 }
@@ -288,27 +290,32 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     int64_t width = r->nv * VL;
     int64_t at_once = DY_BUDGET / (width * size);
     shift_cut_bands(s, fc_max(at_once, BAND_PIXELS), 1);
+    /* Wide kernels and dilations make tall planes: then not all channels at a time. */
+    r->block = fc_max(1, fc_min(s->channels, BLOCK_REALS / (s->groups * s->channel_stride)));
+    s->channels = r->block;
+    r->taps = s->channels * s->y.taps * s->x.taps;
     r->part_rows = fc_max(1, at_once / s->band_cols);
     r->tap_groups = fc_ceil_div(r->taps, r->np);
     r->chunk = fc_min(CHUNK_GROUPS, fc_max(1, s->groups * r->panels * r->tap_groups / TASKS_WANTED));
     r->chunks = fc_ceil_div(r->tap_groups, r->chunk);
     all = s->groups * r->panels * r->chunks;
-    r->splits = all >= TASKS_WANTED ? 1 : fc_ceil_div(TASKS_WANTED, all);
-    r->splits = fc_max(1, fc_min(r->splits, shift_bands(s)));
     r->panel_sums = r->tap_groups * r->np * width;
     r->split_sums = s->groups * r->panels * r->panel_sums;
     r->band_x = s->groups * s->channels * s->channel_stride;
     int64_t pixels = s->band_images * s->band_rows * s->band_cols;
     r->band_dy = s->groups * r->panels * pixels * width;
     r->band_db = s->groups * r->panels * width;
-    r->batch = fc_max(BATCH_BUDGET / ((r->band_x + r->band_dy) * size), 2 * r->splits);
+    r->batch = BATCH_BUDGET / ((r->band_x + r->band_dy) * size);
     r->batch = fc_max(1, fc_min(r->batch, shift_bands(s)));
+    r->splits = all >= TASKS_WANTED ? 1 : fc_ceil_div(TASKS_WANTED, all);
+    r->splits = fc_max(1, fc_min(r->splits, r->batch));
 }
 
 static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
     const shift_problem *s = &r->s;
     int64_t size = sizeof(real), at = 0, tables, shifts, sums, bias, x, dy, db;
     int64_t padded = r->tap_groups * r->np;
+    if (fc_mul(fc_max(r->block, 1), s->channel_stride) > INT32_MAX) return -1; /* shifts are int32 */
     tables = at;
     at = fc_round_up(fc_add(at, fc_mul(shift_table_ints(s), 4)), 64);
     shifts = at;
@@ -342,9 +349,10 @@ static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
     return at;
 }
 
-static void outer_execute(weight_run *r, int n_threads) {
+/* One block of source channels: the whole gradient but for tall planes. */
+static void outer_block(weight_run *r, int n_threads) {
     const shift_problem *s = &r->s;
-    int64_t bands = shift_bands(s), width = r->nv * VL, tasks = s->groups * r->panels * r->chunks;
+    int64_t bands = shift_bands(s), tasks = s->groups * r->panels * r->chunks;
     fill(r->bias_sums, r->band_db, 0);
     if (bands == 0) fill(r->sums, r->splits * r->split_sums, 0);
     for (r->first_band = 0; r->first_band < bands; r->first_band += r->batch) {
@@ -357,6 +365,16 @@ static void outer_execute(weight_run *r, int n_threads) {
         }
     }
     fc_parallel(tasks, n_threads, weight_store_task, r);
+}
+
+static void outer_execute(weight_run *r, int n_threads) {
+    shift_problem *s = &r->s;
+    int64_t channels = r->d->c / s->groups, width = r->nv * VL;
+    for (r->c0 = 0; r->c0 < channels; r->c0 += r->block) {
+        s->channels = fc_min(r->block, channels - r->c0);
+        r->taps = s->channels * s->y.taps * s->x.taps;
+        outer_block(r, n_threads);
+    }
     for (int64_t i = 0; r->db != NULL && i < s->groups * s->m; i++)
         r->db[i] = r->bias_sums[i / s->m * r->panels * width + i % s->m];
 }

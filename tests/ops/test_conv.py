@@ -25,7 +25,7 @@ from hypothesis import strategies as st
 
 import fastcnn
 from benchmarks.shapes import CONV_EXTRAS, CONV_LAYERS, Conv
-from fastcnn import ops, reference
+from fastcnn import _checks, _kernels, ops, reference
 
 ALGORITHMS = ("auto", "direct", "winograd", "im2col")
 EXACT = ("direct", "im2col")  # those that only multiply and add the inputs themselves
@@ -462,3 +462,42 @@ def test_any_shape_is_the_sum_over_single_numbers_or_refused(case, algorithm, dt
     expected = conv2d_by_single_numbers(x, w, b, size, top_left=(top, left), **options)
     y = ops.conv2d(x, w, b, algorithm=algorithm, **case.options)
     np.testing.assert_array_equal(y, expected)
+
+
+# ---------------------------------------------------------------------------------- workspace
+
+
+def workspace_bytes(case, which, algorithm=1, n_threads=1):
+    """What a pass asks for; algorithm 1 is direct (fc_conv_algorithm)."""
+    win = _checks.conv_window(
+        "conv2d", case.x, case.w, **{"stride": 1, "padding": 0, "dilation": 1, "groups": 1,
+                                     **case.options}
+    )  # fmt: skip
+    desc = _kernels.Conv2dDesc(
+        np.empty(0, F4), case.x, case.w, win.stride, win.padding, win.dilation, win.out,
+        case.options.get("groups", 1), False, algorithm,
+    )  # fmt: skip
+    return _kernels.conv2d_workspace_bytes(desc, which, n_threads)
+
+
+PASSES = ("forward", "backward_input", "backward_weight")
+
+
+@pytest.mark.parametrize("which", PASSES)
+@pytest.mark.parametrize("layer", CONV_LAYERS, ids=lambda layer: layer.name)
+def test_the_direct_workspace_is_bounded_whatever_the_batch(layer, which):
+    """Twice the weights and 24 MiB at most, where 4096 images' im2col matrix takes gigabytes."""
+    options = {**layer.options, "groups": layer.groups}
+    case = Case((4096, *layer.x_shape[1:]), layer.w_shape, options)
+    weights = 4 * int(np.prod(layer.w_shape))
+    assert 0 < workspace_bytes(case, which) <= 2 * weights + (24 << 20)
+
+
+def test_tall_planes_are_packed_some_channels_at_a_time(rng):
+    """A wide dilation: the planes of all 60 channels would be 22 MB, the shifts of more overflow."""
+    case = Case((2, 60, 3, 3), (20, 60, 2, 2), {"padding": ((300, 0), (300, 0)), "dilation": 300})
+    check_exact(case, rng, F4, zeros=0.999)
+    assert workspace_bytes(case, "backward_weight") < 48 << 20
+    monster = Case((1, 9, 1, 1), (16, 9, 2, 2), {"padding": ((40000, 0),) * 2, "dilation": 40000})
+    for which in PASSES:  # 6.4 GB a plane: asked for, or refused, but never wrapped around
+        assert workspace_bytes(monster, which) > 6e9
