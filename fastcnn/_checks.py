@@ -238,10 +238,18 @@ def workspace(op: str, nbytes: int) -> Array:
     return empty(op, (max(nbytes, _POOLED),), np.uint8)
 
 
-def floating(op: str, name: str, a: ArrayLike, ndim: int | None, dtype: Any = None) -> Array:
+def floating(
+    op: str,
+    name: str,
+    a: ArrayLike,
+    ndim: int | None,
+    dtype: Any = None,
+    like: str = "the first array",
+) -> Array:
     """`a` as a C-contiguous, aligned float array; copied only if it is not one already.
 
-    Integers and booleans are refused (a silent cast hides mistakes), float16 too.
+    Integers and booleans are refused (a silent cast hides mistakes), float16 too; and what is not
+    of `dtype`, if that is given: that of `like`.
     """
     array = np.asarray(a)
     if array.dtype.char not in "fd" or not array.dtype.isnative:
@@ -251,7 +259,8 @@ def floating(op: str, name: str, a: ArrayLike, ndim: int | None, dtype: Any = No
         )
     if dtype is not None and array.dtype != dtype:
         raise TypeError(
-            f"{op}: expected {name} to be {np.dtype(dtype)} like the first array, got {array.dtype}"
+            f"{op}: expected {name} to be {np.dtype(dtype)} like {like}, got {array.dtype}; "
+            f"{name}.astype(np.{np.dtype(dtype)}) would fit"
         )
     if ndim is not None and array.ndim != ndim:
         raise ValueError(

@@ -140,15 +140,16 @@ class Conv2d(Layer):
 
     def __call__(self, x: ArrayLike) -> Array:
         """y (N, K, OH, OW) of x (N, C, H, W)."""
-        a = np.asarray(x)
-        if self.strict and a.ndim == 4:
+        a = floating("Conv2d", "x", x, 4, self.weight.data.dtype, "the weights")
+        if self.strict:
             self.require_exact(a.shape[1:])
         b = None if self.bias is None else self.bias.data
         return ops.conv2d(a, self.weight.data, b, **self._options())
 
     def forward(self, x: ArrayLike) -> tuple[Array, ConvContext]:
         """y and what backward needs: x itself."""
-        a = floating("Conv2d", "x", x, 4)  # contiguous here once, not again in backward
+        # contiguous here once, not again in backward
+        a = floating("Conv2d", "x", x, 4, self.weight.data.dtype, "the weights")
         return self(a), ConvContext(a)
 
     def backward(self, dy: ArrayLike, ctx: ConvContext, *, need_dx: bool = True) -> Array | None:

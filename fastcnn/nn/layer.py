@@ -48,8 +48,8 @@ class Layer:
 
     A layer of your own is a subclass with `forward` and `backward`. Parameters and sublayers are
     found among its attributes (lists, tuples and dicts of them included). Prove the gradients with
-    `fastcnn.testing.gradcheck`. `summary` needs `output_shape` too; `__call__` is for inference
-    that differs from training or can be had for less.
+    `fastcnn.testing.gradcheck`. `output_shape` is for `summary`, which runs the layer if it is not
+    defined; `__call__` is for inference that differs from training or can be had for less.
 
     Examples
     --------
@@ -107,14 +107,37 @@ class Layer:
     def output_shape(self, input_shape: Any) -> Any:
         """Shape of the output for an input shape, both without the batch axis.
 
+        Where a subclass does not define it, the inference is run on a batch of one, all zeros, in
+        the dtype of the weights (float32 if there are none); random generators are put back.
+
+        Parameters
+        ----------
+        input_shape : tuple of int
+            A sequence of them for a layer that takes many inputs.
+
+        Returns
+        -------
+        tuple of int
+
         Raises
         ------
         ValueError
             If no such input fits; the message says what would.
         """
-        raise NotImplementedError(
-            f"{type(self).__name__} does not define output_shape, which summary needs"
-        )
+        dtype = next((p.data.dtype for p in self.parameters()), np.float32)
+        shapes = tuple(input_shape) if self.takes_many else (input_shape,)
+        inputs = tuple(np.zeros((1, *shape), dtype) for shape in shapes)
+        before = self.rng_state()
+        try:
+            shape = np.shape(self(inputs if self.takes_many else inputs[0]))
+        finally:
+            self.set_rng_state(before)
+        if shape[:1] != (1,):
+            raise ValueError(
+                f"{type(self).__name__}: expected an output of shape (N, ...) with N = 1 for an "
+                f"input with N = 1, got {shape}; output_shape may be defined to say otherwise"
+            )
+        return shape[1:]
 
     def multiply_adds(self, input_shape: Any) -> int:
         """Multiply-adds of one image's inference, convolution and linear layers counted."""

@@ -70,11 +70,13 @@ class Linear(Layer):
 
     def __call__(self, x: ArrayLike) -> Array:
         """y (N, O) of x (N, I)."""
-        return ops.linear(x, self.weight.data, None if self.bias is None else self.bias.data)
+        w, b = self.weight.data, None if self.bias is None else self.bias.data
+        return ops.linear(floating("Linear", "x", x, 2, w.dtype, "the weights"), w, b)
 
     def forward(self, x: ArrayLike) -> tuple[Array, LinearContext]:
         """y and what backward needs: x itself."""
-        a = floating("Linear", "x", x, 2)  # contiguous here once, not again in backward
+        # contiguous here once, not again in backward
+        a = floating("Linear", "x", x, 2, self.weight.data.dtype, "the weights")
         return self(a), LinearContext(a)
 
     def backward(self, dy: ArrayLike, ctx: LinearContext, *, need_dx: bool = True) -> Array | None:

@@ -202,3 +202,55 @@ def test_nothing_runs(monkeypatch):
     monkeypatch.delattr("fastcnn.ops.conv2d")
     summary = net.summary((1, 2**20, 2**20), batch_size=1000)
     assert summary.activation_bytes == 4 * 4 * 1000 * 2**40
+
+
+class Double(nn.Layer):
+    """A layer of one's own that does not say its output shape."""
+
+    def __init__(self):
+        self.rng = np.random.default_rng(0)
+        self.inner = nn.Linear(3, 4, seed=0)
+        self.seen = []
+
+    def forward(self, x):
+        self.seen.append((x.dtype, x.shape, x.any()))
+        self.rng.random()
+        return np.concatenate([self.inner(x)] * 2, axis=1), None
+
+
+def test_a_layer_without_output_shape_is_run():
+    layer = Double()
+    state = layer.rng_state()
+    row = nn.Sequential(fc=nn.Linear(2, 3), own=layer).summary((2,)).rows[1]
+    assert row.output_shape == (8,) and row.parameters == 3 * 4 + 4
+    assert layer.seen == [(np.float32, (1, 3), False)]
+    assert layer.rng_state() == state
+    assert layer.double().output_shape((3,)) == (8,)
+    assert layer.seen[1][0] == np.float64
+
+
+def test_what_does_not_fit_a_layer_without_output_shape():
+    layer = Double()
+    state = layer.rng_state()
+    with pytest.raises(ValueError, match="layer 'own': linear: "):
+        nn.Sequential(own=layer).summary((2,))
+    assert layer.rng_state() == state
+
+
+def test_many_inputs_without_output_shape():
+    class Outer(nn.Layer):
+        takes_many = True
+
+        def forward(self, x):
+            return x[0][:, :, None] * x[1][:, None, :], None
+
+    assert Outer().output_shape([(3,), (5,)]) == (3, 5)
+
+
+def test_an_output_without_batch_axis_has_no_shape():
+    class Mean(nn.Layer):
+        def forward(self, x):
+            return x.mean(), None
+
+    with pytest.raises(ValueError, match=r"Mean: expected an output of shape \(N, ...\)"):
+        Mean().summary((3,))
