@@ -41,8 +41,9 @@ def digits(n: int = 150) -> data.ArrayDataset:
     return data.ArrayDataset(np.ascontiguousarray(train.x[:n, :, 2:26:2, 2:26:2]), train.y[:n])
 
 
-def trainer(seed: int = 0, **options: Any) -> training.Trainer:
-    model = net(seed)
+def trainer(seed: int = 0, *, weights: int | None = None, **options: Any) -> training.Trainer:
+    """One with initial weights of the seed, or of another."""
+    model = net(seed if weights is None else weights)
     optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=1e-4)
     options = {"schedule": schedules.cosine, **options}
     return training.Trainer(model, nn.CrossEntropyLoss(), optimizer, seed=seed, **options)

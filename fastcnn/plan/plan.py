@@ -119,7 +119,7 @@ class Plan:
         self._bound[place] = arrays
 
     def _input(self, x: ArrayLike) -> Array:
-        a = floating("plan", "x", x, None, self.dtype)
+        a = floating("plan", "x", x, None, self.dtype, "the weights")
         expect_shape("plan", "x", a, (*a.shape[:1], *self.input_shape), "the plan's input_shape")
         return a
 

@@ -71,11 +71,12 @@ class EarlyStopping(Callback):
     Raises
     ------
     ValueError
-        If `monitor` is unknown, `patience` less than 1 or `min_delta` negative.
+        If `monitor` is unknown, `patience` less than 1 or `min_delta` negative; from ``fit``,
+        before its first step, if it will not measure `monitor`.
 
     Notes
     -----
-    After Ctrl-C the weights are left as the last step made them.
+    After Ctrl-C the weights are left as the last step made them. NaN is no improvement.
 
     Examples
     --------
@@ -99,6 +100,12 @@ class EarlyStopping(Callback):
         self._weights: dict[str, np.ndarray] = {}
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
+        if self.monitor not in trainer.measured:
+            raise ValueError(
+                f"EarlyStopping: {self.monitor} is not measured in this fit, only "
+                f"{', '.join(trainer.measured)}; fit(..., validation=0.1) would measure the "
+                "validation series, and class labels the accuracies"
+            )
         if len(trainer.history) == 0:  # a new run, not a resumed one
             self.best, self.best_epoch, self.waited, self._weights = math.nan, 0, 0, {}
         elif self.waited >= self.patience:
@@ -106,13 +113,9 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, trainer: "Trainer") -> None:
         value = getattr(trainer.history, self.monitor)[-1]
-        if math.isnan(value):
-            raise ValueError(
-                f"EarlyStopping: {self.monitor} is not measured in this fit; "
-                "fit(..., validation=0.1) would measure the validation series"
-            )
         gain = value - self.best if self.monitor.endswith("accuracy") else self.best - value
-        if math.isnan(self.best) or gain > self.min_delta:
+        first = math.isnan(self.best) and not math.isnan(value)
+        if first or gain > self.min_delta:
             self.best, self.best_epoch, self.waited = value, trainer.epoch, 0
             self._weights = trainer.model.state_dict()
         else:
@@ -173,11 +176,14 @@ class Checkpoint(Callback):
         if every is not None and every < 1:
             raise ValueError(f"Checkpoint: expected every >= 1, got {every}")
         self.path, self.every = path, every
-        self._saved: tuple[int, int] | None = None
+        self._saved: tuple[int, int] | None = None  # in this run
 
     def _save(self, trainer: "Trainer") -> None:
         trainer.save_checkpoint(self.path)
         self._saved = (trainer.epoch, trainer.batch)
+
+    def on_fit_begin(self, trainer: "Trainer") -> None:
+        self._saved = None
 
     def on_batch_end(self, trainer: "Trainer") -> None:
         if self.every is not None and trainer.steps % self.every == 0:

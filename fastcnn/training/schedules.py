@@ -2,7 +2,8 @@
 
 ``Trainer(..., schedule=cosine)`` multiplies the optimizer's rate by ``cosine(t)`` before each
 step, where t runs from 0 (first step of the fit) towards 1. Any function of one float will do.
-A schedule has no memory, so a resumed run meets the same rates.
+A schedule has no memory, so a resumed run meets the same rates. Its ``__name__`` is kept in
+checkpoints, and a resume with another one is refused; `step` and `one_cycle` name their arguments.
 """
 
 import math
@@ -48,7 +49,12 @@ def step(factor: float = 0.1, steps: int = 3) -> Schedule:
     """
     if steps < 1 or not factor > 0:
         raise ValueError(f"step: expected factor > 0 and steps >= 1, got {factor} and {steps}")
-    return lambda t: factor ** min(int(t * steps), steps - 1)
+
+    def part(t: float) -> float:
+        return factor ** min(int(t * steps), steps - 1)
+
+    part.__name__ = f"step({factor!r}, {steps!r})"
+    return part
 
 
 def one_cycle(warmup: float = 0.25, start: float = 0.04, end: float = 1e-4) -> Schedule:
@@ -75,4 +81,5 @@ def one_cycle(warmup: float = 0.25, start: float = 0.04, end: float = 1e-4) -> S
             return 1.0 + (start - 1.0) * cosine(t / warmup)
         return end + (1.0 - end) * cosine((t - warmup) / (1.0 - warmup))
 
+    factor.__name__ = f"one_cycle({warmup!r}, {start!r}, {end!r})"
     return factor

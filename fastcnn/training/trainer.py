@@ -5,10 +5,11 @@ the random generators of the layers. The order of the samples depends on the see
 of the epoch alone, so these are all that a checkpoint needs for an exact resume.
 """
 
+import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,7 +54,7 @@ class Trainer:
         For the order of the samples and the validation split.
     schedule : callable, optional
         The factor of the learning rate at t, the part of the fit that is done, in [0, 1); see
-        `fastcnn.training.schedules`.
+        `fastcnn.training.schedules`. Checkpoints hold its ``__name__``.
     plan : "auto" or bool, optional
         Run the model as one compiled program (`fastcnn.plan`): if it can be lowered, always (else
         an error), or never. `execution` tells which it was.
@@ -64,6 +65,8 @@ class Trainer:
         Of the present or last run.
     epoch, batch, steps : int
         Epochs finished in the run, batches trained in the running epoch, and in the run.
+    measured : tuple of str
+        The series of the history that the present or last fit gives values to.
 
     Examples
     --------
@@ -96,7 +99,8 @@ class Trainer:
         self._runner = Runner(plan)
         self.history = History()
         self._position = Position()
-        self._loader_settings: dict[str, int] = {}  # of the run, checked when it is resumed
+        self._settings: dict[str, Any] = self._own_settings()  # of the run; a resume needs them
+        self.measured: tuple[str, ...] = ()
         self._rate = float(optimizer.lr)  # before the schedule
         self._callbacks: list[Callback] = []
         self._callback_states: dict[str, Any] | None = None  # of a checkpoint not yet continued
@@ -142,7 +146,8 @@ class Trainer:
         train : Dataset or (x, y)
             The training data; y of integers are class labels, and make accuracies.
         epochs : int
-            How many epochs the run shall have; those of a resumed checkpoint count.
+            How many epochs the run shall have; those of a resumed checkpoint count. Another
+            number than before stretches (or squeezes) the schedule for the rest of the run.
         batch_size : int, optional
             Samples a step; the last step of an epoch may have fewer.
         validation : Dataset, (x, y) or float, optional
@@ -154,8 +159,8 @@ class Trainer:
         callbacks : sequence of Callback, optional
             Such as `EarlyStopping` and `Checkpoint`.
         resume : str or PathLike, optional
-            Continue the run of this checkpoint (see `resume`), exactly, with the same data,
-            batch size and callbacks as before.
+            Continue the run of this checkpoint (see `resume`), exactly, with the same number of
+            samples, batch size, seed, validation, schedule and callbacks as before.
 
         Returns
         -------
@@ -168,54 +173,89 @@ class Trainer:
         FloatingPointError
             If the loss is NaN or infinite; the weights are those from before that step.
         ValueError, TypeError
-            If the arguments do not fit, or the checkpoint is damaged or from another run.
+            If the arguments do not fit, or the checkpoint is damaged or from another run (the
+            message names what differs).
 
         Notes
         -----
         Each call without `resume` starts a new run (history, schedule, callbacks) from the
-        weights as they are.
+        weights as they are. A resume that fails before its first step is done leaves the
+        trainer as it was before.
         """
         if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
             raise ValueError(f"fit: expected epochs to be an integer >= 0, got {epochs!r}")
         show = wanted(progress)
+        with self._all_or_nothing(resume):
+            loader, held_out = self._split(train, validation, batch_size)
+            self._callbacks = sorted(callbacks, key=lambda callback: callback.order)
+            self._begin(loader, held_out, validation)
+            with InterruptFlag() as interrupt:
+                try:
+                    self._call("on_fit_begin")
+                    while self.epoch < epochs and not (self._stop or interrupt.raised):
+                        self._epoch(loader, held_out, int(epochs), show, interrupt)
+                    self.history.interrupted = interrupt.raised
+                    self._call("on_fit_end")
+                finally:
+                    self.optimizer.lr = self._rate
+        return self.history
+
+    @contextlib.contextmanager
+    def _all_or_nothing(self, resume: PathLike | None) -> Iterator[None]:
+        """Load the checkpoint to continue, if any; take it back if no step comes of it."""
+        if resume is None and self._callback_states is None:
+            yield
+            return
+        before, states = self._tree(), self._callback_states
         if resume is not None:
             self.resume(resume)
-        dataset, held_out = self._split(train, validation)
-        if len(dataset) == 0:
-            raise ValueError("fit: expected at least one training sample, got none")
-        loader = DataLoader(dataset, batch_size, shuffle=True, seed=self.seed)
-        self._callbacks = sorted(callbacks, key=lambda callback: callback.order)
-        self._begin(loader)
-        with InterruptFlag() as interrupt:
-            try:
-                self._call("on_fit_begin")
-                while self.epoch < epochs and not (self._stop or interrupt.raised):
-                    self._epoch(loader, held_out, int(epochs), show, interrupt)
-                self.history.interrupted = interrupt.raised
-                self._call("on_fit_end")
-            finally:
-                self.optimizer.lr = self._rate
-        return self.history
+        steps = self.steps
+        try:
+            yield
+        except BaseException:
+            if self.steps == steps:
+                self._apply(before)
+                self._callback_states = states
+            raise
 
     def stop(self) -> None:
         """End the fit after the running epoch; for callbacks."""
         self._stop = True
 
     def _split(
-        self, train: Data, validation: Data | float | None
-    ) -> tuple[Dataset, Dataset | None]:
-        dataset = as_dataset(train)
-        if validation is None:
-            return dataset, None
+        self, train: Data, validation: Data | float | None, batch_size: int
+    ) -> tuple[DataLoader, Dataset | None]:
+        """What to train on and what to measure on."""
+        dataset: Dataset = as_dataset(train)
+        held_out: Dataset | None = None
         if isinstance(validation, (int, float)):
-            return dataset.split(validation, seed=self.seed)
-        return dataset, as_dataset(validation)
+            dataset, held_out = dataset.split(validation, seed=self.seed)
+        elif validation is not None:
+            held_out = as_dataset(validation)
+        for name, part in (("training", dataset), ("validation", held_out)):
+            if part is not None and len(part) == 0:
+                raise ValueError(f"fit: expected at least one {name} sample, got none")
+        return DataLoader(dataset, batch_size, shuffle=True, seed=self.seed), held_out
 
-    def _begin(self, loader: DataLoader) -> None:
+    def _own_settings(self) -> dict[str, Any]:
+        """The part of the run's settings that does not come with the data."""
+        name = getattr(self.schedule, "__name__", type(self.schedule).__name__)
+        return {"seed": self.seed, "schedule": name}
+
+    def _begin(
+        self, loader: DataLoader, held_out: Dataset | None, validation: Data | float | None
+    ) -> None:
         """Start a new run, or go on with the one that `resume` loaded."""
         self._runner.renew()
         self._stop = False
-        settings = {key: loader.state_dict()[key] for key in ("length", "batch_size", "seed")}
+        self.measured = _series(loader.dataset, held_out)
+        fraction = isinstance(validation, (int, float)) or held_out is None
+        settings = {
+            **self._own_settings(),
+            "training samples": len(loader.dataset),
+            "batch size": loader.batch_size,
+            "validation": validation if fraction else f"{len(held_out or ())} samples",
+        }
         states = self._callback_states
         if states is None:
             last = self._position  # an epoch that was left early counts: its order was seen
@@ -223,11 +263,7 @@ class Trainer:
             self._rate = float(self.optimizer.lr)
             self.history = History()
         else:
-            if settings != self._loader_settings and self.batch > 0:
-                raise ValueError(
-                    f"fit: the checkpoint is in the middle of an epoch with "
-                    f"{self._loader_settings}, got {settings}; use the same data and batch size"
-                )
+            self._expect_settings(settings)
             named = self._named_callbacks()
             lost = [name for name in states if name not in named and states[name]]
             if lost:
@@ -240,7 +276,17 @@ class Trainer:
                     callback.load_state(states[name])
             self._callback_states = None
             self.history.interrupted = False
-        self._loader_settings = settings
+        self._settings = settings
+
+    def _expect_settings(self, got: dict[str, Any]) -> None:
+        """ValueError if these are not the settings of the run that shall be continued."""
+        differ = [
+            f"{name} of {expected!r}, got {got.get(name)!r}"
+            for name, expected in self._settings.items()
+            if got.get(name) != expected
+        ]
+        if differ:
+            raise ValueError(f"fit: the checkpoint is of another run: expected {'; '.join(differ)}")
 
     def _epoch(
         self,
@@ -306,7 +352,7 @@ class Trainer:
     ) -> dict[str, float] | None:
         """The finished epoch's numbers; None if Ctrl-C came before they were complete."""
         here = self._position
-        labelled = np.issubdtype(loader.dataset.batch(slice(0, 1))[1].dtype, np.integer)
+        labelled = "train_accuracy" in self.measured
         result = {
             "train_loss": here.loss_sum / here.seen,
             "train_accuracy": here.correct / here.seen if labelled else math.nan,
@@ -452,9 +498,8 @@ class Trainer:
             "optimizer": _copied(self.optimizer.state_dict()),
             "random": self.model.rng_state(),
             "position": dataclasses.asdict(self._position),
-            "loader": dict(self._loader_settings),
+            "settings": dict(self._settings),
             "history": self.history.to_dict(),
-            "seed": self.seed,
             "rate": self._rate,
             "callbacks": {name: c.state() for name, c in self._named_callbacks().items()},
         }
@@ -463,18 +508,20 @@ class Trainer:
         """Set everything from a tree; may raise halfway (see `resume`)."""
         position = Position.from_dict(tree["position"])
         history = History.from_dict(tree["history"])
-        seed, rate, settings = tree["seed"], tree["rate"], tree["loader"]
-        if type(seed) is not int or seed < 0 or type(rate) is not float or not rate >= 0:
-            raise ValueError(f"expected seed and rate to be numbers >= 0, got {seed!r}, {rate!r}")
+        rate, settings = tree["rate"], tree["settings"]
+        if type(rate) is not float or not rate >= 0:
+            raise ValueError(f"expected rate to be a number >= 0, got {rate!r}")
         if len(history) != position.epoch or not isinstance(tree["callbacks"], dict):
             raise ValueError("its history, position and callbacks disagree")
-        if not isinstance(settings, dict):
-            raise ValueError(f"expected the loader's settings, got {settings!r}")
+        if not isinstance(settings, dict) or not all(
+            isinstance(value, str | int | float | None) for value in settings.values()
+        ):
+            raise ValueError(f"expected the settings of a run, got {settings!r}")
         self.model.load_state_dict(tree["model"])
         self.optimizer.load_state_dict(tree["optimizer"])
         self.model.set_rng_state(tree["random"])
-        self._position, self.history, self._loader_settings = position, history, settings
-        self.seed, self._rate = seed, rate
+        self._position, self.history, self._settings = position, history, settings
+        self._rate = rate
 
     def _named_callbacks(self) -> dict[str, Callback]:
         """The callbacks by class name, numbered where a class occurs more than once."""
@@ -485,6 +532,16 @@ class Trainer:
                 name, k = f"{type(callback).__name__} {k}", k + 1
             named[name] = callback
         return named
+
+
+def _series(train: Dataset, held_out: Dataset | None) -> tuple[str, ...]:
+    """The series of the history that these data give values to: accuracies need class labels."""
+    names: list[str] = []
+    for kind, part in (("train", train), ("validation", held_out)):
+        if part is not None:
+            labelled = np.issubdtype(part.batch(slice(0, 1))[1].dtype, np.integer)
+            names += [f"{kind}_loss", f"{kind}_accuracy"] if labelled else [f"{kind}_loss"]
+    return tuple(names)
 
 
 def _overrides(callback: Callback, hook: str) -> bool:

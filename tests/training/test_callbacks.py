@@ -1,13 +1,15 @@
 """Callbacks: order, early stopping with the best weights, when checkpoints are saved."""
 
 import math
+import signal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import runs
 
-from fastcnn import training
+from fastcnn import nn, training
 from fastcnn.training import Callback, Checkpoint, EarlyStopping
 
 
@@ -117,8 +119,27 @@ def test_early_stopping_refuses(arguments: dict[str, Any], message: str) -> None
 
 
 def test_early_stopping_without_validation_says_so() -> None:
+    """Before the first step."""
+    run = runs.trainer()
     with pytest.raises(ValueError, match=r"validation_loss is not measured.*validation=0\.1"):
-        fit(runs.trainer(), EarlyStopping(), validation=None)
+        fit(run, EarlyStopping(), validation=None)
+    assert run.steps == 0
+
+
+@pytest.mark.parametrize("series", ["train_accuracy", "validation_accuracy"])
+def test_early_stopping_without_labels_says_so(series: str) -> None:
+    digits, run = runs.digits(32), runs.trainer()
+    run.loss = nn.MSELoss()
+    targets = np.zeros((32, 10), np.float32)
+    with pytest.raises(ValueError, match=f"{series} is not measured.*class labels"):
+        run.fit((digits.x, targets), epochs=1, validation=0.5, callbacks=[EarlyStopping(series)])
+    assert run.steps == 0 and run.measured == ("train_loss", "validation_loss")
+
+
+def test_nan_is_no_improvement() -> None:
+    run, script = runs.trainer(), Script([math.nan, 5, math.nan, math.nan, 1])
+    history = fit(run, EarlyStopping(patience=2), script)
+    assert len(history) == 4 and training.weights_sha256(run.model) == script.shas[1]
 
 
 def test_order_and_hooks() -> None:
@@ -170,6 +191,24 @@ def test_when_checkpoints_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     saved.clear()
     fit(runs.trainer(), Checkpoint(tmp_path / "c", every=3), epochs=2, batch_size=16)
     assert saved == [(0, 3), (1, 0), (1, 2), (2, 0)]  # four batches an epoch
+
+
+def test_a_checkpoint_callback_serves_a_second_run(tmp_path: Path) -> None:
+    """Ctrl-C where the run before was saved last is saved too."""
+
+    class Interrupt(Callback):
+        def on_batch_end(self, trainer: training.Trainer) -> None:
+            if trainer.steps == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    checkpoint = Checkpoint(tmp_path / "c")
+    for seed in (0, 1):
+        run = runs.trainer(seed)
+        assert fit(run, checkpoint, Interrupt(), batch_size=16).interrupted
+        assert (run.epoch, run.batch) == (0, 2)
+        saved = runs.trainer(seed, weights=9)
+        saved.resume(checkpoint.path)
+        assert training.weights_sha256(saved.model) == training.weights_sha256(run.model)
 
 
 def test_checkpoint_refuses() -> None:

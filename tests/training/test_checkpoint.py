@@ -10,7 +10,7 @@ import pytest
 import runs
 
 from fastcnn import nn, optim, training
-from fastcnn.training import Callback, Checkpoint, EarlyStopping
+from fastcnn.training import Callback, Checkpoint, EarlyStopping, schedules
 from fastcnn.training.checkpoint import load_checkpoint, save_checkpoint
 
 
@@ -75,20 +75,20 @@ def test_weights_that_do_not_fit(
 
 
 def test_checkpoint_round_trip(tmp_path: Path) -> None:
-    run, other = trained(), runs.trainer(seed=5)
+    run, other = trained(), runs.trainer(weights=5)
     run.save_checkpoint(tmp_path / "c")
     assert runs.fingerprint(run) != runs.fingerprint(other)
     other.resume(tmp_path / "c")
     assert runs.fingerprint(run) == runs.fingerprint(other)
-    assert len(other.history) == 1 and other.seed == 0
+    assert len(other.history) == 1
 
 
 @pytest.mark.parametrize("kind", [optim.SGD, optim.Adam, optim.AdamW])
 def test_every_optimizer_resumes_exactly(kind: Any, tmp_path: Path) -> None:
-    def new(seed: int) -> training.Trainer:
-        model = runs.net(seed)
+    def new(weights: int) -> training.Trainer:
+        model = runs.net(weights)
         optimizer = kind(model.parameters(), lr=0.01, weight_decay=1e-3)
-        return training.Trainer(model, nn.CrossEntropyLoss(), optimizer, seed=seed)
+        return training.Trainer(model, nn.CrossEntropyLoss(), optimizer)
 
     whole, first, second = new(0), new(0), new(9)
     whole.fit(runs.digits(64), epochs=3, batch_size=24)
@@ -228,11 +228,10 @@ def change(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
         (change("history", to={}), "History: expected the keys"),
         (change("history", "seconds", to=[]), "expected seconds to be a list like the others"),
         (change("callbacks", to=[]), "disagree"),
-        (change("loader", to=7), "loader's settings"),
-        (change("seed", to=-1), "seed and rate"),
-        (change("seed", to="0"), "seed and rate"),
-        (change("rate", to=-0.1), "seed and rate"),
-        (change("rate", to=None), "seed and rate"),
+        (change("settings", to=7), "settings of a run"),
+        (change("settings", "seed", to=[0]), "settings of a run"),
+        (change("rate", to=-0.1), "rate to be"),
+        (change("rate", to=None), "rate to be"),
         (change("random", to={}), "set_rng_state"),
         (change("random", to={"drop": {"bit_generator": "PCG64"}}), "set_rng_state"),
         (change("random", to=5), "does not fit"),
@@ -283,12 +282,114 @@ def interrupted_at(path: Path, callbacks: list[Callback]) -> None:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("options", [{"batch_size": 16}, {"validation": 0.3}, {"validation": None}])
-def test_mid_epoch_with_other_batches(options: dict[str, Any], tmp_path: Path) -> None:
-    interrupted_at(tmp_path / "c", [])
+@pytest.mark.parametrize("epochs", [None, 1])
+@pytest.mark.parametrize(
+    ("options", "differs"),
+    [
+        ({"batch_size": 16}, "batch size of 32, got 16"),
+        ({"validation": 0.3}, "training samples of 90, got 70; validation of 0.1, got 0.3"),
+        ({"validation": None}, "training samples of 90, got 100; validation of 0.1, got None"),
+        ({"validation": 10}, "validation of 0.1, got '10 samples'"),
+        ({"train": 50}, "training samples of 90, got 45"),
+        ({"seed": 3}, "seed of 0, got 3"),
+        ({"schedule": schedules.step()}, r"schedule of 'cosine', got 'step\(0.1, 3\)'"),
+        ({"batch_size": 16, "seed": 3}, "seed of 0, got 3; batch size of 32, got 16"),
+    ],
+)
+def test_another_run_is_refused(
+    options: dict[str, Any], differs: str, epochs: int | None, tmp_path: Path
+) -> None:
+    """In the middle of an epoch and between two; the message names all that differs."""
+    path, digits = tmp_path / "c", runs.digits(100)
+    if epochs is None:
+        interrupted_at(path, [])
+    else:
+        runs.trainer().fit(
+            digits, epochs=epochs, batch_size=32, validation=0.1, callbacks=[Checkpoint(path)]
+        )
     options = {"epochs": 2, "batch_size": 32, "validation": 0.1, **options}
-    with pytest.raises(ValueError, match="in the middle of an epoch with"):
-        runs.trainer().fit(runs.digits(100), resume=tmp_path / "c", **options)
+    own = {key: options.pop(key) for key in ("seed", "schedule") if key in options}
+    data = digits[: options.pop("train", 100)]
+    if options["validation"] == 10:
+        data, options["validation"] = digits[:90], digits[90:]
+    run = runs.trainer(weights=4, **own)
+    before = runs.fingerprint(run)
+    with pytest.raises(ValueError, match=f"of another run: expected {differs}$"):
+        run.fit(data, resume=path, **options)
+    assert runs.fingerprint(run) == before
+
+
+def test_validation_data_of_another_length(tmp_path: Path) -> None:
+    digits, options = runs.digits(100), {"epochs": 1, "batch_size": 32}
+    callbacks = [Checkpoint(tmp_path / "c")]
+    runs.trainer().fit(digits[:80], validation=digits[80:], callbacks=callbacks, **options)
+    with pytest.raises(ValueError, match=r"validation of '20 samples', got '10 samples'$"):
+        runs.trainer().fit(digits[:80], validation=digits[90:], resume=tmp_path / "c", **options)
+
+
+def test_a_schedule_of_other_arguments(tmp_path: Path) -> None:
+    digits, path = runs.digits(64), tmp_path / "c"
+    first = runs.trainer(schedule=schedules.one_cycle())
+    first.fit(digits, epochs=1, callbacks=[Checkpoint(path)])
+    runs.trainer(schedule=schedules.one_cycle()).fit(digits, epochs=2, resume=path)
+    with pytest.raises(ValueError, match=r"'one_cycle\(0.25, .*', got 'one_cycle\(0.5, .*'$"):
+        runs.trainer(schedule=schedules.one_cycle(0.5)).fit(digits, epochs=2, resume=path)
+
+
+def failing(kind: str) -> dict[str, Any]:
+    """Options of a resume that fails, sooner or later."""
+
+    class Refuse(Callback):
+        def on_fit_begin(self, trainer: training.Trainer) -> None:
+            raise ValueError("no, thanks")
+
+    digits = runs.digits(64)
+    wrong = (digits.x.astype(np.float64), digits.y)
+    return {
+        "another run": {"batch_size": 16},
+        "no data": {"train": (digits.x[:0], digits.y[:0])},
+        "a callback": {"callbacks": [Refuse()]},
+        "the first step": {"train": wrong},
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["another run", "no data", "a callback", "the first step"])
+@pytest.mark.parametrize("beforehand", [False, True], ids=["fit(resume=)", "resume()"])
+def test_a_failed_resume_leaves_the_trainer_as_it_was(
+    kind: str, beforehand: bool, tmp_path: Path
+) -> None:
+    """The next fit is what it would have been without; after `resume` that is the resumed run."""
+    path, digits = tmp_path / "c", runs.digits(64)
+    runs.trainer(weights=5).fit(digits, epochs=2, batch_size=32, callbacks=[Checkpoint(path)])
+    run, twin = runs.trainer(), runs.trainer()
+    for trainer in (run, twin):
+        trainer.fit(digits, epochs=1, batch_size=32)
+        if beforehand:
+            trainer.resume(path)
+    before = runs.fingerprint(run)
+    options = {"train": digits, "epochs": 3, "batch_size": 32, **failing(kind)}
+    with pytest.raises((ValueError, TypeError)):
+        run.fit(**options, resume=None if beforehand else path)
+    run._callbacks = []
+    assert runs.fingerprint(run) == before
+    for trainer in (run, twin):
+        history = trainer.fit(digits, epochs=3, batch_size=32)
+        assert len(history) == 3
+    assert runs.fingerprint(run) == runs.fingerprint(twin)
+
+
+def test_a_fit_that_fails_after_a_step_keeps_it(tmp_path: Path) -> None:
+    """What was trained is not thrown away."""
+    path, run = tmp_path / "c", runs.trainer(weights=5)
+    runs.trainer().fit(runs.digits(64), epochs=1, batch_size=32, callbacks=[Checkpoint(path)])
+
+    class Fail(Callback):
+        def on_batch_end(self, trainer: training.Trainer) -> None:
+            raise StopIteration
+
+    with pytest.raises(StopIteration):
+        run.fit(runs.digits(64), epochs=2, batch_size=32, callbacks=[Fail()], resume=path)
+    assert (run.epoch, run.batch, run.steps) == (1, 1, 3)
 
 
 def test_a_callback_that_is_missing(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_ctrl_c_saves_and_resumes(tmp_path: Path, uninterrupted: str) -> None:
 
 @pytest.mark.parametrize("steps", range(1, 13))
 def test_from_every_step(steps: int, tmp_path: Path, uninterrupted: str) -> None:
-    """A checkpoint of any step, and a fresh trainer of another seed, give the same end."""
+    """A checkpoint of any step, and a fresh trainer of other weights, give the same end."""
     path = tmp_path / "c"
 
     class StopAt(Callback):
@@ -91,7 +91,7 @@ def test_from_every_step(steps: int, tmp_path: Path, uninterrupted: str) -> None
             runs.digits(), epochs=EPOCHS, batch_size=runs.BATCH, validation=0.2,
             callbacks=[StopAt(), EarlyStopping(patience=100), Checkpoint(tmp_path / "other")],
         )  # fmt: skip
-    second = runs.trainer(seed=7)
+    second = runs.trainer(weights=7)
     assert runs.fingerprint(second) != runs.fingerprint(first)
     second.fit(
         runs.digits(), epochs=EPOCHS, batch_size=runs.BATCH, validation=0.2, resume=path,

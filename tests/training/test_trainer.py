@@ -149,10 +149,18 @@ def test_validation_fraction_is_set_aside() -> None:
     digits = runs.digits(100)
     dataset = Spy(digits.x, digits.y)
     run = linear_trainer()
-    loss, spying = run.loss, True
+    loss, spying = run.loss, False
 
     class Validating(Callback):
-        """Rows are read for validation after the last batch of training."""
+        """Rows are read for validation before the first and after the last batch of training."""
+
+        def on_fit_begin(self, trainer: training.Trainer) -> None:
+            nonlocal spying
+            spying = True
+
+        def on_fit_end(self, trainer: training.Trainer) -> None:
+            nonlocal spying
+            spying = False
 
         def on_batch_end(self, trainer: training.Trainer) -> None:
             nonlocal spying
@@ -274,6 +282,27 @@ def test_bad_data() -> None:
         run.fit("mnist", epochs=1)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="seed to be an integer >= 0, got -1"):
         linear_trainer(seed=-1)
+
+
+@pytest.mark.parametrize("new", [runs.trainer, linear_trainer], ids=["by layers", "planned"])
+def test_data_of_another_dtype_than_the_weights(new: Any) -> None:
+    """The error is about the data, not about the weights."""
+    digits, run = runs.digits(8), new()
+    wide = (digits.x.astype(np.float64), digits.y)
+    message = r"expected x to be float32 like the weights, got float64; x.astype\(np.float32\)"
+    for call in (lambda: run.fit(wide, epochs=1), lambda: run.evaluate(wide)):
+        with pytest.raises(TypeError, match=message):
+            call()
+    run.model.double()
+    with pytest.raises(TypeError, match=r"x to be float64 .*; x.astype\(np.float64\) would fit"):
+        run.predict(digits.x)
+
+
+def test_no_validation_data() -> None:
+    digits, run = runs.digits(20), linear_trainer()
+    with pytest.raises(ValueError, match="at least one validation sample"):
+        run.fit(digits, epochs=1, validation=digits[:0])
+    assert run.steps == 0
 
 
 def test_no_epochs() -> None:
