@@ -194,10 +194,17 @@ static void pack_weights_task(void *arg, int64_t item, int thread) {
 
 /* to[0], to[2], ... and to[1], to[3], ... from two rows, `n` elements in all. */
 INLINE void store_interleaved(real *to, const real *even, const real *odd, int64_t n) {
-    for (int64_t j = 0; 2 * j < n; j += VL) {
+    int64_t j = 0;
+    for (; 2 * (j + VL) <= n; j += VL) {
         vr a = v_load(even + j), b = v_load(odd + j);
-        v_storen(to + 2 * j, v_zip_lo(a, b), n - 2 * j);
-        v_storen(to + 2 * j + VL, v_zip_hi(a, b), fc_max(0, n - 2 * j - VL));
+        v_store(to + 2 * j, v_zip_lo(a, b));
+        v_store(to + 2 * j + VL, v_zip_hi(a, b));
+    }
+    if (2 * j < n) { /* a full load could reach beyond the scratch */
+        int64_t left = n - 2 * j;
+        vr a = v_loadn(even + j, (left + 1) / 2), b = v_loadn(odd + j, left / 2);
+        v_storen(to + 2 * j, v_zip_lo(a, b), left);
+        v_storen(to + 2 * j + VL, v_zip_hi(a, b), fc_max(0, left - VL));
     }
 }
 

@@ -184,8 +184,15 @@ INLINE vi vi_load(const int32_t *p) { vi r; LANES r.v[i] = p[i]; return r; }
 INLINE vi vi_loadn(const int32_t *p, int64_t n) { vi r; LANES r.v[i] = i < n ? p[i] : 0; return r; }
 INLINE void vi_store(int32_t *p, vi a) { LANES p[i] = (int32_t)a.v[i]; }
 INLINE void vi_storen(int32_t *p, vi a, int64_t n) { LANES if (i < n) p[i] = (int32_t)a.v[i]; }
-INLINE vi vi_add(vi a, vi b) { LANES a.v[i] += b.v[i]; return a; }
-INLINE vi vi_sub(vi a, vi b) { LANES a.v[i] -= b.v[i]; return a; }
+/* Indices that a caller made up may overflow; like the vector tiers these then wrap. */
+INLINE vi vi_add(vi a, vi b) {
+    LANES a.v[i] = (lane_mask)((uint64_t)a.v[i] + (uint64_t)b.v[i]);
+    return a;
+}
+INLINE vi vi_sub(vi a, vi b) {
+    LANES a.v[i] = (lane_mask)((uint64_t)a.v[i] - (uint64_t)b.v[i]);
+    return a;
+}
 INLINE vm vi_eq(vi a, vi b) { vm r; LANES r.m[i] = a.v[i] == b.v[i]; return r; }
 INLINE vm vi_gt(vi a, vi b) { vm r; LANES r.m[i] = a.v[i] > b.v[i]; return r; }
 INLINE vi vi_select(vm m, vi yes, vi no) { LANES no.v[i] = m.m[i] ? yes.v[i] : no.v[i]; return no; }
