@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 an error (one line on stderr), 2 wrong usage, 130 ended by
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -49,6 +50,13 @@ SCHEDULES: dict[str, schedules.Schedule] = {
     "step": schedules.step(),
     "one-cycle": schedules.one_cycle(),
 }
+# The defaults of what makes a run of `train` the run it is, fixed once it has begun; and of all.
+RUN_OPTIONS: dict[str, Any] = {
+    "model": "lenet5", "data": "mnist", "subset": False, "batch_size": 32, "optimizer": "sgd",
+    "lr": None, "momentum": 0.9, "weight_decay": 1e-3, "schedule": "one-cycle", "seed": 0,
+    "validation": 0.0, "patience": None,
+}  # fmt: skip
+DEFAULTS: dict[str, Any] = {**RUN_OPTIONS, "epochs": 10}
 BENCH_SECONDS = 0.1  # a layer and pass
 WEIGHTS, CHECKPOINT, HISTORY = "weights.safetensors", "checkpoint.safetensors", "history.json"
 
@@ -84,9 +92,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (ValueError, OSError, ImportError, MemoryError, FloatingPointError) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
+        text = " ".join(_message(error).split()) or type(error).__name__
         print(f"fastcnn: error: {text}", file=sys.stderr)
         return 1
+
+
+def _message(error: Exception) -> str:
+    """An error as a person reads it: FILE: No such file or directory."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)
 
 
 # ---- the command line ----
@@ -104,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
             run.__name__.strip("_"), help=text, description=text[0].upper() + text[1:] + ".",
             allow_abbrev=False, formatter_class=_HelpFormatter,
         )  # fmt: skip
-        sub.set_defaults(run=run)
+        sub.set_defaults(run=run, wrong=sub.error)
         sub.add_argument("--json", action="store_true", help="print JSON for a script to read")
         sub.add_argument("--threads", type=_positive, help="threads of the kernels (default: all)")
         return sub
@@ -130,34 +145,37 @@ class _HelpFormatter(argparse.HelpFormatter):
     """Says the default of an option that has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        if action.option_strings and action.default not in (None, False, argparse.SUPPRESS):
-            return f"{action.help} (default: %(default)s)"
+        default = DEFAULTS.get(action.dest) if action.default is None else action.default
+        if action.option_strings and default not in (None, False, argparse.SUPPRESS):
+            return f"{action.help} (default: {default})"
         return action.help
 
 
 def _train_options(sub: argparse.ArgumentParser) -> None:
+    """Those of DEFAULTS are None unless given: see `_settle`."""
     add = sub.add_argument
-    add("--model", choices=MODELS, default="lenet5", help="which model")
-    add("--data", choices=DATA, default="mnist", help="which images")
+    add("--model", choices=MODELS, help="which model")
+    add("--data", choices=DATA, help="which images")
     add("--data-folder", metavar="FOLDER", help="look for the data here first")
-    add("--subset", action="store_true", help="only the 5,000 + 1,000 digits of MNIST that come "
-        "with fastcnn")  # fmt: skip
+    add("--subset", action="store_true", default=None,
+        help="only the 5,000 + 1,000 digits of MNIST that come with fastcnn")  # fmt: skip
     add("--offline", action="store_true", help="download nothing")
-    add("--epochs", type=_positive, default=10, help="times to go through the training images")
-    add("--batch-size", type=_positive, default=32, help="images a step")
-    add("--optimizer", choices=OPTIMIZERS, default="sgd", help="how to step")
+    add("--epochs", type=_positive, help="times to go through the training images")
+    add("--batch-size", type=_positive, help="images a step")
+    add("--optimizer", choices=OPTIMIZERS, help="how to step")
     rates = ", ".join(f"{recipe.rate:g} for {name}" for name, recipe in MODELS.items())
-    add("--lr", type=float, help=f"learning rate (default: sgd {rates}; others 0.001)")
-    add("--momentum", type=float, default=0.9, help="of sgd")
-    add("--weight-decay", type=float, default=1e-3, help="of the weights, each step")
-    add("--schedule", choices=SCHEDULES, default="one-cycle", help="of the learning rate")
-    add("--seed", type=_natural, default=0, help="of weights, order and validation split")
-    add("--validation", type=float, metavar="FRACTION", default=0,
+    add("--lr", type=_rate, help=f"learning rate (default: sgd {rates}; others 0.001)")
+    add("--momentum", type=_fraction, help="of sgd")
+    add("--weight-decay", type=_rate, help="of the weights, each step")
+    add("--schedule", choices=SCHEDULES, help="of the learning rate")
+    add("--seed", type=_natural, help="of weights, order and validation split")
+    add("--validation", type=_fraction, metavar="FRACTION",
         help="part of the training images to set aside and measure on")  # fmt: skip
     add("--patience", type=_positive, metavar="EPOCHS",
-        help="stop when the validation loss has not fallen for so long")  # fmt: skip
+        help="stop when the --validation loss has not fallen for so long")  # fmt: skip
     add("--output", type=Path, default=Path("fastcnn-run"), help="folder for the results")
-    add("--resume", action="store_true", help="go on with the checkpoint in the output folder")
+    add("--resume", action="store_true", help="go on with the checkpoint in the output folder; "
+        "other options are as they were, and more --epochs stretch the schedule")  # fmt: skip
     add("--checkpoint-every", type=_positive, metavar="STEPS",
         help="save a checkpoint also within epochs")  # fmt: skip
 
@@ -176,6 +194,21 @@ def _natural(text: str) -> int:
     return number
 
 
+def _rate(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number of at least 0, got {text}")
+    return number
+
+
+def _fraction(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 0 and less than 1, got {text}")
+    return number
+
+
+_rate.__name__ = _fraction.__name__ = "number"
 _positive.__name__ = _natural.__name__ = "integer"  # for argparse's "invalid integer value"
 
 
@@ -210,7 +243,54 @@ class _EpochLines(training.Callback):
         print(f"epoch {trainer.epoch}/{self._epochs}: {text}", file=self._out, flush=True)
 
 
+def _settle(options: Any) -> None:
+    """Give the options that were left out the values of the run to resume, or the defaults.
+
+    Raises
+    ------
+    ValueError
+        If there is no checkpoint to resume, or an option contradicts it.
+    """
+    path = options.output / CHECKPOINT
+    kept: Any = {}
+    if options.resume:
+        if not path.is_file():
+            raise ValueError(f"no checkpoint in {options.output}; leave --resume out to start")
+        kept = training.load_checkpoint(path).get("notes")
+        if not isinstance(kept, dict) or not _is_run(kept):
+            raise ValueError(f"{path}: expected a checkpoint that `fastcnn train` wrote")
+        for name in RUN_OPTIONS:
+            given, had = getattr(options, name), kept[name]
+            if given is not None and given != had:
+                raise ValueError(
+                    f"--{name.replace('_', '-')}: got {given}, but the checkpoint in "
+                    f"{options.output} is of a run with {had}; leave the option out, or --resume"
+                )
+    for name, default in DEFAULTS.items():
+        if getattr(options, name) is None:
+            setattr(options, name, kept.get(name, default))
+    if options.patience is not None and not options.validation:
+        options.wrong("--patience needs --validation, such as --validation 0.1")
+    if options.lr is None:
+        options.lr = MODELS[options.model].rate if options.optimizer == "sgd" else 0.001
+
+
+def _is_run(kept: dict[str, Any]) -> bool:
+    """True if these are values that options of `train` may have."""
+    choices = {"model": MODELS, "data": DATA, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    kinds = {**DEFAULTS, "lr": 0.0, "patience": 0}
+    return (
+        set(kept) == set(DEFAULTS)
+        and all(
+            type(value) is type(kinds[name]) or (name == "patience" and value is None)
+            for name, value in kept.items()
+        )
+        and all(kept[name] in names for name, names in choices.items())
+    )
+
+
 def _train(options: Any) -> int:
+    _settle(options)
     train, test = _load_data(options)
     recipe = MODELS[options.model]
     model = recipe.build(options.seed)
@@ -218,12 +298,16 @@ def _train(options: Any) -> int:
     options.output.mkdir(parents=True, exist_ok=True)
     before = model.state_dict()
     trainer = training.Trainer(
-        model, recipe.loss(), _optimizer(options, recipe, model),
+        model, recipe.loss(), _optimizer(options, model),
         seed=options.seed, schedule=SCHEDULES[options.schedule],
     )  # fmt: skip
     checkpoint = options.output / CHECKPOINT
     callbacks: list[training.Callback] = [
-        training.Checkpoint(checkpoint, every=options.checkpoint_every)
+        training.Checkpoint(
+            checkpoint,
+            every=options.checkpoint_every,
+            notes={name: getattr(options, name) for name in DEFAULTS},
+        )
     ]
     if options.patience is not None:
         callbacks.append(training.EarlyStopping(patience=options.patience))
@@ -278,13 +362,11 @@ def _load_data(options: Any) -> tuple[data.ArrayDataset, data.ArrayDataset]:
     return train, test
 
 
-def _optimizer(options: Any, recipe: Recipe, model: nn.Layer) -> Any:
+def _optimizer(options: Any, model: nn.Layer) -> Any:
     decay, rate = options.weight_decay, options.lr
     if options.optimizer == "sgd":
-        rate = recipe.rate if rate is None else rate
         momentum = options.momentum
         return optim.SGD(model.parameters(), lr=rate, momentum=momentum, weight_decay=decay)
-    rate = 0.001 if rate is None else rate
     kind = optim.Adam if options.optimizer == "adam" else optim.AdamW
     return kind(model.parameters(), lr=rate, weight_decay=decay)
 

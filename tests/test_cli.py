@@ -248,16 +248,81 @@ def test_python_m_and_version() -> None:
         ["train", "--model", "alexnet"],
         ["train", "--seed", "-1"],
         ["train", "--bath-size", "3"],
+        ["train", "--lr", "nan"],
+        ["train", "--lr", "-1"],
+        ["train", "--weight-decay", "inf"],
+        ["train", "--momentum", "1"],
+        ["train", "--validation", "1.5"],
+        ["train", "--validation", "some"],
+        ["train", "--patience", "2"],
         ["predict", "x.png"],
         ["info", "--threads", "-1"],
     ],
     ids=" ".join,
 )
-def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_2(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Before any data are read or any folder is made."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, "_load_data", None)
     with pytest.raises(SystemExit) as caught:
         run(*arguments)
     assert caught.value.code == 2
     assert "usage: fastcnn" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_resume_keeps_the_options_and_refuses_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", "dmlp", "--subset", "--batch-size", 100, "--lr", 0.02, "--seed", 3]
+    options += ["--schedule", "constant", "--epochs", 1, "--output", tmp_path]
+    assert run("train", *options) == 0
+    folder = tmp_path
+    before = (folder / "checkpoint.safetensors").read_bytes()
+    capsys.readouterr()
+    for name, value in (("--batch-size", 32), ("--lr", 0.05), ("--seed", 0), ("--model", "lenet5"),
+                        ("--data", "kmnist"), ("--optimizer", "adam"), ("--validation", 0.1),
+                        ("--schedule", "cosine"), ("--momentum", 0.5)):  # fmt: skip
+        assert run("train", "--resume", "--output", folder, name, value, "--epochs", 2) == 1
+        out, err = capsys.readouterr()
+        assert out == "" and err.count("\n") == 1
+        assert err.startswith(f"fastcnn: error: {name}: got {value}, but the checkpoint in ")
+    assert (folder / "checkpoint.safetensors").read_bytes() == before
+    assert run("train", "--resume", "--output", folder, "--epochs", 2, "--batch-size", 100) == 0
+    notes = training.load_checkpoint(folder / "checkpoint.safetensors")["notes"]
+    assert (notes["batch_size"], notes["lr"], notes["seed"], notes["epochs"]) == (100, 0.02, 3, 2)
+    assert notes["model"] == "dmlp" and notes["schedule"] == "constant" and notes["subset"] is True
+
+
+@pytest.mark.parametrize("spoil", [{"model": "alexnet"}, {"seed": "0"}, {"more": 1}, None])
+def test_resume_of_a_checkpoint_of_another_program(
+    spoil: dict[str, Any] | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notes = {**cli.DEFAULTS, "lr": 0.1, **spoil} if spoil else None
+    runs.trainer().save_checkpoint(tmp_path / cli.CHECKPOINT, notes)
+    assert run("train", "--resume", "--output", tmp_path) == 1
+    assert "expected a checkpoint that `fastcnn train` wrote" in capsys.readouterr().err
+
+
+def test_resume_without_a_checkpoint_makes_no_folder(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "run"
+    assert run("train", "--resume", "--output", folder) == 1
+    out, err = capsys.readouterr()
+    assert err == f"fastcnn: error: no checkpoint in {folder}; leave --resume out to start\n"
+    assert out == "" and not folder.exists()
+
+
+def test_a_missing_image(
+    trained: tuple[Path, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "none.png"
+    assert run("predict", path, "--weights", trained[0] / "weights.safetensors") == 1
+    assert capsys.readouterr().err == f"fastcnn: error: {path}: No such file or directory\n"
 
 
 @pytest.mark.parametrize(
@@ -265,10 +330,8 @@ def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[st
     [
         (["--subset", "--data", "kmnist"], "--subset: only mnist has one"),
         (["--data", "kmnist", "--offline", "--data-folder", "."], "kmnist: no source has the data"),
-        (["--subset", "--validation", "2"], "0 < fraction < 1"),
-        (["--subset", "--resume"], "checkpoint.safetensors"),
+        (["--subset", "--resume"], "out; leave --resume out to start"),
         (["--subset", "--lr", "1e9"], "the loss is "),
-        (["--subset", "--patience", "1"], "validation=0.1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -158,6 +158,8 @@ class Checkpoint(Callback):
         The file; it is replaced at each save, atomically and durably.
     every : int, optional
         Also save after each `every` steps, counted from the start of the run.
+    notes : dict, optional
+        For the file, see `Trainer.save_checkpoint`.
 
     Raises
     ------
@@ -172,14 +174,16 @@ class Checkpoint(Callback):
 
     order = 100  # after the others: the file holds what they did at this step
 
-    def __init__(self, path: PathLike, *, every: int | None = None) -> None:
+    def __init__(
+        self, path: PathLike, *, every: int | None = None, notes: dict[str, Any] | None = None
+    ) -> None:
         if every is not None and every < 1:
             raise ValueError(f"Checkpoint: expected every >= 1, got {every}")
-        self.path, self.every = path, every
+        self.path, self.every, self.notes = path, every, notes
         self._saved: tuple[int, int] | None = None  # in this run
 
     def _save(self, trainer: "Trainer") -> None:
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, self.notes)
         self._saved = (trainer.epoch, trainer.batch)
 
     def on_fit_begin(self, trainer: "Trainer") -> None:

@@ -157,7 +157,17 @@ def save_checkpoint(path: PathLike, tree: Mapping[str, Any]) -> None:
 def load_checkpoint(path: PathLike) -> dict[str, Any]:
     """The tree that `save_checkpoint` wrote, checked against its SHA-256.
 
-    ``Trainer.resume`` is what users call.
+    ``Trainer.resume`` is what users call to go on with a run.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        As written by ``Trainer.save_checkpoint``.
+
+    Returns
+    -------
+    dict
+        ``["notes"]`` are the caller's own.
 
     Raises
     ------

@@ -442,7 +442,7 @@ class Trainer:
 
     # ---- checkpoints ----
 
-    def save_checkpoint(self, path: PathLike) -> None:
+    def save_checkpoint(self, path: PathLike, notes: dict[str, Any] | None = None) -> None:
         """Save all that an exact resume needs to one file, atomically and durably.
 
         Weights, optimizer, random generators of the layers, position in the data, history, and
@@ -452,6 +452,8 @@ class Trainer:
         ----------
         path : str or PathLike
             The file to make or replace.
+        notes : dict, optional
+            JSON values for ``load_checkpoint(path)["notes"]``; `resume` does not look at them.
 
         Raises
         ------
@@ -460,7 +462,7 @@ class Trainer:
         OSError
             If the file cannot be written; the old one is then as it was.
         """
-        tree = self._tree()
+        tree = {**self._tree(), "notes": dict(notes or {})}
         check_arrays("save_checkpoint", tree["model"], tree["model"])
         save_checkpoint(path, tree)
 
@@ -480,7 +482,7 @@ class Trainer:
             If it cannot be opened.
         """
         tree = load_checkpoint(path)
-        if set(tree) != set(self._tree()):
+        if set(tree) != {*self._tree(), "notes"}:
             raise ValueError(f"{path}: expected a trainer's checkpoint, got {sorted(tree)}")
         check_arrays(str(path), tree["model"], self.model.state_dict())
         before = self._tree()

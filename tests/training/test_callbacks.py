@@ -184,7 +184,7 @@ def test_when_checkpoints_are_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(
         training.Trainer,
         "save_checkpoint",
-        lambda self, path: saved.append((self.epoch, self.batch)),
+        lambda self, path, notes: saved.append((self.epoch, self.batch)),
     )
     fit(runs.trainer(), Checkpoint(tmp_path / "c"), epochs=2, batch_size=16)
     assert saved == [(1, 0), (2, 0)]

@@ -23,7 +23,7 @@ def trained() -> training.Trainer:
 @pytest.fixture(scope="module")
 def tree() -> dict[str, Any]:
     """A good checkpoint's content, for tests to spoil copies of it."""
-    return trained()._tree()
+    return {**trained()._tree(), "notes": {}}
 
 
 # ---- weights ----
@@ -95,6 +95,16 @@ def test_every_optimizer_resumes_exactly(kind: Any, tmp_path: Path) -> None:
     first.fit(runs.digits(64), epochs=2, batch_size=24, callbacks=[Checkpoint(tmp_path / "c")])
     second.fit(runs.digits(64), epochs=3, batch_size=24, resume=tmp_path / "c")
     assert runs.fingerprint(whole) == runs.fingerprint(second) != runs.fingerprint(first)
+
+
+def test_notes(tmp_path: Path) -> None:
+    path, run = tmp_path / "c", runs.trainer()
+    callbacks = [Checkpoint(path, notes={"who": ["me", 1]})]
+    run.fit(runs.digits(64), epochs=1, callbacks=callbacks)
+    assert load_checkpoint(path)["notes"] == {"who": ["me", 1]}
+    run.resume(path)
+    run.save_checkpoint(path)
+    assert load_checkpoint(path)["notes"] == {}
 
 
 def test_another_optimizer(tmp_path: Path) -> None:
