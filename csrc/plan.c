@@ -138,13 +138,15 @@ static void lay_out_patch(plan_stage *g, int64_t lanes, int64_t *scratch) {
     p->image = fc_add(fc_round_up(fc_mul(g->x.hp, p->pitch), lanes), p->vectors * lanes);
     p->map = fc_round_up(fc_mul(s->k, fc_mul(s->oh, s->ow)), lanes);
     g->dw_pitch = p->vectors * lanes;
-    /* Of each lane: its image, its dy and where each of them goes; then dx, and a list. */
+    /* Of each lane: its image, its dy and where each of them goes; then dx, and of one lane where
+     * each window's gradients start in a list (int64), and that list (16 bytes each). */
     int64_t reals = fc_mul(lanes, fc_add(p->image, fc_mul(2, p->map)));
     if (g->needs_dx) {
         int64_t wide = fc_round_up((s->kw + 1) * s->c, lanes);
         int64_t plane = fc_mul(g->x.hp, fc_mul(g->x.wp, s->c));
         reals = fc_add(reals, fc_mul(lanes, fc_add(fc_round_up(plane, lanes), wide)));
-        reals = fc_add(reals, fc_mul(4, fc_round_up(s->k, lanes)));
+        reals = fc_add(reals, fc_mul(2, fc_mul(s->oh, s->ow) + 2));
+        reals = fc_add(reals, fc_mul(4, fc_add(p->map, 1)));
     }
     largest(scratch, reals);
 }

@@ -133,32 +133,38 @@ typedef struct {
     real g;
 } sparse_entry;
 
-/* dx[rows][vectors] += sum of g * filter over n entries; rows of filters are w_pitch apart. */
-INLINE void sparse_input_sum(const int rows, const int vectors, int64_t n, const sparse_entry *e,
-                             int64_t offset, int64_t w_pitch, real *dx, int64_t dx_pitch) {
-    vr sum[SPARSE_ROWS][SPARSE_VECTORS];
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int j = 0; j < vectors; j++) sum[i][j] = v_zero();
-    for (int64_t k = 0; k < n; k++) {
-        const real *w = e[k].filter + offset;
-        vr g = v_set1(e[k].g);
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int j = 0; j < vectors; j++)
-                sum[i][j] = v_fma(g, v_load(w + i * w_pitch + j * VL), sum[i][j]);
-    }
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int j = 0; j < vectors; j++) {
-            real *to = dx + i * dx_pitch + j * VL;
-            v_store(to, v_add(v_load(to), sum[i][j]));
+/* For each window: dx[rows][vectors] += the sum of g * filter over its entries, starts[window] to
+ * starts[window + 1]. w_pitch and s->pitch are between rows of filters and of dx. */
+INLINE void sparse_input_sum(const sparse_shape *s, const int rows, const int vectors,
+                             const sparse_entry *e, const int64_t *starts, int64_t offset,
+                             int64_t w_pitch, real *dx) {
+    for (int64_t y = 0; y < s->oh; y++, dx += s->down) {
+        real *region = dx;
+        for (int64_t x = 0; x < s->ow; x++, region += s->step, starts++) {
+            vr sum[SPARSE_ROWS][SPARSE_VECTORS];
+            UNROLL for (int i = 0; i < rows; i++)
+                UNROLL for (int j = 0; j < vectors; j++)
+                    sum[i][j] = v_load(region + i * s->pitch + j * VL);
+            for (const sparse_entry *one = e + starts[0], *end = e + starts[1]; one < end; one++) {
+                const real *w = one->filter + offset;
+                vr g = v_set1(one->g);
+                UNROLL for (int i = 0; i < rows; i++)
+                    UNROLL for (int j = 0; j < vectors; j++)
+                        sum[i][j] = v_fma(g, v_load(w + i * w_pitch + j * VL), sum[i][j]);
+            }
+            UNROLL for (int i = 0; i < rows; i++)
+                UNROLL for (int j = 0; j < vectors; j++)
+                    v_store(region + i * s->pitch + j * VL, sum[i][j]);
         }
+    }
 }
 
 /* ---- both for any number of rows and vectors, cut into what fits in registers ---- */
 
 typedef void sparse_weight_fn(const sparse_shape *s, const real *x, const real *g, const real *at,
                               real *dw, int64_t dw_pitch);
-typedef void sparse_input_fn(int64_t n, const sparse_entry *e, int64_t offset, int64_t w_pitch,
-                             real *dx, int64_t dx_pitch);
+typedef void sparse_input_fn(const sparse_shape *s, const sparse_entry *e, const int64_t *starts,
+                             int64_t offset, int64_t w_pitch, real *dx);
 
 #define SPARSE_KERNELS(rows, vectors)                                                             \
     static void sparse_weight_##rows##_##vectors(const sparse_shape *s, const real *x,            \
@@ -167,9 +173,10 @@ typedef void sparse_input_fn(int64_t n, const sparse_entry *e, int64_t offset, i
         enum { SUMS = rows * vectors, AT_ONCE = SUMS >= 8 ? 1 : SUMS >= 4 ? 2 : 4 };              \
         sparse_weight_sum(s, rows, vectors, AT_ONCE, x, g, at, dw, dw_pitch);                     \
     }                                                                                             \
-    static void sparse_input_##rows##_##vectors(int64_t n, const sparse_entry *e, int64_t offset, \
-                                                int64_t w_pitch, real *dx, int64_t dx_pitch) {    \
-        sparse_input_sum(rows, vectors, n, e, offset, w_pitch, dx, dx_pitch);                     \
+    static void sparse_input_##rows##_##vectors(const sparse_shape *s, const sparse_entry *e,     \
+                                                const int64_t *starts, int64_t offset,            \
+                                                int64_t w_pitch, real *dx) {                      \
+        sparse_input_sum(s, rows, vectors, e, starts, offset, w_pitch, dx);                       \
     }
 #define SPARSE_KERNELS_OF(vectors)                                                               \
     SPARSE_KERNELS(1, vectors) SPARSE_KERNELS(2, vectors) SPARSE_KERNELS(3, vectors)
@@ -207,30 +214,41 @@ INLINE int64_t sparse_rows(int64_t vectors) {
     return fc_min(SPARSE_ROWS, SPARSE_ACCUMULATORS / vectors);
 }
 
-static void sparse_weight(const plan_patch *p, const sparse_shape *s, const real *x, const real *g,
-                          const real *at, real *dw, int64_t dw_pitch) {
-    int64_t groups = fc_ceil_div(p->vectors, SPARSE_VECTORS);
+/* dw of all channels: x, g and at are the images, gradients and offsets of all lanes. */
+static void sparse_weight(const plan_stage *stage, const real *x, const real *g, const real *at,
+                          real *dw) {
+    const fc_plan_step *d = stage->step;
+    const plan_patch *p = &stage->patch;
+    sparse_shape s = {d->oh, d->ow, 2 * p->pixel, 2 * p->pitch, p->stack * p->pitch};
+    int64_t groups = fc_ceil_div(p->vectors, SPARSE_VECTORS), map = d->oh * d->ow;
     for (int64_t group = 0; group < groups; group++) {
         int64_t v = group * p->vectors / groups, n = (group + 1) * p->vectors / groups - v;
         int64_t most = sparse_rows(n), cuts = fc_ceil_div(p->rows, most);
         for (int64_t i = 0; i < cuts; i++) {
             int64_t row = even_cut(p->rows, most, i), rows = even_cut(p->rows, most, i + 1) - row;
-            SPARSE_WEIGHT[rows - 1][n - 1](s, x + row * s->pitch + v * VL, g, at,
-                                           dw + row * dw_pitch + v * VL, dw_pitch);
+            sparse_weight_fn *kernel = SPARSE_WEIGHT[rows - 1][n - 1];
+            for (int64_t lane = 0; lane < VL; lane++)
+                for (int64_t k = 0; k < d->k; k++) {
+                    const real *image = x + lane * p->image + row * s.pitch + v * VL;
+                    int64_t from = lane * p->map + k * map;
+                    kernel(&s, image, g + from, at + from,
+                           dw + (k * p->rows + row) * stage->dw_pitch + v * VL, stage->dw_pitch);
+                }
         }
     }
 }
 
-static void sparse_input(int64_t all_rows, int64_t vectors, int64_t n_entries,
-                         const sparse_entry *e, int64_t w_pitch, real *dx, int64_t dx_pitch) {
+/* dx of one image, in regions of `all_rows` x `vectors`. */
+static void sparse_input(const sparse_shape *s, int64_t all_rows, int64_t vectors,
+                         const sparse_entry *e, const int64_t *starts, int64_t w_pitch, real *dx) {
     int64_t groups = fc_ceil_div(vectors, SPARSE_VECTORS);
     for (int64_t group = 0; group < groups; group++) {
         int64_t v = group * vectors / groups, n = (group + 1) * vectors / groups - v;
         int64_t most = sparse_rows(n), cuts = fc_ceil_div(all_rows, most);
         for (int64_t i = 0; i < cuts; i++) {
             int64_t row = even_cut(all_rows, most, i), rows = even_cut(all_rows, most, i + 1) - row;
-            SPARSE_INPUT[rows - 1][n - 1](n_entries, e, row * w_pitch + v * VL, w_pitch,
-                                          dx + row * dx_pitch + v * VL, dx_pitch);
+            SPARSE_INPUT[rows - 1][n - 1](s, e, starts, row * w_pitch + v * VL, w_pitch,
+                                          dx + row * s->pitch + v * VL);
         }
     }
 }
@@ -284,28 +302,29 @@ static void sparse_gather(const plan_stage *g, real *dy_rows, real *at_rows, rea
     lanes_to_rows(count, best, at_rows, g->patch.map);
 }
 
-/* dx of one image: for each window the gradients that are not zero, and then their filters. */
+/* dx of one image: lists for each window the gradients that are not zero, then adds their filters.
+ * Which are listed is decided without branches: they would be guessed wrong half of the time. */
 static void sparse_image_input(const plan_stage *g, const real *filters, const real *dy,
-                               const real *at, sparse_entry *list, real *dx) {
+                               const real *at, int64_t *starts, sparse_entry *list, real *dx) {
     const fc_plan_step *s = g->step;
-    int64_t pitch = sparse_pitch(s), filter = (s->kh + 2) * pitch, vectors = sparse_wide(s) / VL;
-    int64_t map = s->oh * s->ow, dx_pitch = g->x.wp * s->c;
+    int64_t pitch = sparse_pitch(s), filter = (s->kh + 2) * pitch, map = s->oh * s->ow, n = 0;
+    int64_t dx_pitch = g->x.wp * s->c, below = g->patch.pitch, c = s->c;
     /* Filters start one row and one pixel further on where the maximum was not below or right. */
-    const real *start = filters + pitch + s->c;
-    real below = (real)g->patch.pitch;
+    const real *start = filters + pitch + c;
     for (int64_t i = 0; i < map; i++) {
-        int64_t n = 0;
+        starts[i] = n;
         for (int64_t k = 0; k < s->k; k++) {
-            real one = dy[k * map + i], offset = at[k * map + i];
-            int64_t up = offset >= below ? pitch : 0;
-            int64_t left = (offset >= below ? offset - below : offset) > 0 ? s->c : 0;
-            list[n].filter = start + k * filter - up - left;
+            real one = dy[k * map + i];
+            int64_t offset = (int64_t)at[k * map + i], lower = -(int64_t)(offset >= below);
+            int64_t right = -(int64_t)(offset > (lower & below));
+            list[n].filter = start + k * filter - (lower & pitch) - (right & c);
             list[n].g = one;
             n += one != 0;
         }
-        real *region = dx + 2 * (i / s->ow) * dx_pitch + 2 * (i % s->ow) * s->c;
-        sparse_input(s->kh + 1, vectors, n, list, pitch, region, dx_pitch);
     }
+    starts[map] = n;
+    sparse_shape shape = {s->oh, s->ow, 2 * c, 2 * dx_pitch, dx_pitch};
+    sparse_input(&shape, s->kh + 1, sparse_wide(s) / VL, list, starts, pitch, dx);
 }
 
 static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real *sums,
@@ -315,24 +334,18 @@ static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real
     real *scratch = arena + r->layout->scratch;
     real *images = scratch, *dy = images + VL * p->image, *at = dy + VL * p->map;
     sparse_gather(g, dy, at, sums + g->db, arena);
-    int64_t map = s->oh * s->ow;
     if (s->train_weight) {
         images_from_lanes(&g->x, p, arena, images);
-        sparse_shape shape = {s->oh, s->ow, 2 * p->pixel, 2 * p->pitch, p->stack * p->pitch};
-        int64_t filter = p->rows * g->dw_pitch;
-        for (int64_t lane = 0; lane < VL; lane++)
-            for (int64_t k = 0; k < s->k; k++)
-                sparse_weight(p, &shape, images + lane * p->image, dy + lane * p->map + k * map,
-                              at + lane * p->map + k * map, sums + g->dw + k * filter,
-                              g->dw_pitch);
+        sparse_weight(g, images, dy, at, sums + g->dw);
     }
     if (!g->needs_dx) return;
     int64_t plane = fc_round_up(g->x.hp * g->x.wp * s->c, VL) + sparse_wide(s);
     real *dx = at + VL * p->map;
-    sparse_entry *list = (sparse_entry *)(dx + VL * plane);
+    int64_t *starts = (int64_t *)(dx + VL * plane);
+    sparse_entry *list = (sparse_entry *)(starts + fc_round_up(s->oh * s->ow + 1, 2));
     memset(dx, 0, (size_t)(VL * plane) * sizeof(real));
     for (int64_t lane = 0; lane < VL; lane++)
         sparse_image_input(g, (const real *)r->shared + g->packed_back, dy + lane * p->map,
-                           at + lane * p->map, list, dx + lane * plane);
+                           at + lane * p->map, starts, list, dx + lane * plane);
     images_to_lanes(&g->x, &g->dx, dx, plane, arena);
 }
