@@ -17,6 +17,9 @@ cdef extern from "fastcnn.h" nogil:
     fc_status fc_activation_backward(
         fc_activation f, fc_dtype dtype, int64_t n, double parameter, const void *dy,
         const void *saved, void *dx, int n_threads)
+    fc_status fc_add_forward(
+        fc_dtype dtype, int64_t n, int relu, const void *a, const void *b, void *y,
+        int n_threads)
     fc_status fc_softmax_forward(
         const fc_softmax *d, fc_dtype dtype, const void *x, void *y, int n_threads)
     fc_status fc_softmax_backward(
@@ -59,6 +62,18 @@ def activation_backward(
     with nogil:
         status = fc_activation_backward(
             <fc_activation>f, dtype, n, parameter, dyp, sp, dxp, n_threads)
+    check(status)
+
+
+def add(bint relu, cnp.ndarray a, cnp.ndarray b, cnp.ndarray y, int n_threads):
+    cdef fc_dtype dtype = dtype_of(a)
+    cdef int64_t n = a.size
+    cdef fc_status status
+    cdef void *ap = data(a)
+    cdef void *bp = data(b)
+    cdef void *yp = data(y)
+    with nogil:
+        status = fc_add_forward(dtype, n, relu, ap, bp, yp, n_threads)
     check(status)
 
 

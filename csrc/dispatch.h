@@ -8,6 +8,7 @@
 
 #include "fastcnn.h"
 
+#include "batch_norm.h"
 #include "conv2d.h"
 #include "linear.h"
 #include "optim.h"
@@ -16,6 +17,7 @@
 #include "pool2d.h"
 
 typedef struct {
+    batch_norm_kernels batch_norm;
     conv2d_kernels conv2d;
     linear_kernels linear;
     optim_kernels optim;

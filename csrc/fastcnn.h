@@ -184,6 +184,32 @@ int64_t fc_mse_sums(int64_t n);
 fc_status fc_mse(fc_dtype dtype, int64_t n, double scale, const void *prediction,
                  const void *target, void *gradient, double *sums, int n_threads);
 
+/* y = a + b, or max(a + b, 0) with relu (NaN stays NaN); n elements; y may be a or b itself. */
+fc_status fc_add_forward(fc_dtype dtype, int64_t n, int relu, const void *a, const void *b,
+                         void *y, int n_threads);
+
+/* ---- batch_norm (batch_norm.c) ---- */
+
+typedef struct {
+    fc_dtype dtype;
+    int64_t n, c, size; /* x: [n][c][size]; size is h * w, or 1 for features */
+} fc_batch_norm_desc;
+
+/* y = gamma * (x - mean) / sqrt(var + eps) + beta, per channel; all four [c], and gamma and beta
+ * may be NULL (1 and 0). */
+fc_status fc_batch_norm_inference(const fc_batch_norm_desc *d, double eps, const void *x,
+                                  const void *gamma, const void *beta, const void *mean,
+                                  const void *var, void *y, int n_threads);
+/* The same with the mean and the (biased) variance of x itself; mean[c] and
+ * inv_std[c] = 1 / sqrt(var + eps) are given back. Of no elements they are 0 and 1 / sqrt(eps). */
+fc_status fc_batch_norm_forward(const fc_batch_norm_desc *d, double eps, const void *x,
+                                const void *gamma, const void *beta, void *y, double *mean,
+                                double *inv_std, int n_threads);
+/* dx, dgamma[c], dbeta[c] from dy, x and what forward gave. */
+fc_status fc_batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, const void *x,
+                                 const void *gamma, const double *mean, const double *inv_std,
+                                 void *dx, void *dgamma, void *dbeta, int n_threads);
+
 /* ---- optim (optim.c): one step on n elements, in place ---- */
 
 /* g = grad + weight_decay * param; velocity = momentum * velocity + (1 - dampening) * g;

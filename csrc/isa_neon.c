@@ -3,6 +3,7 @@
 #define FC_TIER_NEON
 #include "simd.h"
 
+#include "batch_norm_tmpl.h"
 #include "conv2d_tmpl.h"
 #include "linear_tmpl.h"
 #include "optim_tmpl.h"
@@ -18,6 +19,7 @@
 #endif
 
 const fc_kernels TABLE = {
+    .batch_norm = BATCH_NORM_KERNELS,
     .conv2d = CONV2D_KERNELS,
     .linear = LINEAR_KERNELS,
     .optim = OPTIM_KERNELS,

@@ -22,6 +22,15 @@ fc_status fc_activation_backward(fc_activation f, fc_dtype dtype, int64_t n, dou
     return FC_OK;
 }
 
+fc_status fc_add_forward(fc_dtype dtype, int64_t n, int relu, const void *a, const void *b,
+                         void *y, int n_threads) {
+    const fc_kernels *k = fc_kernels_for(dtype);
+    if (k == NULL) return FC_ERROR_UNSUPPORTED;
+    if (n < 0) return FC_ERROR_SHAPE;
+    k->pointwise.add(n, relu, a, b, y, n_threads);
+    return FC_OK;
+}
+
 static fc_status check_softmax(const fc_softmax *d) {
     if (d->outer < 0 || d->c < 0 || d->inner < 0) return FC_ERROR_SHAPE;
     return fc_mul(fc_mul(d->outer, d->c), d->inner) < 0 ? FC_ERROR_OVERFLOW : FC_OK;

@@ -91,12 +91,27 @@ static void activation_backward(fc_activation f, int64_t n, double parameter, co
                 ACTIVATIONS[f].backward, &a);
 }
 
+/* ---- sums: the loop of a backward pass, which has two inputs as well ---- */
+
+INLINE vr add_y(vr a, vr b, vr p) { return (void)p, v_add(a, b); }
+INLINE vr add_relu_y(vr a, vr b, vr p) { return relu_y(v_add(a, b), p); }
+
+static void add_plain(void *a, int64_t i, int t) { (void)t, map_backward(a, i, add_y); }
+static void add_relu(void *a, int64_t i, int t) { (void)t, map_backward(a, i, add_relu_y); }
+
+static void add(int64_t n, int relu, const void *a, const void *b, void *y, int n_threads) {
+    map_arg arg = {n, 0, a, b, y};
+    fc_parallel(fc_ceil_div(n, FC_CHUNK), fc_threads_for((double)n, n_threads),
+                relu ? add_relu : add_plain, &arg);
+}
+
 #include "softmax_tmpl.h"
 
 #define POINTWISE_KERNELS                                                       \
     {                                                                           \
         .activation_forward = activation_forward,                               \
         .activation_backward = activation_backward,                             \
+        .add = add,                                                             \
         .softmax_forward = softmax_forward,                                     \
         .softmax_backward = softmax_backward,                                   \
         .softmax_cross_entropy = softmax_cross_entropy,                         \

@@ -18,9 +18,11 @@ from .activation import (
     tanh,
     tanh_backward,
 )
+from .batch_norm import batch_norm, batch_norm_backward, batch_norm_forward
 from .conv import col2im, conv2d, conv2d_backward_input, conv2d_backward_weight, im2col
 from .linear import linear, linear_backward_input, linear_backward_weight
 from .loss import mse, softmax_cross_entropy
+from .merge import add
 from .optim import adam_update, sgd_update
 from .pool import (
     avg_pool2d,
@@ -33,8 +35,12 @@ from .pool import (
 
 __all__ = [
     "adam_update",
+    "add",
     "avg_pool2d",
     "avg_pool2d_backward",
+    "batch_norm",
+    "batch_norm_backward",
+    "batch_norm_forward",
     "col2im",
     "conv2d",
     "conv2d_backward_input",

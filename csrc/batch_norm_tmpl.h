@@ -1,0 +1,297 @@
+/* batch_norm_tmpl.h - batch normalisation over [n][c][size]; compiled per tier and real type.
+ *
+ * Ioffe and Szegedy, "Batch normalization", ICML 2015, algorithm 1 and the gradients of section 3.
+ *
+ * A unit is what is normalised together: one channel, whose planes a vector reads along; or, where
+ * a plane is one element (features), VL channels side by side, each lane with sums of its own. A
+ * unit's elements are read in blocks that stay in L1 while they are read twice: first for the
+ * block's mean, then for the squares of the distances to it, which keeps all digits where the mean
+ * is large and the variance small. The blocks' moments are joined in double, in order (Chan, Golub
+ * and LeVeque, 1979). The second pass over a unit goes backwards, so that it begins with what the
+ * first has left in the cache.
+ *
+ * Threads: a task is a fixed number of whole units, so no sum is ever split between threads.
+ */
+
+enum {
+    BN_BLOCK = 4096, /* elements of a block, about */
+    BN_ROWS = 256    /* images of a block where the lanes are channels */
+};
+
+typedef struct {
+    int64_t n, c, size;
+    int by_lane;                   /* the lanes of a vector are channels */
+    int64_t units, unit_chunk;     /* and how many of them are a task */
+    int64_t images, piece, pieces; /* of a block: images, elements of a plane; blocks a plane */
+    int64_t blocks;                /* of a unit */
+    double eps;
+    const real *dy, *x, *gamma, *beta;
+    const real *running_mean, *running_var; /* inference */
+    const double *mean, *inv_std;           /* backward */
+    double *mean_out, *inv_std_out;         /* forward */
+    real *out, *dgamma, *dbeta;
+} bn_arg;
+
+/* Part of a unit: `runs` stretches of `length` contiguous reals, `step` apart. */
+typedef struct {
+    int64_t at, runs, length, step;
+} bn_block;
+
+/* Per lane of a unit: out = (x - center) * slope + dy * weight + offset; no dy in forward. */
+typedef struct {
+    real center[VL], slope[VL], weight[VL], offset[VL];
+} bn_line;
+
+INLINE int64_t bn_width(const bn_arg *a) { return a->by_lane ? VL : 1; }
+INLINE int64_t bn_channels(const bn_arg *a, int64_t unit) {
+    return fc_min(bn_width(a), a->c - unit * bn_width(a));
+}
+
+INLINE bn_block bn_block_of(const bn_arg *a, int64_t unit, int64_t i) {
+    int64_t image = i / a->pieces * a->images, from = i % a->pieces * a->piece;
+    int64_t plane = a->by_lane ? bn_channels(a, unit) : a->size;
+    return (bn_block){
+        .at = (image * a->c + unit * bn_width(a)) * a->size + from,
+        .runs = fc_min(a->images, a->n - image),
+        .length = fc_min(a->piece, plane - from),
+        .step = a->c * a->size,
+    };
+}
+
+/* ---- sums over a block ---- */
+
+INLINE vr bn_load(const real *p, int64_t n) { return n < VL ? v_loadn(p, n) : v_load(p); }
+
+/* What n <= VL elements at `at` add to the two sums. */
+typedef void (*bn_term)(const bn_arg *a, int64_t at, int64_t n, vr center, vr *s, vr *q);
+
+INLINE void bn_plain(const bn_arg *a, int64_t at, int64_t n, vr center, vr *s, vr *q) {
+    (void)center, (void)q;
+    *s = v_add(*s, bn_load(a->x + at, n));
+}
+INLINE void bn_centered(const bn_arg *a, int64_t at, int64_t n, vr center, vr *s, vr *q) {
+    vr d = v_sub(bn_load(a->x + at, n), center);
+    *s = v_add(*s, d);
+    *q = v_fma(d, d, *q);
+}
+INLINE void bn_gradient(const bn_arg *a, int64_t at, int64_t n, vr center, vr *s, vr *q) {
+    vr g = bn_load(a->dy + at, n);
+    *s = v_add(*s, g);
+    *q = v_fma(g, v_sub(bn_load(a->x + at, n), center), *q);
+}
+
+/* s and q of each channel of the block; for one channel, in element 0. */
+INLINE void bn_sums(const bn_arg *a, bn_block b, const real *center, bn_term term, real *s,
+                    real *q) {
+    vr sums[4], squares[4], c = v_load(center);
+    UNROLL for (int j = 0; j < 4; j++) sums[j] = squares[j] = v_zero();
+    for (int64_t r = 0; r < b.runs; r++) {
+        int64_t i = b.at + r * b.step, to = i + b.length;
+        for (; i + 4 * VL <= to; i += 4 * VL)
+            UNROLL for (int j = 0; j < 4; j++)
+                term(a, i + j * VL, VL, c, &sums[j], &squares[j]);
+        for (; i + VL <= to; i += VL) term(a, i, VL, c, &sums[0], &squares[0]);
+        /* lanes that are not there count as 0 - 0 */
+        if (i < to) term(a, i, to - i, v_loadn(center, to - i), &sums[1], &squares[1]);
+    }
+    vr sum = v_add(v_add(sums[0], sums[1]), v_add(sums[2], sums[3]));
+    vr square = v_add(v_add(squares[0], squares[1]), v_add(squares[2], squares[3]));
+    if (a->by_lane) {
+        v_store(s, sum);
+        v_store(q, square);
+    } else {
+        s[0] = v_hsum(sum);
+        q[0] = v_hsum(square);
+    }
+}
+
+/* ---- moments of a unit ---- */
+
+typedef struct {
+    double count, mean, squares; /* squares of the distances to the mean, summed */
+} bn_moments;
+
+INLINE void bn_join(bn_moments *m, double count, double mean, double squares) {
+    double total = m->count + count, apart = mean - m->mean;
+    m->squares += squares + apart * apart * (m->count * (count / total));
+    m->mean += apart * (count / total);
+    m->count = total;
+}
+
+static void bn_unit_moments(const bn_arg *a, int64_t unit, bn_moments *m) {
+    int64_t channels = bn_channels(a, unit);
+    for (int64_t i = 0; i < a->blocks; i++) {
+        bn_block b = bn_block_of(a, unit, i);
+        double count = (double)(a->by_lane ? b.runs : b.runs * b.length);
+        real s[VL], q[VL], center[VL] = {0};
+        bn_sums(a, b, center, bn_plain, s, q);
+        for (int l = 0; l < VL; l++) {
+            int from = a->by_lane ? l : 0;
+            center[l] = from < channels ? (real)(s[from] / count) : 0;
+        }
+        bn_sums(a, b, center, bn_centered, s, q);
+        for (int64_t l = 0; l < channels; l++) {
+            double off = s[l] / count; /* by which center is not the mean */
+            bn_join(&m[l], count, center[l] + off, fmax(0.0, q[l] - s[l] * off));
+        }
+    }
+}
+
+/* ---- the second pass ---- */
+
+/* Channel l's numbers; for one channel in all lanes. */
+INLINE void bn_set_line(const bn_arg *a, bn_line *line, int64_t l, double center, double slope,
+                        double weight, double offset) {
+    int64_t to = a->by_lane ? l + 1 : VL;
+    for (; l < to; l++) {
+        line->center[l] = (real)center;
+        line->slope[l] = (real)slope;
+        line->weight[l] = (real)weight;
+        /* the digits of the center that a real does not hold */
+        line->offset[l] = (real)(offset - (center - (double)line->center[l]) * slope);
+    }
+}
+
+INLINE void bn_apply(const bn_arg *a, int64_t unit, const bn_line *line, int has_dy) {
+    vr center = v_load(line->center), slope = v_load(line->slope);
+    vr weight = v_load(line->weight), offset = v_load(line->offset);
+    for (int64_t i = a->blocks - 1; i >= 0; i--) {
+        bn_block b = bn_block_of(a, unit, i);
+        for (int64_t r = b.runs - 1; r >= 0; r--) {
+            int64_t from = b.at + r * b.step, to = from + b.length;
+            for (; from + VL <= to; from += VL) {
+                vr line_of_dy = has_dy ? v_fma(v_load(a->dy + from), weight, offset) : offset;
+                vr d = v_sub(v_load(a->x + from), center);
+                v_store(a->out + from, v_fma(d, slope, line_of_dy));
+            }
+            if (from < to) {
+                int64_t n = to - from;
+                vr line_of_dy = has_dy ? v_fma(v_loadn(a->dy + from, n), weight, offset) : offset;
+                vr d = v_sub(v_loadn(a->x + from, n), center);
+                v_storen(a->out + from, v_fma(d, slope, line_of_dy), n);
+            }
+        }
+    }
+}
+
+/* ---- the three passes over a unit ---- */
+
+INLINE double bn_at(const real *values, int64_t channel, double otherwise) {
+    return values == NULL ? otherwise : (double)values[channel];
+}
+
+static void bn_unit_inference(const bn_arg *a, int64_t unit) {
+    bn_line line = {.center = {0}};
+    for (int64_t l = 0; l < bn_channels(a, unit); l++) {
+        int64_t c = unit * bn_width(a) + l;
+        double inv_std = 1.0 / sqrt((double)a->running_var[c] + a->eps);
+        bn_set_line(a, &line, l, (double)a->running_mean[c], bn_at(a->gamma, c, 1.0) * inv_std,
+                    0.0, bn_at(a->beta, c, 0.0));
+    }
+    bn_apply(a, unit, &line, 0);
+}
+
+static void bn_unit_forward(const bn_arg *a, int64_t unit) {
+    bn_moments m[VL] = {{0.0, 0.0, 0.0}};
+    bn_line line = {.center = {0}};
+    bn_unit_moments(a, unit, m);
+    for (int64_t l = 0; l < bn_channels(a, unit); l++) {
+        int64_t c = unit * bn_width(a) + l;
+        double var = m[l].squares / fmax(m[l].count, 1.0);
+        double inv_std = 1.0 / sqrt(var + a->eps);
+        a->mean_out[c] = m[l].mean;
+        a->inv_std_out[c] = inv_std;
+        bn_set_line(a, &line, l, m[l].mean, bn_at(a->gamma, c, 1.0) * inv_std, 0.0,
+                    bn_at(a->beta, c, 0.0));
+    }
+    bn_apply(a, unit, &line, 0);
+}
+
+/* dx = gamma * inv_std * (dy - sum(dy) / m - x_hat * sum(dy * x_hat) / m), of m elements, with
+ * x_hat = (x - mean) * inv_std. */
+static void bn_unit_backward(const bn_arg *a, int64_t unit) {
+    int64_t channels = bn_channels(a, unit), first = unit * bn_width(a);
+    double sum[VL] = {0}, dot[VL] = {0}; /* of dy, of dy * (x - mean) */
+    real center[VL] = {0}, s[VL], q[VL];
+    for (int l = 0; l < VL; l++) {
+        int from = a->by_lane ? l : 0;
+        center[l] = from < channels ? (real)a->mean[first + from] : 0;
+    }
+    for (int64_t i = 0; i < a->blocks; i++) {
+        bn_sums(a, bn_block_of(a, unit, i), center, bn_gradient, s, q);
+        for (int64_t l = 0; l < channels; l++) {
+            sum[l] += s[l];
+            dot[l] += q[l];
+        }
+    }
+    bn_line line = {.center = {0}};
+    double m = fmax((double)a->n * (double)a->size, 1.0);
+    for (int64_t l = 0; l < channels; l++) {
+        int64_t c = first + l;
+        double mean = a->mean[c], inv_std = a->inv_std[c];
+        double weight = bn_at(a->gamma, c, 1.0) * inv_std;
+        double product = (dot[l] - (mean - (double)center[l]) * sum[l]) * inv_std;
+        a->dgamma[c] = (real)product;
+        a->dbeta[c] = (real)sum[l];
+        bn_set_line(a, &line, l, mean, -weight * inv_std * product / m, weight,
+                    -weight * sum[l] / m);
+    }
+    bn_apply(a, unit, &line, 1);
+}
+
+/* ---- tasks ---- */
+
+INLINE void bn_task(const bn_arg *a, int64_t item, void (*unit)(const bn_arg *a, int64_t unit)) {
+    int64_t from = item * a->unit_chunk, to = fc_min(from + a->unit_chunk, a->units);
+    for (int64_t u = from; u < to; u++) unit(a, u);
+}
+static void bn_run_inference(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_inference); }
+static void bn_run_forward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_forward); }
+static void bn_run_backward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_backward); }
+
+static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_threads) {
+    a->n = d->n;
+    a->c = d->c;
+    a->size = d->size;
+    a->by_lane = d->size == 1;
+    a->piece = a->by_lane ? VL : fc_max(1, fc_min(d->size, BN_BLOCK));
+    a->pieces = a->by_lane ? 1 : fc_ceil_div(d->size, a->piece);
+    a->images = a->by_lane ? BN_ROWS : fc_max(1, BN_BLOCK / fc_max(1, d->size));
+    a->blocks = a->pieces * fc_ceil_div(d->n, a->images);
+    a->units = fc_ceil_div(d->c, bn_width(a));
+    double unit_work = (double)d->n * (double)d->size * (double)bn_width(a);
+    a->unit_chunk = (int64_t)fmax(1.0, FC_CHUNK / fmax(unit_work, 64.0));
+    fc_parallel(fc_ceil_div(a->units, a->unit_chunk),
+                fc_threads_for(2.0 * unit_work * (double)a->units, n_threads), task, a);
+}
+
+static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const void *x,
+                                 const void *gamma, const void *beta, const void *mean,
+                                 const void *var, void *y, int n_threads) {
+    bn_arg a = {.eps = eps, .x = x, .gamma = gamma, .beta = beta, .running_mean = mean,
+                .running_var = var, .out = y};
+    bn_run(d, &a, bn_run_inference, n_threads);
+}
+
+static void batch_norm_forward(const fc_batch_norm_desc *d, double eps, const void *x,
+                               const void *gamma, const void *beta, void *y, double *mean,
+                               double *inv_std, int n_threads) {
+    bn_arg a = {.eps = eps, .x = x, .gamma = gamma, .beta = beta, .out = y, .mean_out = mean,
+                .inv_std_out = inv_std};
+    bn_run(d, &a, bn_run_forward, n_threads);
+}
+
+static void batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, const void *x,
+                                const void *gamma, const double *mean, const double *inv_std,
+                                void *dx, void *dgamma, void *dbeta, int n_threads) {
+    bn_arg a = {.dy = dy, .x = x, .gamma = gamma, .mean = mean, .inv_std = inv_std, .out = dx,
+                .dgamma = dgamma, .dbeta = dbeta};
+    bn_run(d, &a, bn_run_backward, n_threads);
+}
+
+#define BATCH_NORM_KERNELS                                                      \
+    {                                                                           \
+        .inference = batch_norm_inference,                                      \
+        .forward = batch_norm_forward,                                          \
+        .backward = batch_norm_backward,                                        \
+    }
