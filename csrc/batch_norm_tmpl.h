@@ -245,9 +245,9 @@ INLINE void bn_task(const bn_arg *a, int64_t item, void (*unit)(const bn_arg *a,
     int64_t from = item * a->unit_chunk, to = fc_min(from + a->unit_chunk, a->units);
     for (int64_t u = from; u < to; u++) unit(a, u);
 }
-static void bn_run_inference(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_inference); }
-static void bn_run_forward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_forward); }
-static void bn_run_backward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_backward); }
+static void bn_inference(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_inference); }
+static void bn_forward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_forward); }
+static void bn_backward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_backward); }
 
 static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_threads) {
     a->n = d->n;
@@ -270,7 +270,7 @@ static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const 
                                  const void *var, void *y, int n_threads) {
     bn_arg a = {.eps = eps, .x = x, .gamma = gamma, .beta = beta, .running_mean = mean,
                 .running_var = var, .out = y};
-    bn_run(d, &a, bn_run_inference, n_threads);
+    bn_run(d, &a, bn_inference, n_threads);
 }
 
 static void batch_norm_forward(const fc_batch_norm_desc *d, double eps, const void *x,
@@ -278,7 +278,7 @@ static void batch_norm_forward(const fc_batch_norm_desc *d, double eps, const vo
                                double *inv_std, int n_threads) {
     bn_arg a = {.eps = eps, .x = x, .gamma = gamma, .beta = beta, .out = y, .mean_out = mean,
                 .inv_std_out = inv_std};
-    bn_run(d, &a, bn_run_forward, n_threads);
+    bn_run(d, &a, bn_forward, n_threads);
 }
 
 static void batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, const void *x,
@@ -286,7 +286,7 @@ static void batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, con
                                 void *dx, void *dgamma, void *dbeta, int n_threads) {
     bn_arg a = {.dy = dy, .x = x, .gamma = gamma, .mean = mean, .inv_std = inv_std, .out = dx,
                 .dgamma = dgamma, .dbeta = dbeta};
-    bn_run(d, &a, bn_run_backward, n_threads);
+    bn_run(d, &a, bn_backward, n_threads);
 }
 
 #define BATCH_NORM_KERNELS                                                      \

@@ -11,14 +11,52 @@ from ..nn import Sequential
 from .dmlp import dmlp
 from .lenet import lenet5
 from .lenet_1998 import DistanceLoss
+from .resnet import resnet18, resnet34, resnet50, resnet101, resnet152
+from .resnet_cifar import resnet20, resnet32, resnet44, resnet56, resnet110
 from .simple_convnet import simple_convnet
+from .vgg import vgg11, vgg13, vgg16, vgg19
 
-__all__ = ["DistanceLoss", "create", "dmlp", "lenet5", "list", "simple_convnet"]
+__all__ = [
+    "DistanceLoss",
+    "create",
+    "dmlp",
+    "lenet5",
+    "list",
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet34",
+    "resnet44",
+    "resnet50",
+    "resnet56",
+    "resnet101",
+    "resnet110",
+    "resnet152",
+    "simple_convnet",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "vgg19",
+]
 
 _MODELS: dict[str, Callable[..., Sequential]] = {
     "dmlp": dmlp,
     "lenet5": lenet5,
+    "resnet101": resnet101,
+    "resnet110": resnet110,
+    "resnet152": resnet152,
+    "resnet18": resnet18,
+    "resnet20": resnet20,
+    "resnet32": resnet32,
+    "resnet34": resnet34,
+    "resnet44": resnet44,
+    "resnet50": resnet50,
+    "resnet56": resnet56,
     "simple_convnet": simple_convnet,
+    "vgg11": vgg11,
+    "vgg13": vgg13,
+    "vgg16": vgg16,
+    "vgg19": vgg19,
 }
 
 
@@ -28,8 +66,8 @@ def list() -> builtins.list[str]:
     Examples
     --------
     >>> from fastcnn import models
-    >>> models.list()
-    ['dmlp', 'lenet5', 'simple_convnet']
+    >>> models.list()[:4]
+    ['dmlp', 'lenet5', 'resnet101', 'resnet110']
     """
     return sorted(_MODELS)
 

@@ -4,8 +4,9 @@ The contract of every layer is in `fastcnn.nn.layer`: ``y = layer(x)`` for infer
 ``y, ctx = layer.forward(x)`` and ``dx = layer.backward(dy, ctx)`` for training.
 """
 
-from . import init
+from . import blocks, init
 from .activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from .batch_norm import BatchNorm2d
 from .containers import Graph, Sequential
 from .conv import Conv2d
 from .dropout import Dropout
@@ -13,7 +14,7 @@ from .layer import Layer
 from .linear import Linear
 from .losses import CrossEntropyLoss, MSELoss
 from .merge import Add, Concat
-from .parameter import Parameter
+from .parameter import Buffer, Parameter
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from .shape import Flatten
 from .summary import Summary
@@ -21,6 +22,8 @@ from .summary import Summary
 __all__ = [
     "Add",
     "AvgPool2d",
+    "BatchNorm2d",
+    "Buffer",
     "Concat",
     "Conv2d",
     "CrossEntropyLoss",
@@ -40,5 +43,6 @@ __all__ = [
     "Softmax",
     "Summary",
     "Tanh",
+    "blocks",
     "init",
 ]

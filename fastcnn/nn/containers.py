@@ -12,7 +12,7 @@ import numpy as np
 
 from .._checks import Array
 from .layer import Layer
-from .parameter import Parameter
+from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
     from .summary import Signal, Tracer
@@ -177,7 +177,7 @@ class Graph(Layer):
             if name not in leads:
                 raise ValueError(f"Graph: input {name!r} leads to no output")
 
-    def _members(self) -> Iterator[tuple[str, Parameter | Layer]]:
+    def _members(self) -> Iterator[tuple[str, Parameter | Buffer | Layer]]:
         for name, node in vars(self).get("nodes", {}).items():  # not there before __init__ ends
             yield name, node.layer
         yield from super()._members()

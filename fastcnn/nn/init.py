@@ -1,7 +1,7 @@
 """Initial values of weights: zeros, N(0, std), uniform, LeCun, Xavier and He.
 
 Each function here returns an initializer: a callable ``initial(shape, rng) -> float array`` that a
-layer's ``init=`` takes. Values are drawn in float64 and cast by the layer, so a float32 and a
+layer's ``init=`` takes. Values are drawn in float64 and rounded to float32, so a float32 and a
 float64 net of one seed start from the same numbers.
 
 Fans follow the weight layouts (O, I) and (O, I, KH, KW):
@@ -19,6 +19,7 @@ from .._checks import Array
 Initializer = Callable[[tuple[int, ...], np.random.Generator], Array]
 Seed = int | np.random.Generator | None
 Distribution = Literal["normal", "uniform"]
+_BLOCK = 65536  # numbers drawn at once
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -42,8 +43,20 @@ def _checked(op: str, name: str, value: Any) -> float:
     return float(value)
 
 
+def _drawn(shape: tuple[int, ...], draw: Callable[[int], Array]) -> Array:
+    """float32 of ``draw(count)`` in float64, a block at a time: big weights exist once."""
+    values = np.empty(math.prod(shape), np.float32)
+    for i in range(0, values.size, _BLOCK):
+        block = values[i : i + _BLOCK]
+        block[...] = draw(block.size)
+    return values.reshape(shape)
+
+
 def zeros() -> Initializer:
     """All zeros, as biases start.
+
+    The memory is first taken when it is written to: a net of any size can be built in no time to
+    look at its shapes and counts, or to load its weights from a file.
 
     Examples
     --------
@@ -67,7 +80,7 @@ def normal(std: float = 0.01) -> Initializer:
     True
     """
     scale = _checked("normal", "std", std)
-    return lambda shape, rng: rng.normal(0.0, scale, shape)
+    return lambda shape, rng: _drawn(shape, lambda n: rng.normal(0.0, scale, n))
 
 
 def uniform(bound: float) -> Initializer:
@@ -82,7 +95,7 @@ def uniform(bound: float) -> Initializer:
     True
     """
     limit = _checked("uniform", "bound", bound)
-    return lambda shape, rng: rng.uniform(-limit, limit, shape)
+    return lambda shape, rng: _drawn(shape, lambda n: rng.uniform(-limit, limit, n))
 
 
 def _scaled(op: str, distribution: Distribution, std: Callable[[int, int], float]) -> Initializer:
@@ -93,9 +106,9 @@ def _scaled(op: str, distribution: Distribution, std: Callable[[int, int], float
     def initial(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
         scale = std(*fans(shape))
         if distribution == "normal":
-            return rng.normal(0.0, scale, shape)
+            return _drawn(shape, lambda n: rng.normal(0.0, scale, n))
         bound = math.sqrt(3.0) * scale  # a uniform on [-a, a) has deviation a / sqrt(3)
-        return rng.uniform(-bound, bound, shape)
+        return _drawn(shape, lambda n: rng.uniform(-bound, bound, n))
 
     return initial
 
@@ -137,8 +150,16 @@ def xavier(distribution: Distribution = "uniform", *, gain: float = 1.0) -> Init
     return _scaled("xavier", distribution, lambda i, o: scale * math.sqrt(2.0 / max(i + o, 1)))
 
 
-def he(distribution: Distribution = "normal", *, negative_slope: float = 0.0) -> Initializer:
-    """Variance ``2 / ((1 + negative_slope^2) * fan_in)``, for ReLU and its variants.
+def he(
+    distribution: Distribution = "normal",
+    *,
+    negative_slope: float = 0.0,
+    mode: Literal["fan_in", "fan_out"] = "fan_in",
+) -> Initializer:
+    """Variance ``2 / ((1 + negative_slope^2) * fan)``, for ReLU and its variants.
+
+    With `mode` "fan_in" the outputs keep the variance of the inputs, with "fan_out" the gradients
+    do on their way back, as ResNets usually start.
 
     Source: He, Zhang, Ren and Sun, "Delving deep into rectifiers", ICCV 2015, eq. 10 and 15.
 
@@ -151,4 +172,11 @@ def he(distribution: Distribution = "normal", *, negative_slope: float = 0.0) ->
     True
     """
     slope = _checked("he", "negative_slope", negative_slope)
-    return _scaled("he", distribution, lambda i, o: math.sqrt(2.0 / ((1 + slope**2) * max(i, 1))))
+    if mode not in ("fan_in", "fan_out"):
+        raise ValueError(f"he: expected mode 'fan_in' or 'fan_out', got {mode!r}")
+
+    def std(fan_in: int, fan_out: int) -> float:
+        fan = fan_in if mode == "fan_in" else fan_out
+        return math.sqrt(2.0 / ((1 + slope**2) * max(fan, 1)))
+
+    return _scaled("he", distribution, std)

@@ -7,8 +7,9 @@
     dx = layer.backward(dy, ctx)    adds to p.grad, returns the gradient of x
 
 By-products of a forward pass live in `ctx`, never in the layer. So one layer can be used twice in a
-net, shared between nets, and called from several threads at once. The one thing that a training
-forward may change is a random generator (`layer.rng`, see `Dropout`).
+net, shared between nets, and called from several threads at once. What a training forward may
+change is a random generator (`layer.rng`, see `Dropout`) and the buffers (`Buffer`), as batch
+norm's running statistics.
 """
 
 import functools
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from .._checks import FLOATS, Array
-from .parameter import Parameter
+from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
     from .summary import Signal, Summary, Tracer
@@ -46,10 +47,11 @@ def _accept_need_dx(backward: Callable[..., Any]) -> Callable[..., Any]:
 class Layer:
     """Base of all layers and nets.
 
-    A layer of your own is a subclass with `forward` and `backward`. Parameters and sublayers are
-    found among its attributes (lists, tuples and dicts of them included). Prove the gradients with
-    `fastcnn.testing.gradcheck`. `output_shape` is for `summary`, which runs the layer if it is not
-    defined; `__call__` is for inference that differs from training or can be had for less.
+    A layer of your own is a subclass with `forward` and `backward`. Parameters, buffers and
+    sublayers are found among its attributes (lists, tuples and dicts of them included). Prove the
+    gradients with `fastcnn.testing.gradcheck`. `output_shape` is for `summary`, which runs the
+    layer if it is not defined; `__call__` is for inference that differs from training or can be
+    had for less.
 
     Examples
     --------
@@ -154,15 +156,15 @@ class Layer:
         """The configuration as `repr` shows it between the brackets."""
         return ""
 
-    def _members(self) -> Iterator[tuple[str, "Parameter | Layer"]]:
-        """Own parameters and direct sublayers by attribute name."""
+    def _members(self) -> Iterator[tuple[str, "Parameter | Buffer | Layer"]]:
+        """Own parameters and buffers, and direct sublayers, by attribute name."""
         for key, value in vars(self).items():
-            if isinstance(value, (Parameter, Layer)):
+            if isinstance(value, (Parameter, Buffer, Layer)):
                 yield key, value
             elif isinstance(value, (list, tuple, dict)):
                 items = value.items() if isinstance(value, dict) else enumerate(value)
                 for k, item in items:
-                    if isinstance(item, (Parameter, Layer)):
+                    if isinstance(item, (Parameter, Buffer, Layer)):
                         yield f"{key}.{k}", item
 
     def trace(self, tracer: "Tracer", name: str, signals: "tuple[Signal, ...]") -> "Signal":
@@ -183,13 +185,14 @@ class Layer:
 
     def __setattr__(self, key: str, value: Any) -> None:
         object.__setattr__(self, key, value)
-        if isinstance(value, (Parameter, Layer, list, tuple, dict)):
-            self._name_parameters()
+        if isinstance(value, (Parameter, Buffer, Layer, list, tuple, dict)):
+            self._name_state()
 
-    def _name_parameters(self) -> None:
-        """Give the parameters below their dotted names as seen from here; the outermost wins."""
-        for name, p in self.named_parameters():
-            p.name = name
+    def _name_state(self) -> None:
+        """Give parameters and buffers below their dotted names as seen from here; the outermost
+        wins."""
+        for name, item in self._named_state():
+            item.name = name
 
     def named_layers(self, prefix: str = "") -> Iterator[tuple[str, "Layer"]]:
         """This layer (named "" or `prefix`) and all below it with dotted names, each once.
@@ -212,6 +215,15 @@ class Layer:
             below = [(k, m) for k, m in layer._members() if isinstance(m, Layer)]
             stack += [(f"{name}.{k}" if name else k, m) for k, m in reversed(below)]
 
+    def _named_state(self) -> Iterator[tuple[str, Parameter | Buffer]]:
+        """All parameters and buffers with their dotted names; a shared one comes once."""
+        seen: set[int] = set()
+        for prefix, layer in self.named_layers():
+            for key, member in layer._members():
+                if isinstance(member, (Parameter, Buffer)) and id(member) not in seen:
+                    seen.add(id(member))
+                    yield (f"{prefix}.{key}" if prefix else key), member
+
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
         """All parameters with their dotted names; a shared one comes once, by its first name.
 
@@ -221,12 +233,23 @@ class Layer:
         >>> [name for name, p in models.dmlp().named_parameters()]
         ['fc1.weight', 'fc1.bias', 'fc2.weight', 'fc2.bias']
         """
-        seen: set[int] = set()
-        for prefix, layer in self.named_layers():
-            for key, member in layer._members():
-                if isinstance(member, Parameter) and id(member) not in seen:
-                    seen.add(id(member))
-                    yield (f"{prefix}.{key}" if prefix else key), member
+        for name, item in self._named_state():
+            if isinstance(item, Parameter):
+                yield name, item
+
+    def named_buffers(self) -> Iterator[tuple[str, Buffer]]:
+        """All buffers with their dotted names; a shared one comes once, by its first name.
+
+        Examples
+        --------
+        >>> from fastcnn import nn
+        >>> net = nn.Sequential(conv=nn.Conv2d(1, 8, 3), bn=nn.BatchNorm2d(8))
+        >>> [name for name, b in net.named_buffers()]
+        ['bn.running_mean', 'bn.running_var']
+        """
+        for name, item in self._named_state():
+            if isinstance(item, Buffer):
+                yield name, item
 
     def parameters(self) -> Iterator[Parameter]:
         """All parameters, each once, in the order of `named_parameters`.
@@ -253,9 +276,10 @@ class Layer:
 
     def trains(self) -> bool:
         """True if any parameter below is not frozen."""
-        return any(
-            m.requires_grad if isinstance(m, Parameter) else m.trains() for _, m in self._members()
-        )
+        for _, m in self._members():
+            if m.trains() if isinstance(m, Layer) else isinstance(m, Parameter) and m.requires_grad:
+                return True
+        return False
 
     def zero_grad(self) -> None:
         """Forget the gradients of all parameters."""
@@ -263,7 +287,9 @@ class Layer:
             p.zero_grad()
 
     def astype(self, dtype: DTypeLike) -> Self:
-        """Convert all parameters, in place, to float32 or float64; gradients are forgotten.
+        """Convert all parameters and buffers, in place, to float32 or float64.
+
+        Gradients are forgotten.
 
         Returns
         -------
@@ -284,9 +310,9 @@ class Layer:
         """
         if np.dtype(dtype) not in FLOATS:
             raise TypeError(f"astype: expected float32 or float64, got {np.dtype(dtype)}")
-        for p in self.parameters():
-            p.data = p.data.astype(dtype)
-            p.zero_grad()
+        for _, item in self._named_state():
+            item.data = item.data.astype(dtype)
+        self.zero_grad()
         return self
 
     def double(self) -> Self:
@@ -294,7 +320,7 @@ class Layer:
         return self.astype(np.float64)
 
     def state_dict(self) -> dict[str, Array]:
-        """Copies of all parameters by dotted name; later training does not change them.
+        """Copies of all parameters and buffers by dotted name; later training leaves them alone.
 
         Examples
         --------
@@ -302,7 +328,7 @@ class Layer:
         >>> {name: a.shape for name, a in nn.Linear(4, 2).state_dict().items()}
         {'weight': (2, 4), 'bias': (2,)}
         """
-        return {name: p.data.copy() for name, p in self.named_parameters()}
+        return {name: item.data.copy() for name, item in self._named_state()}
 
     def load_state_dict(self, state: Mapping[str, Array]) -> None:
         """Take over the values of a `state_dict`, all of them or (on an error) none.
@@ -326,7 +352,7 @@ class Layer:
         >>> (a.weight.data == b.weight.data).all()
         np.True_
         """
-        own = dict(self.named_parameters())
+        own = dict(self._named_state())
         wrong = [f"missing {name!r} {p.data.shape}" for name, p in own.items() if name not in state]
         wrong += [f"unexpected {name!r}" for name in state if name not in own]
         arrays: dict[str, Array] = {}

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .. import ops
 from .._checks import Array
 from .layer import Layer
 
@@ -13,6 +14,7 @@ class AddContext(NamedTuple):
     """What the backward pass of a sum needs."""
 
     terms: int
+    y: Array | None = None  # with a ReLU, the output
 
 
 class ConcatContext(NamedTuple):
@@ -30,6 +32,11 @@ def _arrays(layer: str, xs: Sequence[Any]) -> list[Array]:
 class Add(Layer):
     """Sum of several arrays of one shape, as at the end of a residual block.
 
+    Parameters
+    ----------
+    relu : bool
+        Whether negative sums become 0: the ReLU that often follows, in the same pass.
+
     Examples
     --------
     >>> import numpy as np
@@ -41,6 +48,9 @@ class Add(Layer):
 
     takes_many = True
 
+    def __init__(self, relu: bool = False) -> None:
+        self.relu = bool(relu)
+
     def forward(self, x: Sequence[Any]) -> tuple[Array, AddContext]:
         """Their sum, in order."""
         xs = _arrays("Add", x)
@@ -50,14 +60,18 @@ class Add(Layer):
                     f"Add: expected x[{i}] to be {xs[0].dtype} {xs[0].shape} like x[0], "
                     f"got {a.dtype} {a.shape}"
                 )
-        y = xs[0] + xs[1] if len(xs) > 1 else xs[0].copy()
-        for a in xs[2:]:
-            y += a
-        return y, AddContext(len(xs))
+        *before, last = xs
+        y = before[0] if before else np.zeros_like(last)
+        for a in before[1:]:
+            y = ops.add(y, a)
+        y = ops.add(y, last, relu=self.relu)
+        return y, AddContext(len(xs), y if self.relu else None)
 
     def backward(self, dy: Any, ctx: AddContext, *, need_dx: bool = True) -> Any:
-        """dy for each of them."""
-        return (np.asarray(dy),) * ctx.terms if need_dx else None
+        """dy for each of them; with `relu`, where the sum is positive."""
+        if not need_dx:
+            return None
+        return (np.asarray(dy) if ctx.y is None else ops.relu_backward(dy, ctx.y),) * ctx.terms
 
     def output_shape(self, input_shape: Any) -> tuple[int, ...]:
         """The shape that all inputs have."""
@@ -67,6 +81,10 @@ class Add(Layer):
                 f"Add: expected inputs of one shape, got {', '.join(map(str, shapes))}"
             )
         return shapes[0]
+
+    def extra_repr(self) -> str:
+        """Whether a ReLU is part of it."""
+        return "relu=True" if self.relu else ""
 
 
 class Concat(Layer):

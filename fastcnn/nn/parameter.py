@@ -1,4 +1,4 @@
-"""Parameter: an array that is trained, with the sum of its gradients."""
+"""What a layer keeps between calls: parameters, which are trained, and buffers, which are not."""
 
 import threading
 
@@ -100,3 +100,35 @@ class Parameter:
     def __repr__(self) -> str:
         frozen = "" if self.requires_grad else ", requires_grad=False"
         return f"Parameter({self.name!r}, shape={self.data.shape}, {self.data.dtype}{frozen})"
+
+
+class Buffer:
+    """An array that is part of a layer's state but not trained, as batch norm's running mean.
+
+    It is in `Layer.state_dict`, so it is saved, loaded and resumed with the parameters; it is not
+    among them, so it is not counted as one, has no gradient and no optimizer changes it.
+
+    Parameters
+    ----------
+    data : array_like
+        float32 or float64, any shape. The array itself is kept if it can be written to.
+    name : str
+        A layer that owns the buffer sets this; in a net it is the whole dotted name.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> nn.Buffer(np.zeros(3, np.float32), name="running_mean")
+    Buffer('running_mean', shape=(3,), float32)
+    """
+
+    __slots__ = ("data", "name")
+
+    def __init__(self, data: ArrayLike, name: str = "") -> None:
+        array = floating("Buffer", "data", data, None)
+        self.data: Array = array if array.flags.writeable else array.copy()
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"Buffer({self.name!r}, shape={self.data.shape}, {self.data.dtype})"

@@ -11,6 +11,7 @@ internal covariate shift", ICML 2015, algorithms 1 and 2 and section 3.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -18,6 +19,8 @@ from numpy.typing import ArrayLike
 from .. import _kernels
 from .._checks import Array, empty, expect_shape, floating, number
 from .._config import get_num_threads
+
+_F64 = np.dtype(np.float64)
 
 
 def _channels(op: str, x: ArrayLike) -> tuple[Array, tuple[int, int, int]]:
@@ -28,16 +31,19 @@ def _channels(op: str, x: ArrayLike) -> tuple[Array, tuple[int, int, int]]:
     return a, (a.shape[0], a.shape[1], math.prod(a.shape[2:]))
 
 
-def _per_channel(op: str, name: str, value: ArrayLike, x: Array, dtype: object) -> Array:
+def _per_channel(
+    op: str, name: str, value: ArrayLike, x: Array, dtype: np.dtype[Any] | None = None
+) -> Array:
+    """One number for each channel, of x's dtype if no other is given."""
     a = np.asarray(value)
-    if a.dtype != dtype:
-        raise TypeError(f"{op}: expected {name} to be {np.dtype(dtype)}, got {a.dtype}")  # type: ignore[call-overload]
+    if a.dtype != (dtype or x.dtype):
+        raise TypeError(f"{op}: expected {name} to be {dtype or x.dtype}, got {a.dtype}")
     expect_shape(op, name, a, (x.shape[1],), "one for each channel of x")
     return np.require(a, requirements=("C", "A"))
 
 
 def _affine(op: str, name: str, value: ArrayLike | None, x: Array) -> Array | None:
-    return None if value is None else _per_channel(op, name, value, x, x.dtype)
+    return None if value is None else _per_channel(op, name, value, x)
 
 
 def batch_norm(
@@ -87,8 +93,8 @@ def batch_norm(
     a, sizes = _channels(op, x)
     eps = number(op, "eps", eps, 0.0)
     g, b = _affine(op, "gamma", gamma, a), _affine(op, "beta", beta, a)
-    mean = _per_channel(op, "running_mean", running_mean, a, a.dtype)
-    var = _per_channel(op, "running_var", running_var, a, a.dtype)
+    mean = _per_channel(op, "running_mean", running_mean, a)
+    var = _per_channel(op, "running_var", running_var, a)
     y = empty(op, a.shape, a.dtype)
     _kernels.batch_norm_inference(*sizes, eps, a, g, b, mean, var, y, get_num_threads())
     return y
@@ -141,7 +147,7 @@ def batch_norm_forward(
     eps = number(op, "eps", eps, 0.0)
     g, b = _affine(op, "gamma", gamma, a), _affine(op, "beta", beta, a)
     y = empty(op, a.shape, a.dtype)
-    mean, inv_std = (empty(op, (a.shape[1],), np.float64) for _ in range(2))
+    mean, inv_std = (empty(op, (a.shape[1],), _F64) for _ in range(2))
     _kernels.batch_norm_forward(*sizes, eps, a, g, b, y, mean, inv_std, get_num_threads())
     return y, mean, inv_std
 
@@ -193,8 +199,8 @@ def batch_norm_backward(
     d = floating(op, "dy", dy, None, a.dtype)
     expect_shape(op, "dy", d, a.shape, "x.shape")
     g = _affine(op, "gamma", gamma, a)
-    m = _per_channel(op, "mean", mean, a, np.float64)
-    s = _per_channel(op, "inv_std", inv_std, a, np.float64)
+    m = _per_channel(op, "mean", mean, a, _F64)
+    s = _per_channel(op, "inv_std", inv_std, a, _F64)
     dx = empty(op, a.shape, a.dtype)
     dgamma, dbeta = (empty(op, (a.shape[1],), a.dtype) for _ in range(2))
     _kernels.batch_norm_backward(*sizes, d, a, g, m, s, dx, dgamma, dbeta, get_num_threads())

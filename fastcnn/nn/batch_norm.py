@@ -1,0 +1,163 @@
+"""Batch normalisation as a layer: the batch's statistics in training, running ones in inference."""
+
+import threading
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
+
+from .. import ops
+from .._checks import Array, floating, integer, number
+from .parameter import Buffer, Parameter
+from .shape import SameShape
+
+# Held while running statistics move on, so that no batch is lost when several threads train.
+_updating = threading.Lock()
+
+
+class BatchNormContext(NamedTuple):
+    """What the backward pass of batch normalisation needs."""
+
+    x: Array
+    mean: Array
+    inv_std: Array
+
+
+class BatchNorm2d(SameShape):
+    """Take each channel to mean 0 and variance 1, then scale it by `weight` and shift it by `bias`.
+
+    Training, ``layer.forward(x)``, normalises with the mean and the variance of the batch, and
+    moves the running statistics towards them:
+    ``running = (1 - momentum) * running + momentum * batch``. Inference, ``layer(x)``, normalises
+    with the running statistics and changes nothing, so a sample's result does not depend on the
+    others in its batch. The running statistics are buffers: they are in `state_dict`, but no
+    optimizer sees them.
+
+    Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
+    internal covariate shift", ICML 2015.
+
+    Parameters
+    ----------
+    num_features : int
+        C, the number of channels.
+    eps : float
+        Added to the variance.
+    momentum : float
+        Share of the batch in the running statistics, 0 to 1. 0 leaves them as they are, as when a
+        trained net is fine-tuned on small batches.
+    affine : bool
+        Whether there are `weight` and `bias`.
+    dtype : float32 or float64
+
+    Attributes
+    ----------
+    weight, bias : Parameter or None
+        (C,), ones and zeros at the start.
+    running_mean, running_var : Buffer
+        (C,), zeros and ones at the start. The variance is the unbiased one, over (elements - 1),
+        while the batch itself is normalised with the biased one, as in PyTorch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> bn = nn.BatchNorm2d(2)
+    >>> x = np.random.default_rng(0).normal(5, 3, (8, 2, 4, 4)).astype(np.float32)
+    >>> y, ctx = bn.forward(x)
+    >>> bool(abs(y.mean()) < 1e-6), round(float(y.std()), 4)
+    (True, 1.0)
+    >>> bool(np.allclose(bn.running_mean.data, 0.1 * x.mean((0, 2, 3))))
+    True
+    >>> list(bn.state_dict())
+    ['weight', 'bias', 'running_mean', 'running_var']
+    """
+
+    def __init__(
+        self,
+        num_features: int,
+        eps: float = 1e-5,
+        momentum: float = 0.1,
+        affine: bool = True,
+        *,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        self.num_features = integer("BatchNorm2d", "num_features", num_features, 1)
+        self.eps = number("BatchNorm2d", "eps", eps, 0.0)
+        self.momentum = number("BatchNorm2d", "momentum", momentum, 0.0)
+        if self.momentum > 1:
+            raise ValueError(f"BatchNorm2d: expected momentum in 0..1, got {momentum!r}")
+        self.weight = Parameter(np.ones(num_features, dtype)) if affine else None
+        self.bias = Parameter(np.zeros(num_features, dtype)) if affine else None
+        self.running_mean = Buffer(np.zeros(num_features, dtype))
+        self.running_var = Buffer(np.ones(num_features, dtype))
+
+    def _affine(self) -> tuple[Array | None, Array | None]:
+        if self.weight is None or self.bias is None:
+            return None, None
+        return self.weight.data, self.bias.data
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """y, shape of x: (N, C, H, W), or (N, C) for features."""
+        mean, var = self.running_mean.data, self.running_var.data
+        return ops.batch_norm(self._checked(x), *self._affine(), mean, var, eps=self.eps)
+
+    def forward(self, x: ArrayLike) -> tuple[Array, BatchNormContext]:
+        """y, normalised with x's own statistics; the running ones move on."""
+        a = self._checked(x)
+        count = a.size // self.num_features
+        if count == 1:
+            raise ValueError(
+                "BatchNorm2d: expected more than one value a channel in training (their variance "
+                f"is 0), got x.shape={a.shape}; a larger batch would fit"
+            )
+        y, mean, inv_std = ops.batch_norm_forward(a, *self._affine(), eps=self.eps)
+        if count > 1:
+            # In float64 the variance comes back from inv_std with all the digits that matter.
+            var = np.maximum(inv_std**-2.0 - self.eps, 0.0)
+            with _updating:
+                self._move(self.running_mean, mean)
+                self._move(self.running_var, var * (count / (count - 1)))
+        return y, BatchNormContext(a, mean, inv_std)
+
+    def _move(self, running: Buffer, batch: Array) -> None:
+        running.data[...] = (1 - self.momentum) * running.data + self.momentum * batch
+
+    def backward(
+        self, dy: ArrayLike, ctx: BatchNormContext, *, need_dx: bool = True
+    ) -> Array | None:
+        """Gradients of weight and bias are added to theirs, that of x is returned."""
+        if not need_dx and not self.trains():
+            return None
+        dx, dw, db = ops.batch_norm_backward(dy, ctx.x, self._affine()[0], ctx.mean, ctx.inv_std)
+        if self.weight is not None and self.bias is not None:
+            self.weight.add_grad(dw, fresh=True)
+            self.bias.add_grad(db, fresh=True)
+        return dx if need_dx else None
+
+    def _checked(self, x: ArrayLike) -> Array:
+        a = floating("BatchNorm2d", "x", x, None)
+        self.output_shape(a.shape[1:])
+        return a
+
+    def output_shape(self, input_shape: Any) -> tuple[int, ...]:
+        """The input's shape, (C, H, W) or (C,)."""
+        shape = tuple(input_shape)
+        if len(shape) not in (1, 3):
+            raise ValueError(
+                f"BatchNorm2d: expected an input of shape ({self.num_features}, H, W) or "
+                f"({self.num_features},), without the batch axis, got {shape}"
+            )
+        if shape[0] != self.num_features:
+            raise ValueError(
+                f"BatchNorm2d: expected {self.num_features} channels, got {shape[0]} in {shape}; "
+                f"BatchNorm2d({shape[0]}) would fit"
+            )
+        return shape
+
+    def extra_repr(self) -> str:
+        """Arguments that differ from their defaults."""
+        text = str(self.num_features)
+        for name, value, default in (("eps", self.eps, 1e-5), ("momentum", self.momentum, 0.1)):
+            if value != default:
+                text += f", {name}={value:g}"
+        return text if self.weight is not None else text + ", affine=False"
