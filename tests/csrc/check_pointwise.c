@@ -65,6 +65,19 @@ static void activation(const setting *s, int f, int64_t n) {
     end();
 }
 
+static void add(const setting *s, int64_t n, int relu) {
+    begin(s, "add n=%lld relu=%d", (long long)n, relu);
+    void *a = input(n), *b = input(n), *y = output(n);
+    double *expected = zeros(n);
+    for (int64_t i = 0; i < n; i++) {
+        double sum = at(a, i) + at(b, i);
+        expected[i] = relu && sum < 0 ? 0.0 : sum;
+    }
+    expect_status(fc_add_forward(s->dtype, n, relu, a, b, y, s->threads), FC_OK, "status");
+    expect_equal(y, expected, n, "y");
+    end();
+}
+
 static void softmax(const setting *s, int64_t outer, int64_t c, int64_t inner, int log_only) {
     begin(s, "softmax %lld x %lld x %lld log=%d", (long long)outer, (long long)c,
           (long long)inner, log_only);
@@ -169,6 +182,9 @@ static void bad_descriptors(const setting *s) {
                   FC_ERROR_SHAPE, "no classes");
     expect_status(fc_softmax_cross_entropy(dtype, INT64_MAX, 4, 1.0, NULL, NULL, NULL, NULL, 1),
                   FC_ERROR_OVERFLOW, "n * c");
+    expect_status(fc_add_forward(dtype, -1, 0, NULL, NULL, NULL, 1), FC_ERROR_SHAPE, "add n");
+    expect_status(fc_add_forward(none, 1, 0, NULL, NULL, NULL, 1), FC_ERROR_UNSUPPORTED,
+                  "add dtype");
     expect_status(fc_mse(dtype, -1, 1.0, NULL, NULL, NULL, NULL, 1), FC_ERROR_SHAPE, "mse n");
     end();
 }
@@ -177,6 +193,8 @@ void check_pointwise(const setting *s) {
     for (int i = 0; i < N_SIZES; i++) {
         for (int f = 0; f < FC_ACTIVATIONS; f++) activation(s, f, SIZES[i]);
         mse(s, SIZES[i]);
+        add(s, SIZES[i], 0);
+        add(s, SIZES[i], 1);
     }
     static const int64_t SHAPES[][3] = {{0, 3, 1}, {1, 1, 1},  {3, 10, 1}, {2, 7, 5},
                                         {5, 3, 8}, {1, 17, 9}, {64, 10, 1}, {2, 3, 33}};

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
+void check_batch_norm(const setting *s);
 void check_conv2d(const setting *s);
 void check_linear(const setting *s);
 void check_plan(const setting *s);
@@ -22,6 +23,7 @@ static const struct {
     const char *name;
     void (*run)(const setting *s);
 } FAMILIES[] = {
+    {"batch_norm", check_batch_norm},
     {"conv2d", check_conv2d},
     {"linear", check_linear},
     {"plan", check_plan},

@@ -1,0 +1,114 @@
+/* check_batch_norm.c - batch normalisation: inference, forward and backward. */
+#include "harness.h"
+
+#include <math.h>
+
+static double tolerance(const setting *s) { return s->dtype == FC_FLOAT32 ? 2e-5 : 1e-13; }
+
+/* (x - mean) / sqrt(var + eps) of element i of channel c. */
+static double hat(const void *x, int64_t i, double mean, double inv_std) {
+    return (at(x, i) - mean) * inv_std;
+}
+
+static void batch_norm(const setting *s, int64_t n, int64_t c, int64_t size, int affine) {
+    begin(s, "batch_norm %lld x %lld x %lld affine=%d", (long long)n, (long long)c,
+          (long long)size, affine);
+    int64_t total = n * c * size;
+    double eps = 0.5, m = (double)(n * size > 0 ? n * size : 1);
+    fc_batch_norm_desc d = {s->dtype, n, c, size};
+    void *x = input(total), *dy = input(total);
+    void *gamma = affine ? input(c) : NULL, *beta = affine ? input(c) : NULL;
+    double *mean = zeros(c), *inv_std = zeros(c), *var = zeros(c);
+    double *y = zeros(total), *dx = zeros(total), *dgamma = zeros(c), *dbeta = zeros(c);
+    double *y_inference = zeros(total), *running_var = zeros(c);
+    void *running_mean = input(c);
+    for (int64_t k = 0; k < c; k++) {
+        running_var[k] = (double)random_int(1, 4);
+        for (int pass = 0; pass < 2; pass++) {
+            for (int64_t i = 0; i < n; i++)
+                for (int64_t j = 0; j < size; j++) {
+                    double v = at(x, (i * c + k) * size + j);
+                    if (pass == 0) mean[k] += v / m;
+                    else var[k] += (v - mean[k]) * (v - mean[k]) / m;
+                }
+        }
+        inv_std[k] = 1.0 / sqrt(var[k] + eps);
+        double g = affine ? at(gamma, k) : 1.0, b = affine ? at(beta, k) : 0.0;
+        for (int pass = 0; pass < 2; pass++)
+            for (int64_t i = 0; i < n; i++)
+                for (int64_t j = 0; j < size; j++) {
+                    int64_t e = (i * c + k) * size + j;
+                    double h = hat(x, e, mean[k], inv_std[k]);
+                    if (pass == 0) {
+                        dgamma[k] += at(dy, e) * h;
+                        dbeta[k] += at(dy, e);
+                        y[e] = g * h + b;
+                        y_inference[e] =
+                            g * hat(x, e, at(running_mean, k), 1.0 / sqrt(running_var[k] + eps)) +
+                            b;
+                    } else {
+                        dx[e] = g * inv_std[k] * (at(dy, e) - dbeta[k] / m - h * dgamma[k] / m);
+                    }
+                }
+    }
+    void *out = output(total);
+    double *mean_out = output_double(c), *inv_std_out = output_double(c);
+    expect_status(fc_batch_norm_inference(&d, eps, x, gamma, beta, running_mean,
+                                          copy_of(running_var, c), out, s->threads),
+                  FC_OK, "inference");
+    expect_close(out, y_inference, total, tolerance(s), "y of inference");
+
+    void *again = output(total);
+    expect_status(fc_batch_norm_forward(&d, eps, x, gamma, beta, again, mean_out, inv_std_out,
+                                        s->threads),
+                  FC_OK, "forward");
+    expect_close(again, y, total, tolerance(s), "y");
+    expect_close_double(mean_out, mean, c, tolerance(s), "mean");
+    expect_close_double(inv_std_out, inv_std, c, tolerance(s), "inv_std");
+
+    void *dx_out = output(total), *dgamma_out = output(c), *dbeta_out = output(c);
+    expect_status(fc_batch_norm_backward(&d, dy, x, gamma, mean_out, inv_std_out, dx_out,
+                                         dgamma_out, dbeta_out, s->threads),
+                  FC_OK, "backward");
+    expect_close(dx_out, dx, total, 4 * tolerance(s), "dx");
+    expect_close(dgamma_out, dgamma, c, tolerance(s) * sqrt(m), "dgamma");
+    expect_equal(dbeta_out, dbeta, c, "dbeta");
+    end();
+}
+
+static void bad_descriptors(const setting *s) {
+    begin(s, "batch_norm, bad descriptors");
+    const struct {
+        fc_batch_norm_desc d;
+        fc_status status;
+    } BAD[] = {
+        {{s->dtype, -1, 2, 3}, FC_ERROR_SHAPE},
+        {{s->dtype, 1, -2, 3}, FC_ERROR_SHAPE},
+        {{s->dtype, 1, 2, -3}, FC_ERROR_SHAPE},
+        {{(fc_dtype)7, 1, 2, 3}, FC_ERROR_UNSUPPORTED},
+        {{s->dtype, INT64_C(1) << 31, INT64_C(1) << 31, 4}, FC_ERROR_OVERFLOW},
+        {{s->dtype, 0, INT64_MAX, 1}, FC_ERROR_OVERFLOW},
+    };
+    for (size_t i = 0; i < sizeof BAD / sizeof BAD[0]; i++) {
+        const fc_batch_norm_desc *d = &BAD[i].d;
+        expect_status(fc_batch_norm_inference(d, 1, NULL, NULL, NULL, NULL, NULL, NULL, 1),
+                      BAD[i].status, "inference");
+        expect_status(fc_batch_norm_forward(d, 1, NULL, NULL, NULL, NULL, NULL, NULL, 1),
+                      BAD[i].status, "forward");
+        expect_status(fc_batch_norm_backward(d, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1),
+                      BAD[i].status, "backward");
+    }
+    end();
+}
+
+void check_batch_norm(const setting *s) {
+    static const int64_t SHAPES[][3] = {
+        {1, 1, 1},  {2, 3, 1},  {3, 8, 1},  {5, 17, 1}, {300, 5, 1},  {0, 3, 4},    {2, 3, 0},
+        {2, 0, 3},  {2, 3, 2},  {3, 4, 7},  {2, 5, 8},  {4, 3, 49},   {2, 2, 64},   {3, 1, 101},
+        {90, 2, 50}, {2, 2, 4096}, {1, 2, 4099}, {2, 1, 9000},
+    };
+    for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++)
+        for (int affine = 0; affine < 2; affine++)
+            batch_norm(s, SHAPES[i][0], SHAPES[i][1], SHAPES[i][2], affine);
+    bad_descriptors(s);
+}
