@@ -133,6 +133,7 @@ PASSES = {
     "tanh": Pass(_ACT, 2, np.tanh, lambda x: _aten().tanh(x)),
     "tanh_backward": Pass(
         _ACT, 3, lambda dy, y: dy * (1 - y * y), lambda dy, y: _aten().tanh_backward(dy, y)),
+    "add": Pass(_ACT, 3, np.add, lambda a, b: _aten().add(a, b)),
     "softmax": Pass(_CLS, 2, _softmax, lambda x: _aten().softmax(x, -1)),
     "softmax_backward": Pass(
         _CLS, 3, lambda dy, y: y * (dy - (dy * y).sum(axis=-1, keepdims=True)),
@@ -169,7 +170,7 @@ class PointwiseCase(Case):
             return first, second, third  # param, grad, velocity
         if self.wrt == "adam_update":  # a first step: param, grad, m, v
             return first, second, np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        if self.wrt == "mse" or self.wrt == "leaky_relu_backward":
+        if self.wrt in ("add", "mse", "leaky_relu_backward"):
             return first, second
         if self.wrt.endswith("_backward"):  # dy, and the y of a forward pass
             forward = PASSES[self.wrt.removesuffix("_backward")].numpy

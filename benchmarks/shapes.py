@@ -13,6 +13,7 @@ POOL_PASSES = ("forward", "backward")
 LINEAR_PASSES = ("forward", "backward_input", "backward_weight")
 COLUMN_PASSES = ("im2col", "col2im")
 TRAINING_PASSES = ("train",)
+BATCH_NORM_PASSES = ("inference", "forward", "backward")
 
 
 def _out(size: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
@@ -221,6 +222,34 @@ LINEAR_LAYERS = (
     Linear("alex_fc6", "alexnet.fc6", 16, 9216, 4096),
     Linear("vgg_fc7", "vgg16.fc7", 16, 4096, 4096),
     Linear("resnet_fc", "resnet50.fc", 32, 2048, 1000),
+)
+
+
+class BatchNorm(NamedTuple):
+    """Batch normalisation of (N, C, H, W)."""
+
+    key: str
+    name: str
+    N: int
+    C: int
+    H: int
+    W: int
+
+    @property
+    def x_shape(self) -> tuple[int, int, int, int]:
+        return self.N, self.C, self.H, self.W
+
+    def __str__(self) -> str:
+        return ",".join(map(str, self.x_shape))
+
+
+BATCH_NORM_LAYERS = (
+    BatchNorm("bn_stem", "resnet50.bn1", 8, 64, 112, 112),
+    BatchNorm("bn2", "resnet50.layer1_bn3", 8, 256, 56, 56),
+    BatchNorm("bn4", "resnet50.layer3_bn2", 8, 256, 14, 14),
+    BatchNorm("bn5", "resnet50.layer4_bn3", 8, 2048, 7, 7),
+    BatchNorm("cifar_bn1", "resnet20.layer1_bn1", 128, 16, 32, 32),
+    BatchNorm("cifar_bn3", "resnet20.layer3_bn1", 128, 64, 8, 8),
 )
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from . import shapes
 from .peers import Case
+from .peers_batch_norm import BatchNormCase
 from .peers_conv import ColumnsCase, ConvCase
 from .peers_linear import LinearCase
 from .peers_models import LenetCase
@@ -68,6 +69,13 @@ SUITES = {
         tuple(product(shapes.LINEAR_LAYERS, shapes.LINEAR_PASSES)),
         "GFLOP/s",
         lambda case: case.layer.flops / 1e9,
+    ),
+    "batch_norm": Suite(
+        "Batch normalisation",
+        BatchNormCase,
+        tuple(product(shapes.BATCH_NORM_LAYERS, shapes.BATCH_NORM_PASSES)),
+        "GB/s",
+        lambda case: case.bytes / 1e9,
     ),
     "pointwise": Suite(
         "Pointwise",

@@ -15,6 +15,7 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("needs the source tree", allow_module_level=True)
 
 from benchmarks import numpy_blas, shapes, timing
+from benchmarks.peers_batch_norm import BatchNormCase
 from benchmarks.peers_conv import ColumnsCase, ConvCase
 from benchmarks.peers_linear import LinearCase
 from benchmarks.peers_pointwise import PASSES, PointwiseCase
@@ -97,6 +98,11 @@ def test_numpy_pooling(kind: str, window: tuple[int, int, int], wrt: str) -> Non
 @pytest.mark.parametrize("wrt", shapes.LINEAR_PASSES)
 def test_numpy_linear(wrt: str) -> None:
     _tiny(LinearCase, shapes.Linear("t", "tiny", 5, 7, 3), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.BATCH_NORM_PASSES)
+def test_numpy_batch_norm(wrt: str) -> None:
+    _tiny(BatchNormCase, shapes.BatchNorm("t", "tiny", 4, 3, 5, 6), wrt)
 
 
 @pytest.mark.parametrize("wrt", PASSES)

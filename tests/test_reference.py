@@ -272,6 +272,38 @@ def test_linear_gradients(rng):
     check_gradient(loss, b, db)
 
 
+# ------------------------------------------------------------------------------------ batch norm
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2, 3), (5, 2), (2, 3, 4, 1)])
+@pytest.mark.parametrize("affine", [True, False])
+def test_batch_norm_gradients(rng, shape, affine):
+    x, dy = normal(rng, shape, F8), normal(rng, shape, F8)
+    gamma, beta = (normal(rng, shape[1:2], F8) if affine else None for _ in range(2))
+
+    def loss():
+        return float((reference.batch_norm_forward(x, gamma, beta, eps=0.1)[0] * dy).sum())
+
+    _, mean, inv_std = reference.batch_norm_forward(x, gamma, beta, eps=0.1)
+    dx, dgamma, dbeta = reference.batch_norm_backward(dy, x, gamma, mean, inv_std)
+    check_gradient(loss, x, dx)
+    if affine:
+        check_gradient(loss, gamma, dgamma)
+        check_gradient(loss, beta, dbeta)
+
+
+def test_batch_norm_by_hand():
+    """1, 5 and 3, 3: means 3 and 3, variances 4 and 0."""
+    x = np.array([[1.0, 3.0], [5.0, 3.0]])
+    gamma, beta = np.array([10.0, 10.0]), np.array([1.0, 2.0])
+    y, mean, inv_std = reference.batch_norm_forward(x, gamma, beta, eps=0.25)
+    assert mean.tolist() == [3, 3] and inv_std.tolist() == [4.25**-0.5, 2]
+    np.testing.assert_allclose(y, [[1 - 20 / 4.25**0.5, 2], [1 + 20 / 4.25**0.5, 2]])
+    running = np.array([0.0, 1.0]), np.array([8.75, 0.0])
+    y = reference.batch_norm(x, gamma, beta, *running, eps=0.25)
+    np.testing.assert_allclose(y, [[1 + 10 / 3, 42], [1 + 50 / 3, 42]])
+
+
 # ------------------------------------------------------------------------------------ activations
 
 
@@ -405,6 +437,10 @@ def test_dtype_is_kept(rng, dtype):
         reference.avg_pool2d_backward(x, (2, 2, 12, 12), 2),
         reference.global_avg_pool2d(x),
         reference.linear(logits, logits),
+        reference.add(x, x, relu=True),
+        reference.batch_norm(x, w[0, 0, 0, :2], None, *2 * [np.ones(2, dtype)]),
+        reference.batch_norm_forward(x, None, w[0, 0, 0, :2])[0],
+        *reference.batch_norm_backward(x, x, w[0, 0, 0, :2], np.zeros(2), np.ones(2)),
         reference.leaky_relu(x),
         reference.leaky_relu_backward(x, x),
         reference.sigmoid(x),

@@ -133,9 +133,10 @@ def test_eight_threads_infer_with_one_net(rng):
 
 
 def test_registry():
-    assert models.list() == ["dmlp", "lenet5", "simple_convnet"]
+    assert {"dmlp", "lenet5", "simple_convnet", "resnet18", "resnet20", "vgg16"} <= {*models.list()}
+    assert all(callable(getattr(models, name)) for name in models.list())
     assert models.create("dmlp", hidden=5).num_parameters() == 785 * 5 + 60
-    with pytest.raises(ValueError, match="expected one of dmlp, lenet5, simple_convnet, got 'os'"):
+    with pytest.raises(ValueError, match=r"expected one of dmlp, lenet5, .*, vgg19, got 'os'"):
         models.create("os")
 
 
