@@ -71,12 +71,16 @@ class Runner:
         program = self._planned(model, loss, optimizer, x)
         if program is not None:
             return program.step(x, y)
+        before = [(buffer, buffer.data.copy()) for _, buffer in model.named_buffers()]
         outputs, context = model.forward(x)
         value, gradient = loss(outputs, y)
         if math.isfinite(value):
             optimizer.zero_grad()
             model.backward(gradient, context, need_dx=False)
             optimizer.step()
+        else:
+            for buffer, data in before:
+                buffer.data[...] = data
         return value, correct(outputs, y)
 
     def outputs(self, model: Layer, loss: Loss, optimizer: Any, x: Array) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import runs
 
-from fastcnn import nn, training
+from fastcnn import nn, optim, training
 from fastcnn.training import Callback, Checkpoint, EarlyStopping
 
 EPOCHS = 3
@@ -99,6 +99,41 @@ def test_from_every_step(steps: int, tmp_path: Path, uninterrupted: str) -> None
     )  # fmt: skip
     assert len(second.history) == EPOCHS
     assert runs.fingerprint(second) == uninterrupted
+
+
+def residual_trainer(seed: int) -> training.Trainer:
+    """A net with batch norm, whose running statistics are part of its state."""
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, bias=False, seed=seed), nn.BatchNorm2d(4),
+        nn.blocks.basic_block(4, 8, 2, seed=seed), nn.Flatten(), nn.Linear(200, 10, seed=seed),
+    )  # fmt: skip
+    optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+    return training.Trainer(model, nn.CrossEntropyLoss(), optimizer, seed=seed)
+
+
+def test_running_statistics_resume(tmp_path: Path) -> None:
+    options = {"epochs": 2, "batch_size": 16, "validation": 0.2}
+    whole, first, second = residual_trainer(1), residual_trainer(1), residual_trainer(2)
+    whole.fit(runs.digits(), **options)
+
+    class StopAt(Callback):
+        order = 200
+
+        def on_batch_end(self, trainer: training.Trainer) -> None:
+            if trainer.steps == 3:
+                trainer.save_checkpoint(tmp_path / "c")
+                trainer.stop()
+
+    first.fit(runs.digits(), **options, callbacks=[StopAt()])
+    second.fit(runs.digits(), **options, resume=tmp_path / "c")
+    assert training.weights_sha256(second.model) == training.weights_sha256(whole.model)
+    assert training.weights_sha256(first.model) != training.weights_sha256(whole.model)
+    for _, buffer in second.model.named_buffers():
+        before = buffer.data.copy()
+        buffer.data += 1  # the sum sees it
+        assert training.weights_sha256(second.model) != training.weights_sha256(whole.model)
+        buffer.data[...] = before
+    assert "layers" in whole.execution
 
 
 def test_the_fingerprint_sees_every_part() -> None:

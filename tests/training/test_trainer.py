@@ -237,7 +237,11 @@ def test_the_first_layer_s_dx_is_not_computed() -> None:
 
 
 def test_a_loss_of_nan_stops() -> None:
-    run = linear_trainer(lr=0.1)
+    model = nn.Sequential(
+        bn=nn.BatchNorm2d(1), flat=nn.Flatten(), fc=nn.Linear(144, 10, seed=0)
+    )  # the running statistics, too, are as they were before the step
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+    run = training.Trainer(model, nn.CrossEntropyLoss(), optimizer)
     before = training.weights_sha256(run.model)
     x = np.full((8, 1, 12, 12), np.nan, np.float32)
     with pytest.raises(FloatingPointError, match=r"loss is nan in epoch 1, batch 1 .*rate 0\.1"):
