@@ -108,7 +108,7 @@ def residual_trainer(seed: int) -> training.Trainer:
         nn.blocks.basic_block(4, 8, 2, seed=seed), nn.Flatten(), nn.Linear(200, 10, seed=seed),
     )  # fmt: skip
     optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    return training.Trainer(model, nn.CrossEntropyLoss(), optimizer, seed=seed)
+    return training.Trainer(model, nn.CrossEntropyLoss(), optimizer)
 
 
 def test_running_statistics_resume(tmp_path: Path) -> None:
