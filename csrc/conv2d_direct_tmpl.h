@@ -287,8 +287,10 @@ static void direct_task(void *arg, int64_t item, int thread) {
     for (int64_t block = 0; block < r->blocks; block++) {
         int64_t c0 = block * r->block, nc = fc_min(r->block, s->channels - c0);
         const real *src = r->src + b.n0 * image_stride + (g * s->channels + c0) * src_plane;
-        for (int64_t c = 0; c < nc; c++)
+        for (int64_t c = 0; c < nc; c++) {
+            if (c + 1 < nc) prefetch_channel(s, &b, src + (c + 1) * src_plane);
             pack_channel(s, &b, src + c * src_plane, image_stride, planes + c * s->channel_stride);
+        }
         for (int64_t q = 0; q < b.q; q += NR) {
             for (int64_t panel = panel0; panel < panel1; panel++)
                 direct_tile(r, &b, g, panel, panel0, block, q, planes, partial, tile);

@@ -59,6 +59,15 @@ INLINE void pack_row(const shift_problem *s, const pack_columns *c, const real *
     copy_strided(dst + c->lo, src + c->from, c->hi - c->lo, s->x.step);
 }
 
+/* Starts loading what pack_channel will read of a channel in image b->n0: a band takes a piece of
+ * every channel, too short a piece for the hardware to see the next one coming. */
+INLINE void prefetch_channel(const shift_problem *s, const shift_band *b, const real *src) {
+    int64_t first = fc_max(0, b->y0 * s->y.step - s->y.origin);
+    int64_t rows = fc_min(b->rows * s->y.step + s->y.max_shift, s->y.source - first);
+    const char *p = (const char *)(src + first * s->x.source);
+    for (int64_t i = 0; i < rows * s->x.source * (int64_t)sizeof(real); i += 64) PREFETCH(p + i);
+}
+
 /* The planes of one channel, all phases. src is that channel of image b->n0. */
 static void pack_channel(const shift_problem *s, const shift_band *b, const real *src,
                          int64_t image_stride, real *dst) {

@@ -84,8 +84,10 @@ static void weight_pack_task(void *arg, int64_t item, int thread) {
         int64_t plane = s->y.source * s->x.source, image = r->d->c * plane;
         const real *x = r->x + b.n0 * image + (g * (r->d->c / s->groups) + r->c0) * plane;
         real *to = r->packed_x + band * r->band_x + g * s->channels * s->channel_stride;
-        for (int64_t c = 0; c < s->channels; c++)
+        for (int64_t c = 0; c < s->channels; c++) {
+            if (c + 1 < s->channels) prefetch_channel(s, &b, x + (c + 1) * plane);
             pack_channel(s, &b, x + c * plane, image, to + c * s->channel_stride);
+        }
         return;
     }
     int64_t width = r->nv * VL, m0 = part * width, rows = fc_min(width, s->m - m0);

@@ -34,6 +34,12 @@
 #define UNROLL
 #endif
 
+#if defined(__GNUC__) || defined(__clang__)
+#define PREFETCH(p) __builtin_prefetch(p)
+#else
+#define PREFETCH(p) ((void)(p))
+#endif
+
 #ifdef FC_REAL_F64
 typedef double real;
 #define REAL_DTYPE FC_FLOAT64
