@@ -30,7 +30,7 @@ test: $(VENV)/ready-test ## the whole test suite with coverage and doctests; ops
 	    FASTCNN_ISA=$$tier $(BIN)/python -m pytest -q tests/ops tests/plan; \
 	done
 
-lint: $(VENV)/ready-dev ## ruff, and the format of Python and C
+lint: $(VENV)/ready-dev ## ruff: rules, and the format of Python
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 

@@ -4,6 +4,7 @@ A house of few floors; each knows only those below it, and a family (conv, pool,
 same name on each::
 
     models/  training/  data/  viz/  cli     what users build and run
+        plan/             whole small nets as one program
         nn/  optim/       layers and optimizers: parameters + forward/backward
         ops/              stateless array functions: check, allocate, call
         reference/        their naive NumPy twins, written like the lecture's formula
