@@ -494,7 +494,7 @@ def test_the_direct_workspace_is_bounded_whatever_the_batch(layer, which):
 
 
 def test_tall_planes_are_packed_some_channels_at_a_time(rng):
-    """A wide dilation: planes of all 60 channels would take 22 MB, shifts of more would overflow."""
+    """A wide dilation: planes of 60 channels would take 22 MB, shifts of more overflow."""
     case = Case((2, 60, 3, 3), (20, 60, 2, 2), {"padding": ((300, 0), (300, 0)), "dilation": 300})
     check_exact(case, rng, F4, zeros=0.999)
     assert workspace_bytes(case, "backward_weight") < 48 << 20
