@@ -4,11 +4,12 @@
  *
  * A unit is what is normalised together: one channel, whose planes a vector reads along; or, where
  * a plane is one element (features), VL channels side by side, each lane with sums of its own. A
- * unit's elements are read in blocks that stay in L1 while they are read twice: first for the
- * block's mean, then for the squares of the distances to it, which keeps all digits where the mean
- * is large and the variance small. The blocks' moments are joined in double, in order (Chan, Golub
- * and LeVeque, 1979). The second pass over a unit goes backwards, so that it begins with what the
- * first has left in the cache.
+ * unit's elements are read in blocks, whose moments are joined in double, in order (Chan, Golub and
+ * LeVeque, 1979). Distances are taken to a center: the first block's mean, for which it is read
+ * twice while it is in L1, then the mean so far. So a large mean costs no digits of a small
+ * variance; and where a block's mean is far from the center, so that its squares lose digits, the
+ * distance between the two is part of the variance and outweighs what was lost. The second pass
+ * over a unit goes backwards, so that it begins with what the first has left in the cache.
  *
  * Threads: a task is a fixed number of whole units, so no sum is ever split between threads.
  */
@@ -124,10 +125,10 @@ static void bn_unit_moments(const bn_arg *a, int64_t unit, bn_moments *m) {
         bn_block b = bn_block_of(a, unit, i);
         double count = (double)(a->by_lane ? b.runs : b.runs * b.length);
         real s[VL], q[VL], center[VL] = {0};
-        bn_sums(a, b, center, bn_plain, s, q);
+        if (i == 0) bn_sums(a, b, center, bn_plain, s, q);
         for (int l = 0; l < VL; l++) {
             int from = a->by_lane ? l : 0;
-            center[l] = from < channels ? (real)(s[from] / count) : 0;
+            if (from < channels) center[l] = (real)(i == 0 ? s[from] / count : m[from].mean);
         }
         bn_sums(a, b, center, bn_centered, s, q);
         for (int64_t l = 0; l < channels; l++) {
