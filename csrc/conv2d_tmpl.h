@@ -5,12 +5,16 @@
 
 #include "conv2d_direct_tmpl.h"
 #include "conv2d_weight_tmpl.h"
+#include "depthwise_pack_tmpl.h"
+#include "depthwise_tmpl.h"
+#include "depthwise_weight_tmpl.h"
 #include "im2col_tmpl.h"
 #include "winograd_transform_tmpl.h"
 
 #include "winograd_tmpl.h"
 
-/* Each pass: Winograd where it serves the shape, else the direct kernels. */
+/* Each pass: Winograd where it serves the shape, else the direct kernels, which are others for
+ * depthwise convolutions. */
 
 static int conv2d_threads(const fc_conv2d_desc *d, int n_threads) {
     double work = (double)d->n * d->k * d->oh * d->ow * (d->c / d->groups) * d->kh * d->kw;
@@ -20,6 +24,8 @@ static int conv2d_threads(const fc_conv2d_desc *d, int n_threads) {
 static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int n_threads) {
     wino_run wino;
     if (wino_forward_run(&wino, d, 0)) return wino_layout(&wino, 0, NULL, n_threads);
+    depthwise_run depthwise;
+    if (depthwise_plan(&depthwise, d, 0)) return depthwise_layout(&depthwise, NULL, n_threads);
     direct_run direct;
     direct_forward_run(&direct, d);
     direct_plan(&direct);
@@ -34,6 +40,11 @@ static void conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w
         wino_execute(&wino, x, w, b, y, workspace, n_threads);
         return;
     }
+    depthwise_run depthwise;
+    if (depthwise_plan(&depthwise, d, 0)) {
+        depthwise_execute(&depthwise, x, w, b, y, workspace, n_threads);
+        return;
+    }
     direct_run direct;
     direct_forward_run(&direct, d);
     direct_execute(&direct, x, w, b, y, workspace, n_threads);
@@ -42,6 +53,8 @@ static void conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w
 static int64_t conv2d_backward_input_workspace(const fc_conv2d_desc *d, int n_threads) {
     wino_run wino;
     if (wino_forward_run(&wino, d, 1)) return wino_layout(&wino, 0, NULL, n_threads);
+    depthwise_run depthwise;
+    if (depthwise_plan(&depthwise, d, 1)) return depthwise_layout(&depthwise, NULL, n_threads);
     direct_run direct;
     direct_backward_run(&direct, d);
     direct_plan(&direct);
@@ -56,6 +69,11 @@ static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const
         wino_execute(&wino, dy, w, NULL, dx, workspace, n_threads);
         return;
     }
+    depthwise_run depthwise;
+    if (depthwise_plan(&depthwise, d, 1)) {
+        depthwise_execute(&depthwise, dy, w, NULL, dx, workspace, n_threads);
+        return;
+    }
     direct_run direct;
     direct_backward_run(&direct, d);
     direct_execute(&direct, dy, w, NULL, dx, workspace, n_threads);
@@ -64,6 +82,9 @@ static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const
 static int64_t conv2d_backward_weight_workspace(const fc_conv2d_desc *d, int n_threads) {
     wino_run wino;
     if (wino_weight_run(&wino, d)) return wino_layout(&wino, 1, NULL, n_threads);
+    depthwise_weight_run depthwise;
+    if (depthwise_weight_plan(&depthwise, d))
+        return depthwise_weight_layout(&depthwise, NULL, n_threads);
     weight_run direct;
     weight_plan(&direct, d);
     return weight_layout(&direct, NULL, n_threads);
@@ -75,6 +96,11 @@ static void conv2d_backward_weight(const fc_conv2d_desc *d, const void *dy, cons
     wino_run wino;
     if (wino_weight_run(&wino, d)) {
         wino_execute_gradient(&wino, dy, x, dw, db, workspace, n_threads);
+        return;
+    }
+    depthwise_weight_run depthwise;
+    if (depthwise_weight_plan(&depthwise, d)) {
+        depthwise_weight_execute(&depthwise, dy, x, dw, db, workspace, n_threads);
         return;
     }
     weight_run direct;

@@ -168,6 +168,42 @@ NASTY = {
     "depthwise, stride 2": Case(
         (2, 9, 10, 13), (9, 1, 5, 5), {"groups": 9, "padding": 2, "stride": 2}
     ),
+    "depthwise, 3x3, stride 2": Case(
+        (3, 5, 12, 19), (5, 1, 3, 3), {"groups": 5, "padding": 1, "stride": 2}
+    ),
+    "depthwise, odd and even sizes, stride 2": Case(
+        (2, 4, 35, 34), (4, 1, 3, 3), {"groups": 4, "padding": ((0, 1), (1, 0)), "stride": 2}
+    ),
+    "depthwise, 5x5": Case((2, 7, 11, 37), (7, 1, 5, 5), {"groups": 7, "padding": 2}),
+    "depthwise, 7x7": Case((2, 5, 16, 18), (5, 1, 7, 7), {"groups": 5, "padding": 3}),
+    "depthwise, 7x7, stride 2": Case(
+        (2, 5, 23, 41), (5, 1, 7, 7), {"groups": 5, "padding": 3, "stride": 2}
+    ),
+    "depthwise, 4x6": Case(
+        (2, 3, 9, 33), (3, 1, 4, 6), {"groups": 3, "padding": 2, "stride": (1, 2)}
+    ),
+    "depthwise, rows skipped": Case((2, 3, 17, 20), (3, 1, 3, 3), {"groups": 3, "stride": (3, 1)}),
+    "depthwise, 1x1": Case((2, 6, 5, 21), (6, 1, 1, 1), {"groups": 6}),
+    "depthwise, 1x1, stride 2": Case((2, 6, 9, 10), (6, 1, 1, 1), {"groups": 6, "stride": 2}),
+    "depthwise, 1x7": Case((2, 6, 3, 17), (6, 1, 1, 7), {"groups": 6, "padding": (0, 3)}),
+    "depthwise, 7x1": Case((2, 6, 17, 3), (6, 1, 7, 1), {"groups": 6, "padding": (3, 0)}),
+    "depthwise, one column": Case((2, 6, 9, 1), (6, 1, 3, 3), {"groups": 6, "padding": 1}),
+    "depthwise, one column, stride 2": Case(
+        (2, 6, 9, 1), (6, 1, 3, 3), {"groups": 6, "padding": 1, "stride": 2}
+    ),
+    "depthwise, 7x7 maps": Case((5, 70, 7, 7), (70, 1, 3, 3), {"groups": 70, "padding": 1}),
+    "depthwise, 2x2 maps": Case((2, 9, 2, 2), (9, 1, 3, 3), {"groups": 9, "padding": 1}),
+    "depthwise, padding = kernel": Case((2, 4, 6, 9), (4, 1, 3, 3), {"groups": 4, "padding": 3}),
+    "depthwise, padding > kernel": Case(
+        (2, 4, 6, 9), (4, 1, 3, 3), {"groups": 4, "padding": (5, 4), "stride": 2}
+    ),
+    "depthwise, several bands": Case((1, 2, 90, 70), (2, 1, 3, 3), {"groups": 2, "padding": 1}),
+    "depthwise, several bands, stride 2": Case(
+        (1, 2, 91, 133), (2, 1, 5, 5), {"groups": 2, "padding": 2, "stride": 2}
+    ),
+    "depthwise, long rows": Case((1, 2, 3, 9000), (2, 1, 3, 3), {"groups": 2, "padding": 1}),
+    "depthwise, many images": Case((70, 2, 4, 5), (2, 1, 3, 3), {"groups": 2, "padding": 1}),
+    "depthwise, kernel 9x9": Case((2, 3, 12, 13), (3, 1, 9, 9), {"groups": 3, "padding": 4}),
     "depthwise, multiplier 3": Case((2, 5, 8, 8), (15, 1, 3, 3), {"groups": 5, "padding": 1}),
     "depthwise, dilated": Case(
         (1, 7, 13, 12), (7, 1, 3, 3), {"groups": 7, "dilation": 2, "padding": 2}
@@ -264,6 +300,10 @@ ALONE = {
     "stride 2": Case((33, 9, 11, 10), (17, 9, 3, 3), {"padding": 1, "stride": 2}),
     "grouped": Case((33, 12, 6, 7), (8, 6, 3, 3), {"groups": 2}),
     "depthwise": Case((33, 10, 8, 9), (10, 1, 3, 3), {"groups": 10, "padding": 1}),
+    "depthwise, 7x7 maps": Case((33, 20, 7, 7), (20, 1, 3, 3), {"groups": 20, "padding": 1}),
+    "depthwise, stride 2": Case(
+        (33, 6, 18, 19), (6, 1, 5, 5), {"groups": 6, "padding": 2, "stride": 2}
+    ),
     "replicate": Case((33, 5, 6, 6), (7, 5, 3, 3), {"padding": 1, "padding_mode": "replicate"}),
 }
 
