@@ -283,10 +283,11 @@ static void depthwise_execute(depthwise_run *r, const real *src, const real *w, 
                               real *dst, char *workspace, int n_threads) {
     r->src = src, r->w = w, r->bias = bias, r->dst = dst;
     depthwise_layout(r, workspace, n_threads);
-    if (r->plane.s.x.reversed) {
+    const shift_problem *s = &r->plane.s;
+    if (s->x.reversed) { /* some taps may reach no pixel: a stride beyond the source's size */
+        int64_t used = s->first[shift_out_phases(s)];
         for (int64_t i = 0; i < r->channels * r->taps; i += r->taps)
-            for (int64_t t = 0; t < r->taps; t++)
-                r->turned[i + t] = w[i + r->plane.s.tap_kernel[t]];
+            for (int64_t t = 0; t < used; t++) r->turned[i + t] = w[i + s->tap_kernel[t]];
         r->w = r->turned;
     }
     fc_parallel(fc_ceil_div(r->units, r->chunk), n_threads, depthwise_task, r);
