@@ -226,8 +226,6 @@ INLINE vi vi_sub(vi a, vi b) {
     LANES a.v[i] = (lane_mask)((uint64_t)a.v[i] - (uint64_t)b.v[i]);
     return a;
 }
-    return a;
-}
 INLINE vm vi_eq(vi a, vi b) { vm r; LANES r.m[i] = a.v[i] == b.v[i]; return r; }
 INLINE vm vi_gt(vi a, vi b) { vm r; LANES r.m[i] = a.v[i] > b.v[i]; return r; }
 INLINE vi vi_select(vm m, vi yes, vi no) { LANES no.v[i] = m.m[i] ? yes.v[i] : no.v[i]; return no; }
