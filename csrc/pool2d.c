@@ -24,7 +24,10 @@ static int axis_check(const pool_axis *a) {
                                  < a->size;
 }
 
-static void axis_inside(pool_axis *a) {
+static void axis_finish(pool_axis *a) {
+    a->stride_shift = -1;
+    for (int i = 0; i < 31; i++)
+        if (a->stride == (int64_t)1 << i) a->stride_shift = i;
     int64_t room = a->size + a->before - ((a->kernel - 1) * a->dilation + 1);
     int64_t to = room < 0 ? 0 : fc_min(a->out, room / a->stride + 1);
     a->inside.from = fc_min(fc_ceil_div(a->before, a->stride), a->out);
@@ -40,15 +43,15 @@ static int axis_divisors_equal(const pool_axis *a, int count_include_pad) {
 
 static fc_status make_problem(const fc_pool2d_desc *d, pool_problem *p) {
     p->h = (pool_axis){d->h, d->oh, d->kh, d->stride_h, d->dilation_h, d->pad_top, d->pad_bottom,
-                       {0, 0}};
+                       0, {0, 0}};
     p->w = (pool_axis){d->w, d->ow, d->kw, d->stride_w, d->dilation_w, d->pad_left, d->pad_right,
-                       {0, 0}};
+                       0, {0, 0}};
     if (d->n < 0 || d->c < 0 || !axis_check(&p->h) || !axis_check(&p->w)) return FC_ERROR_SHAPE;
     p->planes = fc_mul(d->n, d->c);
     int64_t in = fc_mul(p->planes, d->h * d->w), out = fc_mul(p->planes, d->oh * d->ow);
     if (fc_mul(in, sizeof(double)) < 0 || fc_mul(out, sizeof(double)) < 0) return FC_ERROR_OVERFLOW;
-    axis_inside(&p->h);
-    axis_inside(&p->w);
+    axis_finish(&p->h);
+    axis_finish(&p->w);
     p->count_include_pad = d->count_include_pad;
     p->equal_divisors = axis_divisors_equal(&p->h, d->count_include_pad) &&
                         axis_divisors_equal(&p->w, d->count_include_pad);

@@ -17,6 +17,7 @@ typedef struct {
     int64_t size, out;
     int64_t kernel, stride, dilation;
     int64_t before, after; /* padding */
+    int stride_shift;      /* log2(stride), or -1 if it is no power of two: divisions are slow */
     pool_range inside;     /* outputs whose whole window lies in the image */
 } pool_axis;
 

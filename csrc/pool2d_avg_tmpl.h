@@ -6,9 +6,20 @@
 
 /* ------------------------------------------------------------------ forward */
 
+/* The divisors of VL outputs from ox on. */
+INLINE vr avg_divisors(const pool_problem *p, int64_t oy, int64_t ox, int edge) {
+    int64_t rows = axis_counted(&p->h, oy, p->count_include_pad);
+    if (!edge || p->equal_divisors) return v_set1((real)(rows * p->w.kernel));
+    real t[VL];
+    for (int i = 0; i < VL; i++) {
+        int64_t o = fc_min(ox + i, p->w.out - 1);
+        t[i] = (real)(rows * axis_counted(&p->w, o, p->count_include_pad));
+    }
+    return v_load(t);
+}
+
 static void avg_one_by_one(const pool_problem *p, const real *x, pool_seen rows, int64_t oy,
                            int64_t from, int64_t to, real *y) {
-    if (from >= to) return;
     int64_t counted = axis_counted(&p->h, oy, p->count_include_pad);
     for (int64_t ox = from; ox < to; ox++) {
         pool_seen cols = axis_seen(&p->w, ox);
@@ -20,74 +31,73 @@ static void avg_one_by_one(const pool_problem *p, const real *x, pool_seen rows,
     }
 }
 
-/* VL outputs (n of them wanted) from x on, `left` elements before the end of the row. */
-INLINE void avg_vector(const pool_problem *p, const real *x, int64_t n_rows, int64_t left, int sw,
-                       int64_t kw, vr divisor, int64_t n, real *y, int full) {
+/* VL outputs from ox on. */
+INLINE void avg_vector(const pool_problem *p, const real *x, pool_seen rows, int64_t oy, int64_t ox,
+                       int sw, int64_t kw, real *y, int edge) {
+    int64_t width = p->w.size, col = ox * p->w.stride - p->w.before;
+    if (sw == 0 && kw > width) { /* far apart lanes may see far apart columns of a huge window */
+        avg_one_by_one(p, x, rows, oy, ox, fc_min(ox + VL, p->w.out), y);
+        return;
+    }
+    pool_range cols = {0, kw};
+    if (edge && kw > 3) cols = edge_columns(col, (VL - 1) * p->w.stride, width, kw, 1);
     vr sum = v_zero();
-    for (int64_t r = 0; r < n_rows; r++) {
-        for (int64_t k = 0; k < kw; k += sw) {
-            const real *q = x + r * p->w.size + k;
-            vr a = load_some(q, left - k, full);
-            if (sw == 1) {
-                sum = v_add(sum, a);
+    for (int64_t r = 0; r < rows.count; r++) {
+        const real *row = x + (rows.first + r) * width;
+        for (int64_t k = cols.from; k < cols.to; k += sw == 2 ? 2 : 1) {
+            if (sw == 0) {
+                sum = v_add(sum, load_strided(row, col + k, p->w.stride, width, 0, edge));
                 continue;
             }
-            vr b = load_some(q + VL, left - k - VL, full);
-            sum = v_add(sum, v_even(a, b));
-            if (k + 1 < kw) sum = v_add(sum, v_odd(a, b));
+            vr v = load_row(row, col + k, width, 0, edge);
+            if (sw == 1) {
+                sum = v_add(sum, v);
+                continue;
+            }
+            vr next = load_row(row, col + k + VL, width, 0, edge);
+            sum = v_add(sum, v_even(v, next));
+            if (k + 1 < kw) sum = v_add(sum, v_odd(v, next));
         }
     }
-    store_some(y, v_div(sum, divisor), n, full);
+    store_row(y, ox, p->w.out, v_div(sum, avg_divisors(p, oy, ox, edge)), edge);
 }
 
-INLINE void avg_middle(const pool_rows *a, const real *x, pool_seen rows, int64_t oy, real *y,
-                       int sw, int64_t kw) {
-    const pool_problem *p = a->p;
-    vr divisor = v_set1((real)(kw * axis_counted(&p->h, oy, p->count_include_pad)));
-    for (int64_t ox = a->middle.from; ox < a->middle.to; ox += VL) {
-        int64_t n = a->middle.to - ox, col = ox * sw - p->w.before, left = p->w.size - col;
-        const real *q = x + rows.first * p->w.size + col;
-        int full = n >= VL && left >= kw - 1 + sw * VL;
-        if (full) avg_vector(p, q, rows.count, left, sw, kw, divisor, n, y + ox, 1);
-        else avg_vector(p, q, rows.count, left, sw, kw, divisor, n, y + ox, 0);
-    }
-}
-
-#define AVG_MIDDLE(name, sw, kw) \
+#define AVG_VECTORS(name, sw, kw) \
     static void name(const pool_rows *a, const real *x, pool_seen rows, int64_t oy, real *y, \
                      int32_t *at) { \
         (void)at; \
-        avg_middle(a, x, rows, oy, y, sw, kw); \
+        const pool_axis *w = &a->p->w; \
+        for (int64_t i = 0; i < w->out; i += VL) { \
+            int64_t ox = vector_start(i, w->out); \
+            if (vector_inside(w, ox, sw)) avg_vector(a->p, x, rows, oy, ox, sw, kw, y, 0); \
+            else avg_vector(a->p, x, rows, oy, ox, sw, kw, y, 1); \
+        } \
     }
-AVG_MIDDLE(avg_middle_2_stride2, 2, 2)
-AVG_MIDDLE(avg_middle_3_stride2, 2, 3)
-AVG_MIDDLE(avg_middle_3_stride1, 1, 3)
-AVG_MIDDLE(avg_middle_stride1, 1, a->p->w.kernel)
-AVG_MIDDLE(avg_middle_stride2, 2, a->p->w.kernel)
+AVG_VECTORS(avg_vectors_2_stride2, 2, 2)
+AVG_VECTORS(avg_vectors_3_stride2, 2, 3)
+AVG_VECTORS(avg_vectors_3_stride1, 1, 3)
+AVG_VECTORS(avg_vectors_stride1, 1, w->kernel)
+AVG_VECTORS(avg_vectors_stride2, 2, w->kernel)
+AVG_VECTORS(avg_vectors_strided, 0, w->kernel)
 
-static pool_forward_middle avg_middle_for(const pool_axis *w) {
+static pool_forward_vectors avg_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->kernel;
-    if (s == 2) return k == 2 ? avg_middle_2_stride2 : k == 3 ? avg_middle_3_stride2
-                                                              : avg_middle_stride2;
-    if (s == 1) return k == 3 ? avg_middle_3_stride1 : avg_middle_stride1;
-    return NULL;
+    if (s == 2 && k == 2) return avg_vectors_2_stride2;
+    if (s == 2 && k == 3) return avg_vectors_3_stride2;
+    if (s == 1 && k == 3) return avg_vectors_3_stride1;
+    return s == 1 ? avg_vectors_stride1 : s == 2 ? avg_vectors_stride2 : avg_vectors_strided;
 }
 
 static void avg_forward_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
     (void)thread;
     const pool_problem *p = a->p;
-    const real *x = a->in + plane * p->h.size * p->w.size;
-    real *y = a->out + (plane * p->h.out + oy) * p->w.out;
-    pool_seen rows = axis_seen(&p->h, oy);
-    avg_one_by_one(p, x, rows, oy, 0, a->middle.from, y);
-    if (a->middle.from < a->middle.to) a->forward_middle(a, x, rows, oy, y, NULL);
-    avg_one_by_one(p, x, rows, oy, a->middle.to, p->w.out, y);
+    a->forward_vectors(a, a->in + plane * p->h.size * p->w.size, axis_seen(&p->h, oy), oy,
+                       a->out + (plane * p->h.out + oy) * p->w.out, NULL);
 }
 
 static void avg_pool_forward(const pool_problem *p, const void *x, void *y, int n_threads) {
     pool_rows a = {.p = p, .in = x, .out = y, .row = avg_forward_row};
-    a.forward_middle = avg_middle_for(&p->w);
-    if (a.forward_middle != NULL) a.middle = p->w.inside;
+    a.forward_vectors = avg_vectors_for(&p->w);
     pool_run(&a, p->h.out, p->h.stride * p->w.size + p->w.out, n_threads);
 }
 
@@ -114,7 +124,7 @@ static void avg_gather_one_by_one(const pool_problem *p, const real *dy, pool_ra
 #define AVG_GATHER(name, how, sw, kw) \
     static void name(const pool_rows *a, const real *dy, const int32_t *at, pool_range rows, \
                      int64_t h, real *dx) { \
-        gather_middle(a, how, sw, kw, dy, at, rows, h, dx); \
+        gather_row(a, how, sw, kw, dy, at, rows, h, dx); \
     }
 AVG_GATHER(avg_gather_2_stride2, GATHER_EQUAL, 2, 2)
 AVG_GATHER(avg_gather_3_stride2, GATHER_EQUAL, 2, 3)
@@ -124,7 +134,7 @@ AVG_GATHER(avg_gather_stride2, GATHER_EQUAL, 2, a->p->w.kernel)
 AVG_GATHER(avg_gather_stride1_by_row, GATHER_BY_ROW, 1, a->p->w.kernel)
 AVG_GATHER(avg_gather_stride2_by_row, GATHER_BY_ROW, 2, a->p->w.kernel)
 
-static pool_backward_middle avg_gather_for(const pool_problem *p) {
+static pool_backward_vectors avg_gather_for(const pool_problem *p) {
     int64_t s = p->w.stride, k = p->w.kernel;
     if (!p->equal_divisors) return s == 2 ? avg_gather_stride2_by_row : avg_gather_stride1_by_row;
     if (s == 2) return k == 2 ? avg_gather_2_stride2 : k == 3 ? avg_gather_3_stride2
@@ -138,16 +148,27 @@ static void avg_backward_row(const pool_rows *a, int64_t plane, int64_t h, int t
     const real *dy = a->in + plane * p->h.out * p->w.out;
     real *dx = a->out + (plane * p->h.size + h) * p->w.size;
     pool_range rows = axis_covering(&p->h, h);
-    avg_gather_one_by_one(p, dy, rows, 0, a->middle.from, dx);
-    if (a->middle.from < a->middle.to) a->backward_middle(a, dy, NULL, rows, h, dx);
-    avg_gather_one_by_one(p, dy, rows, a->middle.to, p->w.size, dx);
+    avg_gather_one_by_one(p, dy, rows, 0, a->columns.from, dx);
+    if (a->columns.from < a->columns.to) a->backward_vectors(a, dy, NULL, rows, h, dx);
+    avg_gather_one_by_one(p, dy, rows, a->columns.to, p->w.size, dx);
+}
+
+/* Where divisors differ, vectors serve the columns that only windows inside the image cover: there
+ * the divisors of one row of outputs are the same. */
+static pool_range avg_gather_columns(const pool_problem *p) {
+    const pool_axis *w = &p->w;
+    pool_range all = gather_columns(w);
+    if (p->equal_divisors || all.to == 0) return all;
+    int64_t first = w->inside.from + (w->kernel - 1) / w->stride;
+    int64_t from = fc_max(first * w->stride - w->before, all.from + (all.from < 0 ? 2 : 0));
+    int64_t to = fc_min(w->inside.to * w->stride - w->before, w->size);
+    return from < to ? (pool_range){from, to} : (pool_range){0, 0};
 }
 
 static void avg_pool_backward(const pool_problem *p, const void *dy, void *dx, int n_threads) {
     pool_rows a = {.p = p, .in = dy, .out = dx, .row = avg_backward_row};
-    a.backward_middle = avg_gather_for(p);
-    pool_range outputs = p->equal_divisors ? (pool_range){0, p->w.out} : p->w.inside;
-    a.middle = gather_columns(&p->w, outputs, p->equal_divisors);
+    a.backward_vectors = avg_gather_for(p);
+    a.columns = avg_gather_columns(p);
     pool_run(&a, p->h.size, p->w.size + p->w.out, n_threads);
 }
 

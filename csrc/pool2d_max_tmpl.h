@@ -1,8 +1,9 @@
 /* pool2d_max_tmpl.h - max pooling, included by pool2d_tmpl.h.
  *
  * The rule that finds the maximum, from the first element of a window to the last: the best so far
- * stays if it is NaN or >= the next one. So the first NaN wins, else the first of equal maxima. In
- * vectors the best starts as -inf at the window's first element.
+ * stays if it is NaN or >= the next one. So the first NaN wins, else the first of equal maxima.
+ * Vectors know no NaN: they start from -inf at the window's first element, take what is greater,
+ * and are computed again, one by one, if they met a NaN.
  */
 
 /* ------------------------------------------------------------------ forward */
@@ -27,91 +28,105 @@ static void max_one_by_one(const pool_problem *p, const real *x, pool_seen rows,
     }
 }
 
-INLINE void max_take(vr x, int64_t offset, vr *best, vi *best_at) {
-    vm stays = v_or(v_ge(*best, x), v_isnan(*best));
-    *best = v_select(stays, *best, x);
-    *best_at = vi_select(stays, *best_at, vi_set1(offset));
+typedef struct {
+    vr value;
+    vi at;
+} max_lanes;
+
+INLINE max_lanes max_take(max_lanes best, vr x, int64_t offset) {
+    best.at = vi_raise(v_gt(x, best.value), best.at, vi_set1(offset));
+    best.value = v_max(x, best.value); /* the second operand if equal */
+    return best;
 }
 
-/* VL outputs (n of them wanted) whose windows lie inside the image and start at element `start` of
- * the plane, `left` elements before the end of its row. */
-INLINE void max_vector(const pool_problem *p, const real *x, int64_t n_rows, int64_t start,
-                       int64_t left, int sw, int64_t kw, int64_t dw, int64_t n, real *y,
-                       int32_t *at, int full) {
-    int64_t pitch = p->h.dilation * p->w.size;
-    int pairs = sw == 2 && dw == 1; /* two loads hold the even and the odd elements */
-    vr best = v_set1(-INFINITY);
-    vi best_at = vi_set1(0);
-    for (int64_t r = 0; r < n_rows; r++) {
-        for (int64_t k = 0; k < kw; k += pairs ? 2 : 1) {
-            int64_t offset = r * pitch + k * dw, rest = left - k * dw;
-            const real *q = x + start + offset;
-            vr a = load_some(q, rest, full);
-            if (sw == 1) {
-                max_take(a, offset, &best, &best_at);
-                continue;
+/* VL outputs from ox on. An edge vector's padding is -inf, which is never taken; so a lane that is
+ * -inf in the end has taken nothing, and the first element of its window is found one by one. */
+INLINE void max_vector(const pool_problem *p, const real *x, pool_seen rows, int64_t ox, int sw,
+                       int64_t kw, int64_t dw, real *y, int32_t *at, int edge) {
+    int64_t width = p->w.size, col = ox * p->w.stride - p->w.before, pitch = p->h.dilation * width;
+    if (sw == 0 && kw > width) { /* far apart lanes may see far apart columns of a huge window */
+        max_one_by_one(p, x, rows, ox, fc_min(ox + VL, p->w.out), y, at);
+        return;
+    }
+    pool_range cols = {0, kw};
+    if (edge && kw > 3) cols = edge_columns(col, (VL - 1) * p->w.stride, width, kw, dw);
+    max_lanes best = {v_set1(-INFINITY), vi_set1(0)};
+    vm nan = v_isnan(best.value);
+    for (int64_t r = 0; r < rows.count; r++) {
+        const real *row = x + rows.first * width + r * pitch;
+        for (int64_t k = cols.from; k < cols.to; k += 2) {
+            int64_t offset = r * pitch + k * dw, c = col + k * dw;
+            vr a, b;
+            if (sw == 0) {
+                a = load_strided(row, c, p->w.stride, width, -INFINITY, edge);
+                b = k + 1 < kw
+                        ? load_strided(row, c + dw, p->w.stride, width, -INFINITY, edge) : a;
+                nan = v_or(nan, v_unordered(a, b));
+            } else if (sw == 1) {
+                a = load_row(row, c, width, -INFINITY, edge);
+                b = k + 1 < kw ? load_row(row, c + dw, width, -INFINITY, edge) : a;
+                nan = v_or(nan, v_unordered(a, b));
+            } else {
+                vr low = load_row(row, c, width, -INFINITY, edge);
+                vr high = load_row(row, c + VL, width, -INFINITY, edge);
+                nan = v_or(nan, v_unordered(low, high));
+                a = v_even(low, high), b = v_odd(low, high);
             }
-            vr b = load_some(q + VL, rest - VL, full);
-            max_take(v_even(a, b), offset, &best, &best_at);
-            if (pairs && k + 1 < kw) max_take(v_odd(a, b), offset + 1, &best, &best_at);
+            best = max_take(best, a, offset);
+            if (k + 1 < kw) best = max_take(best, b, offset + dw);
         }
     }
-    best_at = vi_add(best_at, vi_add(vi_set1(start), vi_load(p->ramp)));
-    store_some(y, best, n, full);
-    if (full) vi_store(at, best_at);
-    else vi_storen(at, best_at, n);
-}
-
-INLINE void max_middle(const pool_rows *a, const real *x, pool_seen rows, real *y, int32_t *at,
-                       int sw, int64_t kw, int64_t dw) {
-    const pool_problem *p = a->p;
-    for (int64_t ox = a->middle.from; ox < a->middle.to; ox += VL) {
-        int64_t n = a->middle.to - ox, col = ox * sw - p->w.before, left = p->w.size - col;
-        int64_t start = rows.first * p->w.size + col;
-        int full = n >= VL && left >= (kw - 1) * dw + sw * VL;
-        if (full) max_vector(p, x, rows.count, start, left, sw, kw, dw, n, y + ox, at + ox, 1);
-        else max_vector(p, x, rows.count, start, left, sw, kw, dw, n, y + ox, at + ox, 0);
+    int64_t n = p->w.out - ox;
+    vm known = v_gt(best.value, v_set1(-INFINITY));
+    if (v_any(nan) || (edge && !v_all(v_or(known, vi_gt(vi_lanes(), vi_set1(n - 1)))))) {
+        max_one_by_one(p, x, rows, ox, fc_min(ox + VL, p->w.out), y, at);
+        return;
     }
+    vi index = vi_add(best.at, vi_add(vi_set1(rows.first * width + col), vi_load(p->ramp)));
+    store_row(y, ox, p->w.out, best.value, edge);
+    if (edge) vi_store_range(at + ox, index, 0, n);
+    else vi_store(at + ox, index);
 }
 
-#define MAX_MIDDLE(name, sw, kw, dw) \
+#define MAX_VECTORS(name, sw, kw, dw) \
     static void name(const pool_rows *a, const real *x, pool_seen rows, int64_t oy, real *y, \
                      int32_t *at) { \
         (void)oy; \
-        max_middle(a, x, rows, y, at, sw, kw, dw); \
+        const pool_axis *w = &a->p->w; \
+        for (int64_t i = 0; i < w->out; i += VL) { \
+            int64_t ox = vector_start(i, w->out); \
+            if (vector_inside(w, ox, sw)) max_vector(a->p, x, rows, ox, sw, kw, dw, y, at, 0); \
+            else max_vector(a->p, x, rows, ox, sw, kw, dw, y, at, 1); \
+        } \
     }
-MAX_MIDDLE(max_middle_2_stride2, 2, 2, 1)
-MAX_MIDDLE(max_middle_3_stride2, 2, 3, 1)
-MAX_MIDDLE(max_middle_3_stride1, 1, 3, 1)
-MAX_MIDDLE(max_middle_stride1, 1, a->p->w.kernel, a->p->w.dilation)
-MAX_MIDDLE(max_middle_stride2, 2, a->p->w.kernel, a->p->w.dilation)
+MAX_VECTORS(max_vectors_2_stride2, 2, 2, 1)
+MAX_VECTORS(max_vectors_3_stride2, 2, 3, 1)
+MAX_VECTORS(max_vectors_3_stride1, 1, 3, 1)
+MAX_VECTORS(max_vectors_stride1, 1, w->kernel, w->dilation)
+MAX_VECTORS(max_vectors_stride2, 2, w->kernel, 1)
+MAX_VECTORS(max_vectors_strided, 0, w->kernel, w->dilation)
 
-static pool_forward_middle max_middle_for(const pool_axis *w) {
+static pool_forward_vectors max_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->dilation == 1 ? w->kernel : 0;
-    if (s == 2) return k == 2 ? max_middle_2_stride2 : k == 3 ? max_middle_3_stride2
-                                                              : max_middle_stride2;
-    if (s == 1) return k == 3 ? max_middle_3_stride1 : max_middle_stride1;
-    return NULL;
+    if (s == 2 && k == 2) return max_vectors_2_stride2;
+    if (s == 2 && k == 3) return max_vectors_3_stride2;
+    if (s == 1 && k == 3) return max_vectors_3_stride1;
+    if (s == 2 && k > 0) return max_vectors_stride2;
+    return s == 1 ? max_vectors_stride1 : max_vectors_strided;
 }
 
 static void max_forward_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
     (void)thread;
     const pool_problem *p = a->p;
-    const real *x = a->in + plane * p->h.size * p->w.size;
     int64_t offset = (plane * p->h.out + oy) * p->w.out;
-    real *y = a->out + offset;
-    int32_t *at = a->indices_out + offset;
-    pool_seen rows = axis_seen(&p->h, oy);
-    max_one_by_one(p, x, rows, 0, a->middle.from, y, at);
-    if (a->middle.from < a->middle.to) a->forward_middle(a, x, rows, oy, y, at);
-    max_one_by_one(p, x, rows, a->middle.to, p->w.out, y, at);
+    a->forward_vectors(a, a->in + plane * p->h.size * p->w.size, axis_seen(&p->h, oy), oy,
+                       a->out + offset, a->indices_out + offset);
 }
 
 static void max_pool_forward(const pool_problem *p, const void *x, void *y, int32_t *indices,
                              int n_threads) {
     pool_rows a = {.p = p, .in = x, .out = y, .indices_out = indices, .row = max_forward_row};
-    a.forward_middle = max_middle_for(&p->w);
-    if (a.forward_middle != NULL) a.middle = p->w.inside;
+    a.forward_vectors = max_vectors_for(&p->w);
     pool_run(&a, p->h.out, p->h.stride * p->w.size + 2 * p->w.out, n_threads);
 }
 
@@ -133,62 +148,63 @@ static int indices_one_by_one(const pool_problem *p, const int32_t *at, pool_see
     return 1;
 }
 
-/* The same for those windows that lie inside the image, without dilation of the columns. */
-static int indices_inside(const pool_problem *p, const int32_t *at, pool_seen rows) {
-    vi zero = vi_set1(0), kernel = vi_set1(p->w.kernel);
-    vi pitch = vi_set1(p->h.dilation * p->w.size);
-    for (int64_t ox = p->w.inside.from; ox < p->w.inside.to; ox += VL) {
-        int64_t n = p->w.inside.to - ox;
-        int64_t start = rows.first * p->w.size + ox * p->w.stride - p->w.before;
-        vi index = n >= VL ? vi_load(at + ox) : vi_loadn(at + ox, n);
-        vi col = vi_sub(index, vi_add(vi_set1(start), vi_load(p->ramp)));
-        vm found = vi_gt(vi_lanes(), vi_set1(n - 1)); /* lanes past the end are well */
-        for (int64_t r = 0; r < rows.count; r++, col = vi_sub(col, pitch))
-            found = v_or(found, v_andnot(vi_gt(zero, col), vi_gt(kernel, col)));
-        if (!v_all(found)) return 0;
+/* The same for VL outputs from ox on, without dilation of the columns. */
+INLINE int indices_vector(const pool_problem *p, const int32_t *at, pool_seen rows, int64_t ox,
+                          int edge) {
+    int64_t width = p->w.size, col = ox * p->w.stride - p->w.before;
+    vi start = vi_add(vi_set1(col), vi_load(p->ramp)), pitch = vi_set1(p->h.dilation * width);
+    /* The index less that of its window's first element on a row must be in first..last-1. */
+    vi in = vi_sub(load_row_indices(at, ox, p->w.out, edge), start);
+    in = vi_sub(in, vi_set1(rows.first * width));
+    vi first = vi_set1(0), last = vi_set1(p->w.kernel);
+    vm found = vi_gt(first, first);
+    if (edge) {
+        /* lanes past the row's end are well */
+        found = vi_gt(vi_lanes(), vi_set1(p->w.out - ox - 1));
+        last = vi_min(last, vi_sub(vi_set1(width), start));
+        first = vi_max(first, vi_sub(first, start));
     }
-    return 1;
+    for (int64_t r = 0; r < rows.count; r++, in = vi_sub(in, pitch))
+        found = v_or(found, v_andnot(vi_gt(first, in), vi_gt(last, in)));
+    return v_all(found);
 }
 
 static int indices_well(const pool_problem *p, const int32_t *at, int64_t oy) {
     pool_seen rows = axis_seen(&p->h, oy);
-    pool_range in = p->w.inside;
     if (p->w.dilation > 1) return indices_one_by_one(p, at, rows, 0, p->w.out);
-    return indices_one_by_one(p, at, rows, 0, in.from) && indices_inside(p, at, rows) &&
-           indices_one_by_one(p, at, rows, in.to, p->w.out);
+    for (int64_t i = 0; i < p->w.out; i += VL) {
+        int64_t ox = vector_start(i, p->w.out);
+        if (vector_inside(&p->w, ox, 0) ? !indices_vector(p, at, rows, ox, 0)
+                                        : !indices_vector(p, at, rows, ox, 1))
+            return 0;
+    }
+    return 1;
 }
 
 /* ------------------------------------------------------------------ backward: the gradient */
 
-/* Columns from..to-1 of row h of dx, by a look at every window of the rows that may reach them. */
+/* Row h of dx, by a look at every window of the rows that may reach it. */
 static void max_gather_one_by_one(const pool_problem *p, const real *dy, const int32_t *at,
-                                  pool_range rows, int64_t h, int64_t from, int64_t to, real *dx) {
-    if (from >= to) return;
-    int64_t first = axis_covering(&p->w, from).from, last = axis_covering(&p->w, to - 1).to;
-    int64_t start = h * p->w.size + from;
-    for (int64_t w = from; w < to; w++) dx[w] = 0;
-    for (int64_t oy = rows.from; oy < rows.to; oy++)
-        for (int64_t ox = first; ox < last; ox++) {
-            uint64_t col = (uint64_t)(at[oy * p->w.out + ox] - start);
-            if (col < (uint64_t)(to - from)) dx[from + (int64_t)col] += dy[oy * p->w.out + ox];
-        }
+                                  pool_range rows, int64_t h, real *dx) {
+    for (int64_t w = 0; w < p->w.size; w++) dx[w] = 0;
+    for (int64_t i = rows.from * p->w.out; i < rows.to * p->w.out; i++) {
+        uint64_t w = (uint64_t)(at[i] - h * p->w.size);
+        if (w < (uint64_t)p->w.size) dx[w] += dy[i];
+    }
 }
 
 #define MAX_GATHER(name, sw, kw) \
     static void name(const pool_rows *a, const real *dy, const int32_t *at, pool_range rows, \
                      int64_t h, real *dx) { \
-        gather_middle(a, GATHER_MAX, sw, kw, dy, at, rows, h, dx); \
+        gather_row(a, GATHER_MAX, sw, kw, dy, at, rows, h, dx); \
     }
-MAX_GATHER(max_gather_2_stride2, 2, 2)
 MAX_GATHER(max_gather_3_stride2, 2, 3)
 MAX_GATHER(max_gather_3_stride1, 1, 3)
 MAX_GATHER(max_gather_stride1, 1, a->p->w.kernel)
 MAX_GATHER(max_gather_stride2, 2, a->p->w.kernel)
 
-static pool_backward_middle max_gather_for(const pool_axis *w) {
-    if (w->stride == 2) return w->kernel == 2   ? max_gather_2_stride2
-                               : w->kernel == 3 ? max_gather_3_stride2
-                                                : max_gather_stride2;
+static pool_backward_vectors max_gather_for(const pool_axis *w) {
+    if (w->stride == 2) return w->kernel == 3 ? max_gather_3_stride2 : max_gather_stride2;
     return w->kernel == 3 ? max_gather_3_stride1 : max_gather_stride1;
 }
 
@@ -199,13 +215,56 @@ static void max_backward_row(const pool_rows *a, int64_t plane, int64_t h, int t
     real *dx = a->out + (plane * p->h.size + h) * p->w.size;
     /* This row looks after the indices of the windows that start here, the first row also after
      * those that start in the padding above it. */
-    int64_t oy = h == 0 ? 0 : fc_ceil_div(h + p->h.before, p->h.stride);
+    int64_t oy = h == 0 ? 0 : axis_strides(&p->h, h + p->h.before + p->h.stride - 1);
     for (; oy < p->h.out && oy * p->h.stride - p->h.before <= h; oy++)
         if (!indices_well(p, at + oy * p->w.out, oy)) a->bad[thread] = 1;
     pool_range rows = axis_covering(&p->h, h);
-    max_gather_one_by_one(p, dy, at, rows, h, 0, a->middle.from, dx);
-    if (a->middle.from < a->middle.to) a->backward_middle(a, dy, at, rows, h, dx);
-    max_gather_one_by_one(p, dy, at, rows, h, a->middle.to, p->w.size, dx);
+    if (a->columns.to > 0) a->backward_vectors(a, dy, at, rows, h, dx);
+    else max_gather_one_by_one(p, dy, at, rows, h, dx);
+}
+
+/* The most usual pooling, 2 x 2 with stride 2 and no padding: output row oy writes two rows of dx,
+ * and an index that names none of the four elements of its window is wrong. */
+INLINE int max_backward_2x2_vector(const pool_problem *p, const real *dy, const int32_t *at,
+                                   int64_t oy, int64_t ox, real *dx, int edge) {
+    int64_t ow = p->w.out, width = p->w.size;
+    vr g = load_row(dy, ox, ow, 0, edge);
+    vi index = load_row_indices(at, ox, ow, edge);
+    vi here = vi_add(vi_set1(2 * oy * width + 2 * ox), vi_load(p->ramp)), one = vi_set1(1);
+    vi below = vi_add(here, vi_set1(width));
+    vm m00 = vi_eq(index, here), m01 = vi_eq(index, vi_add(here, one));
+    vm m10 = vi_eq(index, below), m11 = vi_eq(index, vi_add(below, one));
+    vr v00 = v_add_where(m00, v_zero(), g), v01 = v_add_where(m01, v_zero(), g);
+    vr v10 = v_add_where(m10, v_zero(), g), v11 = v_add_where(m11, v_zero(), g);
+    store_row(dx, 2 * ox, 2 * ow, v_zip_low(v00, v01), edge);
+    store_row(dx, 2 * ox + VL, 2 * ow, v_zip_high(v00, v01), edge);
+    store_row(dx + width, 2 * ox, 2 * ow, v_zip_low(v10, v11), edge);
+    store_row(dx + width, 2 * ox + VL, 2 * ow, v_zip_high(v10, v11), edge);
+    vm found = v_or(v_or(m00, m01), v_or(m10, m11));
+    if (edge) found = v_or(found, vi_gt(vi_lanes(), vi_set1(ow - ox - 1)));
+    return v_all(found);
+}
+
+static void max_backward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
+    const pool_problem *p = a->p;
+    int64_t ow = p->w.out, width = p->w.size, offset = (plane * p->h.out + oy) * ow;
+    const real *dy = a->in + offset;
+    const int32_t *at = a->indices_in + offset;
+    real *dx = a->out + (plane * p->h.size + 2 * oy) * width;
+    for (int64_t i = 0; i < ow; i += VL) {
+        int64_t ox = vector_start(i, ow);
+        int well = ox + VL <= ow ? max_backward_2x2_vector(p, dy, at, oy, ox, dx, 0)
+                                 : max_backward_2x2_vector(p, dy, at, oy, ox, dx, 1);
+        if (!well) a->bad[thread] = 1;
+    }
+    for (int64_t w = 2 * ow; w < width; w++) dx[w] = dx[width + w] = 0; /* seen by no window */
+    if (oy + 1 == p->h.out)
+        for (int64_t i = 2 * width; i < (p->h.size - 2 * oy) * width; i++) dx[i] = 0;
+}
+
+static int is_2x2(const pool_axis *a) {
+    return a->kernel == 2 && a->stride == 2 && a->dilation == 1 && a->before == 0 &&
+           2 * a->out <= a->size;
 }
 
 static int max_pool_backward(const pool_problem *p, const void *dy, const int32_t *indices,
@@ -214,10 +273,15 @@ static int max_pool_backward(const pool_problem *p, const void *dy, const int32_
     unsigned char bad[MOST_THREADS] = {0};
     pool_rows a = {.p = p, .in = dy, .indices_in = indices, .out = dx, .bad = bad,
                    .row = max_backward_row};
-    a.backward_middle = max_gather_for(&p->w);
-    a.middle = gather_columns(&p->w, (pool_range){0, p->w.out}, 1);
-    pool_run(&a, p->h.size, p->w.size + 2 * p->w.out, n_threads < MOST_THREADS ? n_threads
-                                                                                : MOST_THREADS);
+    a.backward_vectors = max_gather_for(&p->w);
+    a.columns = gather_columns(&p->w);
+    n_threads = n_threads < MOST_THREADS ? n_threads : MOST_THREADS;
+    if (is_2x2(&p->h) && is_2x2(&p->w)) {
+        a.row = max_backward_2x2_row;
+        pool_run(&a, p->h.out, 2 * p->w.size + 2 * p->w.out, n_threads);
+    } else {
+        pool_run(&a, p->h.size, p->w.size + 2 * p->w.out, n_threads);
+    }
     for (int i = 0; i < MOST_THREADS; i++)
         if (bad[i]) return 0;
     return 1;

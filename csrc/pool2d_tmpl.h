@@ -1,10 +1,10 @@
 /* pool2d_tmpl.h - max and average pooling and their backward passes; compiled per tier and real
  * type. This file holds what they share; pool2d_max_tmpl.h and pool2d_avg_tmpl.h hold the rest.
  *
- * A row of the output has three parts: border columns, whose windows (or whose windows' neighbours)
- * touch the padding, are computed one by one on both sides; those between are computed VL at a
- * time for strides 1 and 2, and one by one for others. H W input size, KH KW kernel size, OH OW
- * output size; oy ox an output's place, h w an input's, o or i on one axis.
+ * A row of the output is computed VL columns at a time. Where windows touch the padding or the row
+ * ends, the vector is an "edge" one, whose loads and stores mind the row's bounds. H W input size,
+ * KH KW kernel size, OH OW output size; oy ox an output's place, h w an input's, o or i either's
+ * on one axis.
  */
 #include "simd_index.h"
 
@@ -28,12 +28,16 @@ INLINE pool_seen axis_seen(const pool_axis *a, int64_t o) {
     return (pool_seen){first, count};
 }
 
+/* n / stride, for n >= 0. */
+INLINE int64_t axis_strides(const pool_axis *a, int64_t n) {
+    return a->stride_shift >= 0 ? n >> a->stride_shift : n / a->stride;
+}
+
 /* The outputs whose windows may cover element i: no others do. */
 INLINE pool_range axis_covering(const pool_axis *a, int64_t i) {
-    int64_t last = i + a->before, first = last - (a->kernel - 1) * a->dilation;
-    if (a->stride == 1) return (pool_range){fc_max(first, 0), fc_min(last + 1, a->out)};
-    int64_t from = first <= 0 ? 0 : fc_ceil_div(first, a->stride);
-    return (pool_range){from, fc_min(last / a->stride + 1, a->out)};
+    int64_t last = i + a->before, first = fc_max(last - (a->kernel - 1) * a->dilation, 0);
+    int64_t from = axis_strides(a, first + a->stride - 1), to = axis_strides(a, last) + 1;
+    return (pool_range){from, fc_min(to, a->out)};
 }
 
 /* How many elements of window o an average counts, on this axis. */
@@ -49,12 +53,12 @@ typedef struct pool_rows pool_rows;
 
 /* Computes one row of the output of pass `a`. */
 typedef void (*pool_row)(const pool_rows *a, int64_t plane, int64_t row, int thread);
-/* Computes its columns between the borders: forward from the input rows that the window sees,
- * backward from the output rows that cover this one. */
-typedef void (*pool_forward_middle)(const pool_rows *a, const real *x, pool_seen rows, int64_t oy,
-                                    real *y, int32_t *at);
-typedef void (*pool_backward_middle)(const pool_rows *a, const real *dy, const int32_t *at,
-                                     pool_range rows, int64_t h, real *dx);
+/* Computes its vectors: forward from the input rows that the windows see, backward from the output
+ * rows whose windows cover this one. */
+typedef void (*pool_forward_vectors)(const pool_rows *a, const real *x, pool_seen rows, int64_t oy,
+                                     real *y, int32_t *at);
+typedef void (*pool_backward_vectors)(const pool_rows *a, const real *dy, const int32_t *at,
+                                      pool_range rows, int64_t h, real *dx);
 
 struct pool_rows {
     const pool_problem *p;
@@ -64,9 +68,9 @@ struct pool_rows {
     int32_t *indices_out;
     unsigned char *bad; /* per thread: an index was no element of its window */
     pool_row row;
-    pool_forward_middle forward_middle;
-    pool_backward_middle backward_middle;
-    pool_range middle;  /* columns between the borders */
+    pool_forward_vectors forward_vectors;
+    pool_backward_vectors backward_vectors;
+    pool_range columns; /* backward: those that vectors compute; others go one by one */
     int64_t rows, rows_per_task, total;
 };
 
@@ -90,45 +94,82 @@ static void pool_run(pool_rows *a, int64_t rows, int64_t moved, int n_threads) {
                 a);
 }
 
-/* ------------------------------------------------------------------ vectors at a row's end */
+/* ------------------------------------------------------------------ vectors and row ends */
 
-INLINE vr load_some(const real *p, int64_t n, int full) {
-    return full ? v_load(p) : v_loadn(p, fc_max(n, 0));
+/* Elements col + lane of a row of `width`, or `fill` where an edge vector leaves it. */
+INLINE vr load_row(const real *row, int64_t col, int64_t width, real fill, int edge) {
+    return edge ? v_load_range(row + col, -col, width - col, fill) : v_load(row + col);
 }
-INLINE vi load_some_indices(const int32_t *p, int64_t n, int full) {
-    return full ? vi_load(p) : vi_loadn(p, fc_max(n, 0));
+INLINE vi load_row_indices(const int32_t *row, int64_t col, int64_t width, int edge) {
+    return edge ? vi_load_range(row + col, -col, width - col, -1) : vi_load(row + col);
 }
-INLINE void store_some(real *p, vr a, int64_t n, int full) {
-    if (full) v_store(p, a);
-    else if (n > 0) v_storen(p, a, n);
+INLINE void store_row(real *row, int64_t col, int64_t width, vr a, int edge) {
+    if (edge) v_store_range(row + col, a, -col, width - col);
+    else v_store(row + col, a);
 }
 
-/* ------------------------------------------------------------------ backward, VL or 2 VL columns */
+/* Elements col + lane * stride of a row: of any stride. */
+INLINE vr load_strided(const real *row, int64_t col, int64_t stride, int64_t width, real fill,
+                       int edge) {
+    real t[VL];
+    for (int i = 0; i < VL; i++, col += stride)
+        t[i] = !edge || (col >= 0 && col < width) ? row[col] : fill;
+    return v_load(t);
+}
+
+/* Where the vector that begins with output i really starts: the last one of a row starts earlier,
+ * and computes some outputs again, rather than run over the end. */
+INLINE int64_t vector_start(int64_t i, int64_t n) {
+    return i + VL <= n || n < VL ? i : n - VL;
+}
+
+/* 1 if VL windows from ox on lie inside the row together with all that their loads touch; sw: the
+ * stride, or 0 for one that load_strided serves. */
+INLINE int vector_inside(const pool_axis *w, int64_t ox, int sw) {
+    if (ox < w->inside.from || ox + VL > w->inside.to) return 0;
+    int64_t col = ox * w->stride - w->before + (w->kernel - 1) * w->dilation;
+    return sw != 2 || col + 2 * VL <= w->size;
+}
+
+/* Which of a window's kw columns, d apart, some lane of an edge vector sees in the row; col: where
+ * lane 0 begins, reach: how much further the last lane does. Even at the start: two are one step. A
+ * window may be much wider than the image. */
+INLINE pool_range edge_columns(int64_t col, int64_t reach, int64_t width, int64_t kw, int64_t d) {
+    int64_t before = -col - reach, room = width - col;
+    int64_t from = before <= 0 ? 0 : d == 1 ? before : fc_ceil_div(before, d);
+    return (pool_range){from / 2 * 2, fc_min(kw, d == 1 ? room : fc_ceil_div(room, d))};
+}
+
+/* ------------------------------------------------------------------ backward in vectors */
 
 /* What becomes of the gradients that reach an element: max pooling takes those whose index names
  * it; averages take all, and divide the sum once or, where divisors differ, once per output row. */
 typedef enum { GATHER_MAX, GATHER_EQUAL, GATHER_BY_ROW } gather;
 
-INLINE vr gather_one(gather how, vr g, vi at, vi here) {
-    return how == GATHER_MAX ? v_keep(vi_eq(at, here), g) : g;
+INLINE vr gather_add(gather how, vr sum, vr g, vi at, vi here) {
+    return how == GATHER_MAX ? v_add_where(vi_eq(at, here), sum, g) : v_add(sum, g);
 }
 
-/* dx[w ..] for VL columns at stride 1; n columns are left in the row, of which `full` says that
- * they are enough. Windows before column 0 do not exist here, those past the last give zeros. */
+/* dx[w ..] for VL columns at stride 1. */
 INLINE void gather_stride1(const pool_problem *p, gather how, const real *dy, const int32_t *at,
-                           pool_range rows, int64_t h, int64_t w, int64_t n, int64_t kw, int64_t dw,
-                           real *dx, int full) {
-    int64_t ow = p->w.out;
+                           pool_range rows, int64_t h, int64_t w, int64_t end, int64_t kw,
+                           int64_t dw, real *dx, int edge) {
+    int64_t ow = p->w.out, place = w + p->w.before, first = 0, last = kw - 1;
+    if (edge && kw > 3) { /* those that some lane finds an output for */
+        first = place < ow ? 0 : (place - ow) / dw + 1;
+        last = fc_min(last, (place + VL - 1) / dw);
+    }
     vi here = vi_add(vi_set1(h * p->w.size + w), vi_load(p->ramp));
     vr sum = v_zero();
     for (int64_t oy = rows.from; oy < rows.to; oy++) {
         vr row = v_zero();
-        for (int64_t k = kw - 1; k >= 0; k--) {
-            int64_t ox = w + p->w.before - k * dw, i = oy * ow + ox;
-            vi from = how == GATHER_MAX ? load_some_indices(at + i, ow - ox, full) : here;
-            vr g = gather_one(how, load_some(dy + i, ow - ox, full), from, here);
+        for (int64_t k = last; k >= first; k--) {
+            int64_t ox = place - k * dw;
+            vi from = here;
+            if (how == GATHER_MAX) from = load_row_indices(at + oy * ow, ox, ow, edge);
+            vr g = load_row(dy + oy * ow, ox, ow, 0, edge);
             if (how == GATHER_BY_ROW) row = v_add(row, g);
-            else sum = v_add(sum, g);
+            else sum = gather_add(how, sum, g, from, here);
         }
         if (how == GATHER_BY_ROW) {
             int64_t divisor = kw * axis_counted(&p->h, oy, p->count_include_pad);
@@ -136,29 +177,33 @@ INLINE void gather_stride1(const pool_problem *p, gather how, const real *dy, co
         }
     }
     if (how == GATHER_EQUAL) sum = v_div(sum, v_set1((real)(p->h.kernel * kw)));
-    store_some(dx + w, sum, n, full);
+    store_row(dx, w, end, sum, edge);
 }
 
 /* The same for 2 VL columns at stride 2: w sees the kernel's even columns, w + 1 its odd ones. */
 INLINE void gather_stride2(const pool_problem *p, gather how, const real *dy, const int32_t *at,
-                           pool_range rows, int64_t h, int64_t w, int64_t n, int64_t kw, real *dx,
-                           int full) {
-    int64_t ow = p->w.out;
+                           pool_range rows, int64_t h, int64_t w, int64_t end, int64_t kw,
+                           real *dx, int edge) {
+    int64_t ow = p->w.out, place = (w + p->w.before) / 2, first = 0, last = (kw - 1) / 2;
+    if (edge && kw > 3) {
+        first = fc_max(0, place - ow + 1);
+        last = fc_min(last, place + VL - 1);
+    }
     vi here = vi_add(vi_set1(h * p->w.size + w), vi_load(p->ramp));
     vi next = vi_add(here, vi_set1(1));
     vr even = v_zero(), odd = v_zero();
     for (int64_t oy = rows.from; oy < rows.to; oy++) {
         vr row_even = v_zero(), row_odd = v_zero();
-        for (int64_t t = (kw - 1) / 2; t >= 0; t--) {
-            int64_t ox = (w + p->w.before) / 2 - t, i = oy * ow + ox;
-            vi from = how == GATHER_MAX ? load_some_indices(at + i, ow - ox, full) : here;
-            vr g = load_some(dy + i, ow - ox, full);
-            vr e = gather_one(how, g, from, here), o = gather_one(how, g, from, next);
-            if (how == GATHER_BY_ROW) row_even = v_add(row_even, e);
-            else even = v_add(even, e);
+        for (int64_t t = last; t >= first; t--) {
+            int64_t ox = place - t;
+            vi from = here;
+            if (how == GATHER_MAX) from = load_row_indices(at + oy * ow, ox, ow, edge);
+            vr g = load_row(dy + oy * ow, ox, ow, 0, edge);
+            if (how == GATHER_BY_ROW) row_even = v_add(row_even, g);
+            else even = gather_add(how, even, g, from, here);
             if (2 * t + 1 >= kw) continue;
-            if (how == GATHER_BY_ROW) row_odd = v_add(row_odd, o);
-            else odd = v_add(odd, o);
+            if (how == GATHER_BY_ROW) row_odd = v_add(row_odd, g);
+            else odd = gather_add(how, odd, g, from, next);
         }
         if (how == GATHER_BY_ROW) {
             vr divisor = v_set1((real)(kw * axis_counted(&p->h, oy, p->count_include_pad)));
@@ -170,34 +215,34 @@ INLINE void gather_stride2(const pool_problem *p, gather how, const real *dy, co
         vr divisor = v_set1((real)(p->h.kernel * kw));
         even = v_div(even, divisor), odd = v_div(odd, divisor);
     }
-    store_some(dx + w, v_zip_low(even, odd), n, full);
-    store_some(dx + w + VL, v_zip_high(even, odd), n - VL, full);
+    store_row(dx, w, end, v_zip_low(even, odd), edge);
+    store_row(dx, w + VL, end, v_zip_high(even, odd), edge);
 }
 
-/* The middle columns of row h of dx, for stride sw = 1 or 2 and kernel width kw. */
-INLINE void gather_middle(const pool_rows *a, gather how, int sw, int64_t kw, const real *dy,
-                          const int32_t *at, pool_range rows, int64_t h, real *dx) {
+/* a->columns of row h of dx, for stride sw = 1 or 2 and kernel width kw. */
+INLINE void gather_row(const pool_rows *a, gather how, int sw, int64_t kw, const real *dy,
+                       const int32_t *at, pool_range rows, int64_t h, real *dx) {
     const pool_problem *p = a->p;
-    int64_t dw = p->w.dilation, step = sw * VL;
-    for (int64_t w = a->middle.from; w < a->middle.to; w += step) {
-        int64_t n = a->middle.to - w;
-        int full = n >= step && (w + p->w.before) / sw + VL <= p->w.out;
-        if (sw == 1 && full) gather_stride1(p, how, dy, at, rows, h, w, n, kw, dw, dx, 1);
-        else if (sw == 1) gather_stride1(p, how, dy, at, rows, h, w, n, kw, dw, dx, 0);
-        else if (full) gather_stride2(p, how, dy, at, rows, h, w, n, kw, dx, 1);
-        else gather_stride2(p, how, dy, at, rows, h, w, n, kw, dx, 0);
+    int64_t dw = p->w.dilation, step = sw * VL, end = a->columns.to;
+    int64_t behind = sw == 1 ? (kw - 1) * dw : (kw - 1) / 2;
+    for (int64_t i = a->columns.from; i < end; i += step) {
+        /* The last vector starts earlier, if it can, rather than run over the end. */
+        int64_t w = i + step <= end ? i : fc_max(i - (i + step - end) / sw * sw, a->columns.from);
+        int64_t ox = (w + p->w.before) / sw;
+        int edge = w < 0 || w + step > end || ox < behind || ox + VL > p->w.out;
+        if (sw == 1 && edge) gather_stride1(p, how, dy, at, rows, h, w, end, kw, dw, dx, 1);
+        else if (sw == 1) gather_stride1(p, how, dy, at, rows, h, w, end, kw, dw, dx, 0);
+        else if (edge) gather_stride2(p, how, dy, at, rows, h, w, end, kw, dx, 1);
+        else gather_stride2(p, how, dy, at, rows, h, w, end, kw, dx, 0);
     }
 }
 
-/* The columns that gather_middle can do: those that no window outside of `outputs` covers. With
- * open_end windows past the last output are no obstacle: they give zeros. */
-static pool_range gather_columns(const pool_axis *a, pool_range outputs, int open_end) {
-    if (a->stride > 2 || (a->stride == 2 && a->dilation > 1)) return (pool_range){0, 0};
-    int64_t s = a->stride, behind = ((a->kernel - 1) * a->dilation) / s;
-    int64_t first = fc_max(outputs.from + behind, fc_ceil_div(a->before, s));
-    int64_t from = fc_min(s * first - a->before, a->size);
-    int64_t to = open_end ? a->size : fc_min(s * outputs.to - a->before, a->size);
-    return (pool_range){from, fc_max(from, to)};
+/* The columns that gather_row serves: all of them, from the first that is seen by the kernel's
+ * column 0 (which may be -1); none at other strides. */
+static pool_range gather_columns(const pool_axis *w) {
+    if (w->stride == 1) return (pool_range){0, w->size};
+    if (w->stride == 2 && w->dilation == 1) return (pool_range){-(w->before % 2), w->size};
+    return (pool_range){0, 0};
 }
 
 #include "pool2d_avg_tmpl.h"

@@ -2,16 +2,25 @@
  * every tier; beside simd.h, for the families that need them.
  *
  *   vi   VL signed integers as wide as a real, so that masks (vm) fit both; in memory they are
- *        int32, which is what vi_load and vi_store convert from and to
+ *        int32, which is what vi_load and vi_store convert from and to; sums wrap around
+ *
+ * The ..._range functions touch lanes from..to-1 only, where from and to may lie beyond the vector
+ * on either side; p is where lane 0 would be. Loads give `fill` in the other lanes.
+ * v_add_where(m, a, b) is a + b where m, else a (or a + 0). v_unordered(a, b): either is NaN.
  */
 #ifndef FC_SIMD_INDEX_H
 #define FC_SIMD_INDEX_H
 
 #include "simd.h"
 
+INLINE int64_t lane_clamp(int64_t n) { return n < 0 ? 0 : n < VL ? n : VL; }
+
 #if defined(FC_TIER_AVX512)
 /* ------------------------------------------------------------------ AVX-512F */
 typedef __m512i vi;
+INLINE vm v_range(int64_t from, int64_t to) {
+    return (vm)(v_first(lane_clamp(to)) & ~v_first(lane_clamp(from)));
+}
 #ifdef FC_REAL_F64
 #define V(op) _mm512_##op##_epi64
 #define PICK(...) _mm512_setr_epi64(__VA_ARGS__)
@@ -20,18 +29,18 @@ typedef __m512i vi;
 #define LOW_PICK PICK(0, 8, 1, 9, 2, 10, 3, 11)
 #define HIGH_PICK PICK(4, 12, 5, 13, 6, 14, 7, 15)
 INLINE vi vi_lanes(void) { return PICK(0, 1, 2, 3, 4, 5, 6, 7); }
-INLINE vi vi_loadn(const int32_t *p, int64_t n) {
-    __m512i a = _mm512_maskz_loadu_epi32((__mmask16)v_first(n), p);
-    return _mm512_cvtepi32_epi64(_mm512_castsi512_si256(a));
-}
 INLINE vi vi_load(const int32_t *p) {
     return _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)p));
 }
-INLINE void vi_storen(int32_t *p, vi a, int64_t n) {
-    _mm512_mask_cvtepi64_storeu_epi32(p, v_first(n), a);
-}
 INLINE void vi_store(int32_t *p, vi a) {
     _mm256_storeu_si256((__m256i *)p, _mm512_cvtepi64_epi32(a));
+}
+INLINE vi vi_load_range(const int32_t *p, int64_t from, int64_t to, int32_t fill) {
+    __m512i a = _mm512_mask_loadu_epi32(_mm512_set1_epi32(fill), v_range(from, to), p);
+    return _mm512_cvtepi32_epi64(_mm512_castsi512_si256(a));
+}
+INLINE void vi_store_range(int32_t *p, vi a, int64_t from, int64_t to) {
+    _mm512_mask_cvtepi64_storeu_epi32(p, v_range(from, to), a);
 }
 #else
 #define V(op) _mm512_##op##_epi32
@@ -41,11 +50,21 @@ INLINE void vi_store(int32_t *p, vi a) {
 #define LOW_PICK PICK(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
 #define HIGH_PICK PICK(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 INLINE vi vi_lanes(void) { return PICK(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
-INLINE vi vi_loadn(const int32_t *p, int64_t n) { return _mm512_maskz_loadu_epi32(v_first(n), p); }
 INLINE vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
-INLINE void vi_storen(int32_t *p, vi a, int64_t n) { _mm512_mask_storeu_epi32(p, v_first(n), a); }
 INLINE void vi_store(int32_t *p, vi a) { _mm512_storeu_si512(p, a); }
+INLINE vi vi_load_range(const int32_t *p, int64_t from, int64_t to, int32_t fill) {
+    return _mm512_mask_loadu_epi32(_mm512_set1_epi32(fill), v_range(from, to), p);
+}
+INLINE void vi_store_range(int32_t *p, vi a, int64_t from, int64_t to) {
+    _mm512_mask_storeu_epi32(p, v_range(from, to), a);
+}
 #endif
+INLINE vr v_load_range(const real *p, int64_t from, int64_t to, real fill) {
+    return I(mask_loadu)(v_set1(fill), v_range(from, to), p);
+}
+INLINE void v_store_range(real *p, vr a, int64_t from, int64_t to) {
+    I(mask_storeu)(p, v_range(from, to), a);
+}
 INLINE vi vi_set1(int64_t a) { return V(set1)(a); }
 INLINE vi vi_add(vi a, vi b) { return V(add)(a, b); }
 INLINE vi vi_sub(vi a, vi b) { return V(sub)(a, b); }
@@ -57,9 +76,11 @@ INLINE vm vi_gt(vi a, vi b) { return _mm512_cmpgt_epi64_mask(a, b); }
 INLINE vm vi_eq(vi a, vi b) { return _mm512_cmpeq_epi32_mask(a, b); }
 INLINE vm vi_gt(vi a, vi b) { return _mm512_cmpgt_epi32_mask(a, b); }
 #endif
+INLINE vr v_add_where(vm m, vr a, vr b) { return I(mask_add)(a, m, a, b); }
 INLINE vm v_ge(vr a, vr b) { return M(cmp)(a, b, _CMP_GE_OQ); }
-INLINE vr v_keep(vm m, vr a) { return I(maskz_mov)(m, a); }
+INLINE vm v_unordered(vr a, vr b) { return M(cmp)(a, b, _CMP_UNORD_Q); }
 INLINE int v_all(vm m) { return m == (vm)-1; }
+INLINE int v_any(vm m) { return m != 0; }
 INLINE vr v_even(vr a, vr b) { return I(permutex2var)(a, EVEN_PICK, b); }
 INLINE vr v_odd(vr a, vr b) { return I(permutex2var)(a, ODD_PICK, b); }
 INLINE vr v_zip_low(vr a, vr b) { return I(permutex2var)(a, LOW_PICK, b); }
@@ -68,14 +89,20 @@ INLINE vr v_zip_high(vr a, vr b) { return I(permutex2var)(a, HIGH_PICK, b); }
 #elif defined(FC_TIER_AVX2)
 /* ------------------------------------------------------------------ AVX2 */
 typedef __m256i vi;
+INLINE __m256i v_range(int64_t from, int64_t to) {
+    return _mm256_andnot_si256(v_first(lane_clamp(from)), v_first(lane_clamp(to)));
+}
 #ifdef FC_REAL_F64
 #define V(op) _mm256_##op##_epi64
 #define AS_REAL(a) _mm256_castsi256_pd(a)
 #define AS_INT(a) _mm256_castpd_si256(a)
 INLINE vi vi_set1(int64_t a) { return _mm256_set1_epi64x(a); }
 INLINE vi vi_lanes(void) { return _mm256_setr_epi64x(0, 1, 2, 3); }
-INLINE __m128i vi_first(int64_t n) {
-    return _mm_loadu_si128((const __m128i *)(v_mask_table + 8 - (n < VL ? n : VL)));
+INLINE __m128i vi_range(int64_t from, int64_t to) {
+    const int32_t *first = v_mask_table + 8 - lane_clamp(from);
+    const int32_t *last = v_mask_table + 8 - lane_clamp(to);
+    return _mm_andnot_si128(_mm_loadu_si128((const __m128i *)first),
+                            _mm_loadu_si128((const __m128i *)last));
 }
 INLINE __m128i vi_narrow(vi a) {
     vi pick = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
@@ -84,12 +111,13 @@ INLINE __m128i vi_narrow(vi a) {
 INLINE vi vi_load(const int32_t *p) {
     return _mm256_cvtepi32_epi64(_mm_loadu_si128((const __m128i *)p));
 }
-INLINE vi vi_loadn(const int32_t *p, int64_t n) {
-    return _mm256_cvtepi32_epi64(_mm_maskload_epi32(p, vi_first(n)));
+INLINE vi vi_load_range(const int32_t *p, int64_t from, int64_t to, int32_t fill) {
+    __m128i m = vi_range(from, to), a = _mm_maskload_epi32(p, m);
+    return _mm256_cvtepi32_epi64(_mm_blendv_epi8(_mm_set1_epi32(fill), a, m));
 }
 INLINE void vi_store(int32_t *p, vi a) { _mm_storeu_si128((__m128i *)p, vi_narrow(a)); }
-INLINE void vi_storen(int32_t *p, vi a, int64_t n) {
-    _mm_maskstore_epi32(p, vi_first(n), vi_narrow(a));
+INLINE void vi_store_range(int32_t *p, vi a, int64_t from, int64_t to) {
+    _mm_maskstore_epi32(p, vi_range(from, to), vi_narrow(a));
 }
 INLINE vr v_pairs(vr a) { return _mm256_permute4x64_pd(a, 0xd8); }
 INLINE vr v_even(vr a, vr b) { return v_pairs(_mm256_unpacklo_pd(a, b)); }
@@ -101,23 +129,37 @@ INLINE vr v_odd(vr a, vr b) { return v_pairs(_mm256_unpackhi_pd(a, b)); }
 INLINE vi vi_set1(int64_t a) { return _mm256_set1_epi32((int32_t)a); }
 INLINE vi vi_lanes(void) { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
 INLINE vi vi_load(const int32_t *p) { return _mm256_loadu_si256((const __m256i *)p); }
-INLINE vi vi_loadn(const int32_t *p, int64_t n) { return _mm256_maskload_epi32(p, v_first(n)); }
 INLINE void vi_store(int32_t *p, vi a) { _mm256_storeu_si256((__m256i *)p, a); }
-INLINE void vi_storen(int32_t *p, vi a, int64_t n) { _mm256_maskstore_epi32(p, v_first(n), a); }
+INLINE vi vi_load_range(const int32_t *p, int64_t from, int64_t to, int32_t fill) {
+    __m256i m = v_range(from, to);
+    return _mm256_blendv_epi8(_mm256_set1_epi32(fill), _mm256_maskload_epi32(p, m), m);
+}
+INLINE void vi_store_range(int32_t *p, vi a, int64_t from, int64_t to) {
+    _mm256_maskstore_epi32(p, v_range(from, to), a);
+}
 INLINE vr v_pairs(vr a) {
     return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a), 0xd8));
 }
 INLINE vr v_even(vr a, vr b) { return v_pairs(_mm256_shuffle_ps(a, b, 0x88)); }
 INLINE vr v_odd(vr a, vr b) { return v_pairs(_mm256_shuffle_ps(a, b, 0xdd)); }
 #endif
+INLINE vr v_load_range(const real *p, int64_t from, int64_t to, real fill) {
+    __m256i m = v_range(from, to);
+    return I(blendv)(v_set1(fill), I(maskload)(p, m), AS_REAL(m));
+}
+INLINE void v_store_range(real *p, vr a, int64_t from, int64_t to) {
+    I(maskstore)(p, v_range(from, to), a);
+}
 INLINE vi vi_add(vi a, vi b) { return V(add)(a, b); }
 INLINE vi vi_sub(vi a, vi b) { return V(sub)(a, b); }
 INLINE vm vi_eq(vi a, vi b) { return AS_REAL(V(cmpeq)(a, b)); }
 INLINE vm vi_gt(vi a, vi b) { return AS_REAL(V(cmpgt)(a, b)); }
 INLINE vi vi_select(vm m, vi yes, vi no) { return AS_INT(v_select(m, AS_REAL(yes), AS_REAL(no))); }
+INLINE vr v_add_where(vm m, vr a, vr b) { return v_add(a, I(and)(m, b)); }
 INLINE vm v_ge(vr a, vr b) { return I(cmp)(a, b, _CMP_GE_OQ); }
-INLINE vr v_keep(vm m, vr a) { return I(and)(m, a); }
+INLINE vm v_unordered(vr a, vr b) { return I(cmp)(a, b, _CMP_UNORD_Q); }
 INLINE int v_all(vm m) { return I(movemask)(m) == (1 << VL) - 1; }
+INLINE int v_any(vm m) { return I(movemask)(m) != 0; }
 #ifdef FC_REAL_F64
 #define HALVES _mm256_permute2f128_pd
 #else
@@ -135,10 +177,11 @@ INLINE vi vi_set1(int64_t a) { return vdupq_n_s64(a); }
 INLINE vi vi_load(const int32_t *p) { return vmovl_s32(vld1_s32(p)); }
 INLINE void vi_store(int32_t *p, vi a) { vst1_s32(p, vmovn_s64(a)); }
 INLINE vi vi_select(vm m, vi yes, vi no) { return vbslq_s64(m, yes, no); }
-INLINE vr v_keep(vm m, vr a) {
-    return vreinterpretq_f64_u64(vandq_u64(m, vreinterpretq_u64_f64(a)));
+INLINE vr v_add_where(vm m, vr a, vr b) {
+    return v_add(a, vreinterpretq_f64_u64(vandq_u64(m, vreinterpretq_u64_f64(b))));
 }
 INLINE int v_all(vm m) { return (vgetq_lane_u64(m, 0) & vgetq_lane_u64(m, 1)) != 0; }
+INLINE int v_any(vm m) { return (vgetq_lane_u64(m, 0) | vgetq_lane_u64(m, 1)) != 0; }
 #else
 #define V(op) v##op##q_s32
 typedef int32x4_t vi;
@@ -146,21 +189,12 @@ INLINE vi vi_set1(int64_t a) { return vdupq_n_s32((int32_t)a); }
 INLINE vi vi_load(const int32_t *p) { return vld1q_s32(p); }
 INLINE void vi_store(int32_t *p, vi a) { vst1q_s32(p, a); }
 INLINE vi vi_select(vm m, vi yes, vi no) { return vbslq_s32(m, yes, no); }
-INLINE vr v_keep(vm m, vr a) {
-    return vreinterpretq_f32_u32(vandq_u32(m, vreinterpretq_u32_f32(a)));
+INLINE vr v_add_where(vm m, vr a, vr b) {
+    return v_add(a, vreinterpretq_f32_u32(vandq_u32(m, vreinterpretq_u32_f32(b))));
 }
 INLINE int v_all(vm m) { return vminvq_u32(m) != 0; }
+INLINE int v_any(vm m) { return vmaxvq_u32(m) != 0; }
 #endif
-INLINE vi vi_loadn(const int32_t *p, int64_t n) {
-    int32_t t[VL] = {0};
-    for (int64_t i = 0; i < n && i < VL; i++) t[i] = p[i];
-    return vi_load(t);
-}
-INLINE void vi_storen(int32_t *p, vi a, int64_t n) {
-    int32_t t[VL];
-    vi_store(t, a);
-    for (int64_t i = 0; i < n && i < VL; i++) p[i] = t[i];
-}
 INLINE vi vi_lanes(void) {
     static const int32_t lanes[4] = {0, 1, 2, 3};
     return vi_load(lanes);
@@ -170,6 +204,7 @@ INLINE vi vi_sub(vi a, vi b) { return V(sub)(a, b); }
 INLINE vm vi_eq(vi a, vi b) { return V(ceq)(a, b); }
 INLINE vm vi_gt(vi a, vi b) { return V(cgt)(a, b); }
 INLINE vm v_ge(vr a, vr b) { return I(cge)(a, b); }
+INLINE vm v_unordered(vr a, vr b) { return v_or(v_isnan(a), v_isnan(b)); }
 INLINE vr v_even(vr a, vr b) { return I(uzp1)(a, b); }
 INLINE vr v_odd(vr a, vr b) { return I(uzp2)(a, b); }
 INLINE vr v_zip_low(vr a, vr b) { return I(zip1)(a, b); }
@@ -181,9 +216,7 @@ typedef struct { lane_mask v[VL]; } vi;
 INLINE vi vi_set1(int64_t a) { vi r; LANES r.v[i] = (lane_mask)a; return r; }
 INLINE vi vi_lanes(void) { vi r; LANES r.v[i] = i; return r; }
 INLINE vi vi_load(const int32_t *p) { vi r; LANES r.v[i] = p[i]; return r; }
-INLINE vi vi_loadn(const int32_t *p, int64_t n) { vi r; LANES r.v[i] = i < n ? p[i] : 0; return r; }
 INLINE void vi_store(int32_t *p, vi a) { LANES p[i] = (int32_t)a.v[i]; }
-INLINE void vi_storen(int32_t *p, vi a, int64_t n) { LANES if (i < n) p[i] = (int32_t)a.v[i]; }
 /* Indices that a caller made up may overflow; like the vector tiers these then wrap. */
 INLINE vi vi_add(vi a, vi b) {
     LANES a.v[i] = (lane_mask)((uint64_t)a.v[i] + (uint64_t)b.v[i]);
@@ -196,9 +229,11 @@ INLINE vi vi_sub(vi a, vi b) {
 INLINE vm vi_eq(vi a, vi b) { vm r; LANES r.m[i] = a.v[i] == b.v[i]; return r; }
 INLINE vm vi_gt(vi a, vi b) { vm r; LANES r.m[i] = a.v[i] > b.v[i]; return r; }
 INLINE vi vi_select(vm m, vi yes, vi no) { LANES no.v[i] = m.m[i] ? yes.v[i] : no.v[i]; return no; }
+INLINE vr v_add_where(vm m, vr a, vr b) { LANES a.v[i] += m.m[i] ? b.v[i] : 0; return a; }
 INLINE vm v_ge(vr a, vr b) { vm r; LANES r.m[i] = a.v[i] >= b.v[i]; return r; }
-INLINE vr v_keep(vm m, vr a) { LANES a.v[i] = m.m[i] ? a.v[i] : 0; return a; }
+INLINE vm v_unordered(vr a, vr b) { return v_or(v_isnan(a), v_isnan(b)); }
 INLINE int v_all(vm m) { int all = 1; LANES all &= m.m[i] != 0; return all; }
+INLINE int v_any(vm m) { int any = 0; LANES any |= m.m[i] != 0; return any; }
 INLINE vr v_even(vr a, vr b) {
     vr r;
     LANES r.v[i] = 2 * i < VL ? a.v[2 * i % VL] : b.v[2 * i % VL];
@@ -216,5 +251,38 @@ INLINE vr v_zip_high(vr a, vr b) {
     return r;
 }
 #endif
+
+#if !defined(FC_TIER_AVX512) && !defined(FC_TIER_AVX2)
+/* NEON and plain C have no masked loads and stores: lane by lane. */
+INLINE vr v_load_range(const real *p, int64_t from, int64_t to, real fill) {
+    real t[VL];
+    for (int i = 0; i < VL; i++) t[i] = i >= from && i < to ? p[i] : fill;
+    return v_load(t);
+}
+INLINE void v_store_range(real *p, vr a, int64_t from, int64_t to) {
+    real t[VL];
+    v_store(t, a);
+    for (int64_t i = lane_clamp(from); i < lane_clamp(to); i++) p[i] = t[i];
+}
+INLINE vi vi_load_range(const int32_t *p, int64_t from, int64_t to, int32_t fill) {
+    int32_t t[VL];
+    for (int i = 0; i < VL; i++) t[i] = i >= from && i < to ? p[i] : fill;
+    return vi_load(t);
+}
+INLINE void vi_store_range(int32_t *p, vi a, int64_t from, int64_t to) {
+    int32_t t[VL];
+    vi_store(t, a);
+    for (int64_t i = lane_clamp(from); i < lane_clamp(to); i++) p[i] = t[i];
+}
+#endif
+
+/* b where m, else a; for 0 <= a <= b. */
+#if defined(FC_TIER_AVX2) && !defined(FC_REAL_F64)
+INLINE vi vi_raise(vm m, vi a, vi b) { return _mm256_max_epi32(a, _mm256_and_si256(AS_INT(m), b)); }
+#else
+INLINE vi vi_raise(vm m, vi a, vi b) { return vi_select(m, b, a); }
+#endif
+INLINE vi vi_max(vi a, vi b) { return vi_select(vi_gt(a, b), a, b); }
+INLINE vi vi_min(vi a, vi b) { return vi_select(vi_gt(a, b), b, a); }
 
 #endif
