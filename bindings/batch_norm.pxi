@@ -11,11 +11,12 @@ cdef extern from "fastcnn.h" nogil:
         const void *beta, const void *mean, const void *var, void *y, int n_threads)
     fc_status fc_batch_norm_forward(
         const fc_batch_norm_desc *d, double eps, const void *x, const void *gamma,
-        const void *beta, void *y, double *mean, double *inv_std, int n_threads)
-    fc_status fc_batch_norm_backward(
-        const fc_batch_norm_desc *d, const void *dy, const void *x, const void *gamma,
-        const double *mean, const double *inv_std, void *dx, void *dgamma, void *dbeta,
+        const void *beta, const void *residual, int relu, void *y, double *mean, double *inv_std,
         int n_threads)
+    fc_status fc_batch_norm_backward(
+        const fc_batch_norm_desc *d, const void *dy, const void *y, const void *x,
+        const void *gamma, const double *mean, const double *inv_std, void *dz, void *dx,
+        void *dgamma, void *dbeta, int n_threads)
 
 
 def batch_norm_inference(
@@ -37,7 +38,8 @@ def batch_norm_inference(
 
 def batch_norm_forward(
     int64_t n, int64_t c, int64_t size, double eps, cnp.ndarray x, cnp.ndarray gamma,
-    cnp.ndarray beta, cnp.ndarray y, cnp.ndarray mean, cnp.ndarray inv_std, int n_threads
+    cnp.ndarray beta, cnp.ndarray y, cnp.ndarray mean, cnp.ndarray inv_std, int n_threads,
+    cnp.ndarray residual=None, bint relu=False
 ):
     cdef fc_batch_norm_desc d = fc_batch_norm_desc(dtype_of(x), n, c, size)
     cdef fc_status status
@@ -47,15 +49,16 @@ def batch_norm_forward(
     cdef void *yp = data(y)
     cdef double *mp = <double *>data(mean)
     cdef double *sp = <double *>data(inv_std)
+    cdef void *rp = data(residual)
     with nogil:
-        status = fc_batch_norm_forward(&d, eps, xp, gp, bp, yp, mp, sp, n_threads)
+        status = fc_batch_norm_forward(&d, eps, xp, gp, bp, rp, relu, yp, mp, sp, n_threads)
     check(status)
 
 
 def batch_norm_backward(
     int64_t n, int64_t c, int64_t size, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray gamma,
     cnp.ndarray mean, cnp.ndarray inv_std, cnp.ndarray dx, cnp.ndarray dgamma, cnp.ndarray dbeta,
-    int n_threads
+    int n_threads, cnp.ndarray y=None, cnp.ndarray dz=None
 ):
     cdef fc_batch_norm_desc d = fc_batch_norm_desc(dtype_of(x), n, c, size)
     cdef fc_status status
@@ -67,6 +70,8 @@ def batch_norm_backward(
     cdef void *dxp = data(dx)
     cdef void *dgp = data(dgamma)
     cdef void *dbp = data(dbeta)
+    cdef void *yp = data(y)
+    cdef void *dzp = data(dz)
     with nogil:
-        status = fc_batch_norm_backward(&d, dyp, xp, gp, mp, sp, dxp, dgp, dbp, n_threads)
+        status = fc_batch_norm_backward(&d, dyp, yp, xp, gp, mp, sp, dzp, dxp, dgp, dbp, n_threads)
     check(status)

@@ -21,21 +21,22 @@ fc_status fc_batch_norm_inference(const fc_batch_norm_desc *d, double eps, const
 }
 
 fc_status fc_batch_norm_forward(const fc_batch_norm_desc *d, double eps, const void *x,
-                                const void *gamma, const void *beta, void *y, double *mean,
-                                double *inv_std, int n_threads) {
+                                const void *gamma, const void *beta, const void *residual,
+                                int relu, void *y, double *mean, double *inv_std, int n_threads) {
     fc_status status = check(d);
     if (status == FC_OK)
-        fc_kernels_for(d->dtype)->batch_norm.forward(d, eps, x, gamma, beta, y, mean, inv_std,
-                                                     n_threads);
+        fc_kernels_for(d->dtype)->batch_norm.forward(d, eps, x, gamma, beta, residual, relu, y,
+                                                     mean, inv_std, n_threads);
     return status;
 }
 
-fc_status fc_batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, const void *x,
-                                 const void *gamma, const double *mean, const double *inv_std,
-                                 void *dx, void *dgamma, void *dbeta, int n_threads) {
+fc_status fc_batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, const void *y,
+                                 const void *x, const void *gamma, const double *mean,
+                                 const double *inv_std, void *dz, void *dx, void *dgamma,
+                                 void *dbeta, int n_threads) {
     fc_status status = check(d);
     if (status == FC_OK)
-        fc_kernels_for(d->dtype)->batch_norm.backward(d, dy, x, gamma, mean, inv_std, dx, dgamma,
-                                                      dbeta, n_threads);
+        fc_kernels_for(d->dtype)->batch_norm.backward(d, dy, y, x, gamma, mean, inv_std, dz, dx,
+                                                      dgamma, dbeta, n_threads);
     return status;
 }

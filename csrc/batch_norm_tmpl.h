@@ -26,7 +26,10 @@ typedef struct {
     int64_t images, piece, pieces; /* of a block: images, elements of a plane; blocks a plane */
     int64_t blocks;                /* of a unit */
     double eps;
-    const real *dy, *x, *gamma, *beta;
+    int relu;                      /* of the output */
+    const real *dy, *x, *gamma, *beta, *residual;
+    const real *y;                          /* backward through a ReLU: its output */
+    real *dz;                               /* and the gradient behind it */
     const real *running_mean, *running_var; /* inference */
     const double *mean, *inv_std;           /* backward */
     double *mean_out, *inv_std_out;         /* forward */
@@ -77,6 +80,17 @@ INLINE void bn_centered(const bn_arg *a, int64_t at, int64_t n, vr center, vr *s
 }
 INLINE void bn_gradient(const bn_arg *a, int64_t at, int64_t n, vr center, vr *s, vr *q) {
     vr g = bn_load(a->dy + at, n);
+    *s = v_add(*s, g);
+    *q = v_fma(g, v_sub(bn_load(a->x + at, n), center), *q);
+}
+
+/* Through the ReLU: what passes is kept in dz for the second pass. */
+INLINE void bn_gradient_relu(const bn_arg *a, int64_t at, int64_t n, vr center, vr *s, vr *q) {
+    vr g = relu_dx(bn_load(a->dy + at, n), bn_load(a->y + at, n), center);
+    if (n < VL)
+        v_storen(a->dz + at, g, n);
+    else
+        v_store(a->dz + at, g);
     *s = v_add(*s, g);
     *q = v_fma(g, v_sub(bn_load(a->x + at, n), center), *q);
 }
@@ -153,7 +167,20 @@ INLINE void bn_set_line(const bn_arg *a, bn_line *line, int64_t l, double center
     }
 }
 
-INLINE void bn_apply(const bn_arg *a, int64_t unit, const bn_line *line, int has_dy) {
+/* n <= VL elements of the output from their x and dy. */
+INLINE void bn_out(const bn_arg *a, int64_t at, int64_t n, vr d, vr slope, vr line_of_dy,
+                   const int joins, const int relu) {
+    vr y = v_fma(d, slope, line_of_dy);
+    if (joins) y = v_add(y, bn_load(a->residual + at, n));
+    if (relu) y = relu_y(y, y);
+    if (n < VL)
+        v_storen(a->out + at, y, n);
+    else
+        v_store(a->out + at, y);
+}
+
+INLINE void bn_apply(const bn_arg *a, int64_t unit, const bn_line *line, const int has_dy,
+                     const int joins, const int relu) {
     vr center = v_load(line->center), slope = v_load(line->slope);
     vr weight = v_load(line->weight), offset = v_load(line->offset);
     for (int64_t i = a->blocks - 1; i >= 0; i--) {
@@ -163,13 +190,13 @@ INLINE void bn_apply(const bn_arg *a, int64_t unit, const bn_line *line, int has
             for (; from + VL <= to; from += VL) {
                 vr line_of_dy = has_dy ? v_fma(v_load(a->dy + from), weight, offset) : offset;
                 vr d = v_sub(v_load(a->x + from), center);
-                v_store(a->out + from, v_fma(d, slope, line_of_dy));
+                bn_out(a, from, VL, d, slope, line_of_dy, joins, relu);
             }
             if (from < to) {
                 int64_t n = to - from;
                 vr line_of_dy = has_dy ? v_fma(v_loadn(a->dy + from, n), weight, offset) : offset;
                 vr d = v_sub(v_loadn(a->x + from, n), center);
-                v_storen(a->out + from, v_fma(d, slope, line_of_dy), n);
+                bn_out(a, from, n, d, slope, line_of_dy, joins, relu);
             }
         }
     }
@@ -189,7 +216,7 @@ static void bn_unit_inference(const bn_arg *a, int64_t unit) {
         bn_set_line(a, &line, l, (double)a->running_mean[c], bn_at(a->gamma, c, 1.0) * inv_std,
                     0.0, bn_at(a->beta, c, 0.0));
     }
-    bn_apply(a, unit, &line, 0);
+    bn_apply(a, unit, &line, 0, 0, 0);
 }
 
 static void bn_unit_forward(const bn_arg *a, int64_t unit) {
@@ -205,12 +232,20 @@ static void bn_unit_forward(const bn_arg *a, int64_t unit) {
         bn_set_line(a, &line, l, m[l].mean, bn_at(a->gamma, c, 1.0) * inv_std, 0.0,
                     bn_at(a->beta, c, 0.0));
     }
-    bn_apply(a, unit, &line, 0);
+    if (a->residual == NULL && !a->relu)
+        bn_apply(a, unit, &line, 0, 0, 0);
+    else if (a->residual == NULL)
+        bn_apply(a, unit, &line, 0, 0, 1);
+    else if (!a->relu)
+        bn_apply(a, unit, &line, 0, 1, 0);
+    else
+        bn_apply(a, unit, &line, 0, 1, 1);
 }
 
 /* dx = gamma * inv_std * (dy - sum(dy) / m - x_hat * sum(dy * x_hat) / m), of m elements, with
  * x_hat = (x - mean) * inv_std. */
-static void bn_unit_backward(const bn_arg *a, int64_t unit) {
+static void bn_unit_backward(const bn_arg *given, int64_t unit) {
+    const bn_arg *a = given;
     int64_t channels = bn_channels(a, unit), first = unit * bn_width(a);
     double sum[VL] = {0}, dot[VL] = {0}; /* of dy, of dy * (x - mean) */
     real center[VL] = {0}, s[VL], q[VL];
@@ -219,12 +254,19 @@ static void bn_unit_backward(const bn_arg *a, int64_t unit) {
         center[l] = from < channels ? (real)a->mean[first + from] : 0;
     }
     for (int64_t i = 0; i < a->blocks; i++) {
-        bn_sums(a, bn_block_of(a, unit, i), center, bn_gradient, s, q);
+        bn_block b = bn_block_of(a, unit, i);
+        if (a->y == NULL)
+            bn_sums(a, b, center, bn_gradient, s, q);
+        else
+            bn_sums(a, b, center, bn_gradient_relu, s, q);
         for (int64_t l = 0; l < channels; l++) {
             sum[l] += s[l];
             dot[l] += q[l];
         }
     }
+    bn_arg second = *given;
+    if (a->y != NULL) second.dy = a->dz;
+    a = &second;
     bn_line line = {.center = {0}};
     double m = fmax((double)a->n * (double)a->size, 1.0);
     for (int64_t l = 0; l < channels; l++) {
@@ -237,7 +279,7 @@ static void bn_unit_backward(const bn_arg *a, int64_t unit) {
         bn_set_line(a, &line, l, mean, -weight * inv_std * product / m, weight,
                     -weight * sum[l] / m);
     }
-    bn_apply(a, unit, &line, 1);
+    bn_apply(a, unit, &line, 1, 0, 0);
 }
 
 /* ---- tasks ---- */
@@ -275,17 +317,18 @@ static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const 
 }
 
 static void batch_norm_forward(const fc_batch_norm_desc *d, double eps, const void *x,
-                               const void *gamma, const void *beta, void *y, double *mean,
-                               double *inv_std, int n_threads) {
-    bn_arg a = {.eps = eps, .x = x, .gamma = gamma, .beta = beta, .out = y, .mean_out = mean,
-                .inv_std_out = inv_std};
+                               const void *gamma, const void *beta, const void *residual, int relu,
+                               void *y, double *mean, double *inv_std, int n_threads) {
+    bn_arg a = {.eps = eps, .x = x, .gamma = gamma, .beta = beta, .residual = residual,
+                .relu = relu, .out = y, .mean_out = mean, .inv_std_out = inv_std};
     bn_run(d, &a, bn_forward, n_threads);
 }
 
-static void batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, const void *x,
-                                const void *gamma, const double *mean, const double *inv_std,
-                                void *dx, void *dgamma, void *dbeta, int n_threads) {
-    bn_arg a = {.dy = dy, .x = x, .gamma = gamma, .mean = mean, .inv_std = inv_std, .out = dx,
+static void batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, const void *y,
+                                const void *x, const void *gamma, const double *mean,
+                                const double *inv_std, void *dz, void *dx, void *dgamma,
+                                void *dbeta, int n_threads) {
+    bn_arg a = {.dy = dy, .y = y, .dz = dz, .x = x, .gamma = gamma, .mean = mean, .inv_std = inv_std, .out = dx,
                 .dgamma = dgamma, .dbeta = dbeta};
     bn_run(d, &a, bn_backward, n_threads);
 }

@@ -201,14 +201,18 @@ fc_status fc_batch_norm_inference(const fc_batch_norm_desc *d, double eps, const
                                   const void *gamma, const void *beta, const void *mean,
                                   const void *var, void *y, int n_threads);
 /* The same with the mean and the (biased) variance of x itself; mean[c] and
- * inv_std[c] = 1 / sqrt(var + eps) are given back. Of no elements they are 0 and 1 / sqrt(eps). */
+ * inv_std[c] = 1 / sqrt(var + eps) are given back. Of no elements they are 0 and 1 / sqrt(eps).
+ * Then, in the same pass, residual (of x's size) is added unless NULL, and relu cuts at 0. */
 fc_status fc_batch_norm_forward(const fc_batch_norm_desc *d, double eps, const void *x,
-                                const void *gamma, const void *beta, void *y, double *mean,
-                                double *inv_std, int n_threads);
-/* dx, dgamma[c], dbeta[c] from dy, x and what forward gave. */
-fc_status fc_batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, const void *x,
-                                 const void *gamma, const double *mean, const double *inv_std,
-                                 void *dx, void *dgamma, void *dbeta, int n_threads);
+                                const void *gamma, const void *beta, const void *residual,
+                                int relu, void *y, double *mean, double *inv_std, int n_threads);
+/* dx, dgamma[c], dbeta[c] from dy, x and what forward gave. With a ReLU, y is its output and dz
+ * takes the gradient before it, which is also the residual's; dz may be dy. Without, y is NULL and
+ * dz unused. */
+fc_status fc_batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, const void *y,
+                                 const void *x, const void *gamma, const double *mean,
+                                 const double *inv_std, void *dz, void *dx, void *dgamma,
+                                 void *dbeta, int n_threads);
 
 /* ---- optim (optim.c): one step on n elements, in place ---- */
 

@@ -3,14 +3,15 @@
 #define FC_TIER_SCALAR
 #include "simd.h"
 
-#include "batch_norm_tmpl.h"
 #include "conv2d_tmpl.h"
 #include "linear_tmpl.h"
 #include "optim_tmpl.h"
 #include "pointwise_tmpl.h"
 #include "pool2d_tmpl.h"
 
-#include "plan_tmpl.h" /* built on the others */
+/* built on the others */
+#include "batch_norm_tmpl.h"
+#include "plan_tmpl.h"
 
 #ifdef FC_REAL_F64
 #define TABLE fc_kernels_scalar_f64

@@ -59,20 +59,56 @@ static void batch_norm(const setting *s, int64_t n, int64_t c, int64_t size, int
     expect_close(out, y_inference, total, tolerance(s), "y of inference");
 
     void *again = output(total);
-    expect_status(fc_batch_norm_forward(&d, eps, x, gamma, beta, again, mean_out, inv_std_out,
-                                        s->threads),
+    expect_status(fc_batch_norm_forward(&d, eps, x, gamma, beta, NULL, 0, again, mean_out,
+                                        inv_std_out, s->threads),
                   FC_OK, "forward");
     expect_close(again, y, total, tolerance(s), "y");
     expect_close_double(mean_out, mean, c, tolerance(s), "mean");
     expect_close_double(inv_std_out, inv_std, c, tolerance(s), "inv_std");
 
     void *dx_out = output(total), *dgamma_out = output(c), *dbeta_out = output(c);
-    expect_status(fc_batch_norm_backward(&d, dy, x, gamma, mean_out, inv_std_out, dx_out,
-                                         dgamma_out, dbeta_out, s->threads),
+    expect_status(fc_batch_norm_backward(&d, dy, NULL, x, gamma, mean_out, inv_std_out, NULL,
+                                         dx_out, dgamma_out, dbeta_out, s->threads),
                   FC_OK, "backward");
     expect_close(dx_out, dx, total, 4 * tolerance(s), "dx");
     expect_close(dgamma_out, dgamma, c, tolerance(s) * sqrt(m), "dgamma");
     expect_equal(dbeta_out, dbeta, c, "dbeta");
+    end();
+}
+
+/* The same bits from one fused pass as from batch norm, sum and ReLU apart. */
+static void fused(const setting *s, int64_t n, int64_t c, int64_t size, int joins, int relu) {
+    begin(s, "batch_norm %lld x %lld x %lld residual=%d relu=%d", (long long)n, (long long)c,
+          (long long)size, joins, relu);
+    int64_t total = n * c * size;
+    fc_batch_norm_desc d = {s->dtype, n, c, size};
+    void *x = input(total), *dy = input(total), *gamma = input(c), *beta = input(c);
+    void *residual = joins ? input(total) : NULL;
+    double *mean = output_double(c), *inv_std = output_double(c);
+    void *y = output(total), *sum = output(total), *cut = output(total), *once = output(total);
+    fc_batch_norm_forward(&d, 0.5, x, gamma, beta, NULL, 0, y, mean, inv_std, s->threads);
+    if (joins) fc_add_forward(s->dtype, total, 0, y, residual, sum, s->threads), y = sum;
+    if (relu) fc_activation_forward(FC_RELU, s->dtype, total, 0.0, y, cut, s->threads), y = cut;
+    double *mean_again = output_double(c), *inv_std_again = output_double(c);
+    expect_status(fc_batch_norm_forward(&d, 0.5, x, gamma, beta, residual, relu, once, mean_again,
+                                        inv_std_again, s->threads),
+                  FC_OK, "fused forward");
+    expect_equal(once, values_of(y, total), total, "y of the fused pass");
+    if (relu) {
+        void *dz = output(total), *dx = output(total), *dgamma = output(c), *dbeta = output(c);
+        void *dz_once = output(total), *dx_once = output(total);
+        void *dgamma_once = output(c), *dbeta_once = output(c);
+        fc_activation_backward(FC_RELU, s->dtype, total, 0.0, dy, y, dz, s->threads);
+        fc_batch_norm_backward(&d, dz, NULL, x, gamma, mean, inv_std, NULL, dx, dgamma, dbeta,
+                               s->threads);
+        expect_status(fc_batch_norm_backward(&d, dy, y, x, gamma, mean, inv_std, dz_once, dx_once,
+                                             dgamma_once, dbeta_once, s->threads),
+                      FC_OK, "fused backward");
+        expect_equal(dz_once, values_of(dz, total), total, "dz of the fused pass");
+        expect_equal(dx_once, values_of(dx, total), total, "dx of the fused pass");
+        expect_equal(dgamma_once, values_of(dgamma, c), c, "dgamma of the fused pass");
+        expect_equal(dbeta_once, values_of(dbeta, c), c, "dbeta of the fused pass");
+    }
     end();
 }
 
@@ -93,9 +129,10 @@ static void bad_descriptors(const setting *s) {
         const fc_batch_norm_desc *d = &BAD[i].d;
         expect_status(fc_batch_norm_inference(d, 1, NULL, NULL, NULL, NULL, NULL, NULL, 1),
                       BAD[i].status, "inference");
-        expect_status(fc_batch_norm_forward(d, 1, NULL, NULL, NULL, NULL, NULL, NULL, 1),
+        expect_status(fc_batch_norm_forward(d, 1, NULL, NULL, NULL, NULL, 0, NULL, NULL, NULL, 1),
                       BAD[i].status, "forward");
-        expect_status(fc_batch_norm_backward(d, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 1),
+        expect_status(fc_batch_norm_backward(d, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                                             NULL, NULL, 1),
                       BAD[i].status, "backward");
     }
     end();
@@ -110,5 +147,8 @@ void check_batch_norm(const setting *s) {
     for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++)
         for (int affine = 0; affine < 2; affine++)
             batch_norm(s, SHAPES[i][0], SHAPES[i][1], SHAPES[i][2], affine);
+    for (size_t i = 0; i < sizeof SHAPES / sizeof SHAPES[0]; i++)
+        for (int kind = 0; kind < 4; kind++)
+            fused(s, SHAPES[i][0], SHAPES[i][1], SHAPES[i][2], kind & 1, kind >> 1);
     bad_descriptors(s);
 }
