@@ -9,6 +9,7 @@ N images, C input channels, H W input size, K output channels, KH KW kernel size
 from typing import NamedTuple
 
 CONV_PASSES = ("forward", "backward_input", "backward_weight")
+CONV_TRANSPOSE_PASSES = ("forward", "backward_input", "backward_weight")
 POOL_PASSES = ("forward", "backward")
 LINEAR_PASSES = ("forward", "backward_input", "backward_weight")
 COLUMN_PASSES = ("im2col", "col2im")
@@ -146,6 +147,63 @@ CONV_EXTRAS = (
 
 # Those on which im2col and col2im are measured.
 COLUMN_LAYERS = tuple(x for x in CONV_LAYERS if x.key in ("lenet1", "alex1", "vgg3_2"))
+
+
+class ConvTranspose(NamedTuple):
+    """A transposed convolution layer at a batch size."""
+
+    key: str
+    name: str
+    N: int
+    C: int
+    H: int
+    W: int
+    K: int
+    KH: int
+    KW: int
+    stride: int = 1
+    padding: tuple[int, int] = (0, 0)
+    output_padding: int = 0
+    groups: int = 1
+
+    @property
+    def adjoint(self) -> Conv:
+        """The convolution that goes the other way, from K channels to C."""
+        oh, ow = (
+            (n - 1) * self.stride - 2 * p + k + self.output_padding
+            for n, k, p in zip((self.H, self.W), (self.KH, self.KW), self.padding, strict=True)
+        )
+        return Conv(
+            self.key, self.name, self.N, self.K, oh, ow, self.C, self.KH, self.KW,
+            self.stride, self.padding, 1, self.groups,
+        )  # fmt: skip
+
+    @property
+    def flops(self) -> int:
+        """Each number of the input times its kernel; what is cut off counts as work."""
+        return self.adjoint.flops
+
+    @property
+    def options(self) -> dict[str, int | tuple[int, int]]:
+        """The keyword arguments that all passes of `ops.conv_transpose2d` share."""
+        return {"stride": self.stride, "padding": self.padding, "groups": self.groups}
+
+    def __str__(self) -> str:
+        text = f"{self.N},{self.C},{self.H},{self.W} -> {self.K} {self.KH}x{self.KW}"
+        text += f" s{self.stride}" if self.stride != 1 else ""
+        text += f" p{self.padding[0]}" if self.padding != (0, 0) else ""
+        return text + (f" g{self.groups}" if self.groups != 1 else "")
+
+
+CONV_TRANSPOSE_LAYERS = (
+    ConvTranspose("dcgan2", "dcgan.up2", 16, 512, 8, 8, 256, 4, 4, 2, (1, 1)),
+    ConvTranspose("dcgan4", "dcgan.up4", 16, 128, 32, 32, 64, 4, 4, 2, (1, 1)),
+    ConvTranspose("unet_up", "unet.up3", 2, 256, 56, 56, 128, 2, 2, 2),
+    ConvTranspose("fcn_up2", "fcn8s.score_up2", 4, 21, 16, 16, 21, 4, 4, 2, (1, 1)),
+    ConvTranspose("fcn_up8", "fcn8s.score_up8", 2, 21, 32, 32, 21, 16, 16, 8, (4, 4)),
+    ConvTranspose("auto_up", "autoencoder.up2", 64, 16, 14, 14, 8, 3, 3, 2, (1, 1), 1),
+    ConvTranspose("segnet_3x3", "deconvnet.deconv4", 2, 256, 28, 28, 256, 3, 3, 1, (1, 1)),
+)
 
 
 class Pool(NamedTuple):

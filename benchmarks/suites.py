@@ -8,6 +8,7 @@ from . import shapes
 from .peers import Case
 from .peers_batch_norm import BatchNormCase
 from .peers_conv import ColumnsCase, ConvCase
+from .peers_conv_transpose import ConvTransposeCase
 from .peers_linear import LinearCase
 from .peers_models import LenetCase
 from .peers_pointwise import PASSES, PointwiseCase
@@ -48,6 +49,13 @@ SUITES = {
         lambda case: case.layer.flops / 1e9,
         seconds=0.8,
         mean_over=shapes.CONV_LAYERS,
+    ),
+    "conv_transpose": Suite(
+        "Transposed convolution",
+        ConvTransposeCase,
+        tuple(product(shapes.CONV_TRANSPOSE_LAYERS, shapes.CONV_TRANSPOSE_PASSES)),
+        "GFLOP/s",
+        lambda case: case.layer.flops / 1e9,
     ),
     "columns": Suite(
         "im2col and col2im",

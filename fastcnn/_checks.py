@@ -170,6 +170,56 @@ def conv_window(
     return window(op, size, kernel, stride=stride, padding=padding, dilation=dilation)
 
 
+def conv_transpose_size(
+    op: str,
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    stride: Pair,
+    padding: Padding,
+    output_padding: Pair,
+    dilation: Pair,
+    groups: int,
+) -> tuple[int, int]:
+    """Output size of a transposed convolution, after checking that all of its arguments fit.
+
+    (N - 1)*S - 2P + (F - 1)*D + 1 + output_padding on both axes: of the sizes from which a
+    convolution with these arguments gives N, the one that lies `output_padding` above the least.
+    """
+    g = integer(op, "groups", groups, 1)
+    if x_shape[1] != w_shape[0]:
+        raise ValueError(
+            f"{op}: expected x.shape[1] == w.shape[0] ({w_shape[0]}), got x.shape={tuple(x_shape)}"
+        )
+    if w_shape[0] % g:
+        raise ValueError(
+            f"{op}: expected w.shape[0] to be a multiple of groups ({g}), "
+            f"got w.shape={tuple(w_shape)}"
+        )
+    kernel = pair(op, "kernel_size", w_shape[2:], 1)
+    step = pair(op, "stride", stride, 1)
+    dil = pair(op, "dilation", dilation, 1)
+    more = pair(op, "output_padding", output_padding, 0)
+    if isinstance(padding, str):
+        raise ValueError(f"{op}: expected padding in pixels, got {padding!r}")
+    sides = _sides(op, padding)
+    out = []
+    for a, axis in enumerate("HW"):
+        if more[a] >= step[a]:
+            raise ValueError(
+                f"{op}: expected output_padding less than the stride ({step[a]} on {axis}), "
+                f"got {more[a]}"
+            )
+        n, cut = x_shape[2 + a], sides[2 * a] + sides[2 * a + 1]
+        o = (n - 1) * step[a] - cut + (kernel[a] - 1) * dil[a] + 1 + more[a]
+        if n < 1 or o < 1:
+            raise ValueError(
+                f"{op}: expected {axis} >= 1 and padding that leaves some of the output, "
+                f"got {axis} = {n} and {cut} pixels of padding in all: {axis} of the output is {o}"
+            )
+        out.append(o)
+    return out[0], out[1]
+
+
 def check_padding_mode(op: str, x_shape: Sequence[int], padding_mode: str) -> None:
     if padding_mode not in ("zeros", "replicate"):
         raise ValueError(

@@ -17,6 +17,7 @@ if not (ROOT / "benchmarks").is_dir():
 from benchmarks import numpy_blas, shapes, timing
 from benchmarks.peers_batch_norm import BatchNormCase
 from benchmarks.peers_conv import ColumnsCase, ConvCase
+from benchmarks.peers_conv_transpose import ConvTransposeCase
 from benchmarks.peers_linear import LinearCase
 from benchmarks.peers_pointwise import PASSES, PointwiseCase
 from benchmarks.peers_pool import PoolCase
@@ -81,6 +82,15 @@ def test_numpy_convolution_in_blocks_of_images(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(numpy_blas, "_COLUMN_BYTES", 1)
     for wrt in shapes.CONV_PASSES:
         _tiny(ConvCase, shapes.Conv("t", "tiny", 3, 2, 6, 7, 4, 3, 3), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.CONV_TRANSPOSE_PASSES)
+@pytest.mark.parametrize(
+    "options", [{}, {"stride": 2, "output_padding": 1}, {"groups": 2}], ids=str
+)
+def test_numpy_transposed_convolution(options: dict, wrt: str) -> None:
+    layer = shapes.ConvTranspose("t", "tiny", 3, 4, 5, 6, 6, 3, 2, **{"padding": (1, 0), **options})
+    _tiny(ConvTransposeCase, layer, wrt)
 
 
 @pytest.mark.parametrize("wrt", shapes.COLUMN_PASSES)

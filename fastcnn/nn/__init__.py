@@ -9,6 +9,7 @@ from .activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from .batch_norm import BatchNorm2d
 from .containers import Graph, Sequential
 from .conv import Conv2d
+from .conv_transpose import ConvTranspose2d
 from .dropout import Dropout
 from .layer import Layer
 from .linear import Linear
@@ -26,6 +27,7 @@ __all__ = [
     "Buffer",
     "Concat",
     "Conv2d",
+    "ConvTranspose2d",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",

@@ -98,6 +98,43 @@ def uniform(bound: float) -> Initializer:
     return lambda shape, rng: _drawn(shape, lambda n: rng.uniform(-limit, limit, n))
 
 
+def bilinear() -> Initializer:
+    """Kernels that enlarge each map by bilinear interpolation, for `ConvTranspose2d`.
+
+    For stride s with ``kernel_size=2 * s - s % 2`` and ``padding=s // 2``.
+    Map i goes to map i alone; with groups, the one map of each group to its own.
+
+    Source: Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation",
+    CVPR 2015, section 4.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> up = nn.ConvTranspose2d(1, 1, (1, 4), (1, 2), (0, 1), init=nn.init.bilinear())
+    >>> up(np.array([[[[1.0, 2.0, 3.0]]]], np.float32))
+    array([[[[0.75, 1.25, 1.75, 2.25, 2.75, 2.25]]]], dtype=float32)
+    """
+
+    def initial(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+        if len(shape) != 4 or shape[1] not in (1, shape[0]):
+            raise ValueError(
+                f"bilinear: expected a weight (C, C, KH, KW) or (C, 1, KH, KW), got shape {shape}"
+            )
+        rows, cols = (_tent(k) for k in shape[2:])
+        w = np.zeros(shape, np.float32)
+        w[np.arange(shape[0]), np.arange(shape[0]) % shape[1]] = np.outer(rows, cols)
+        return w
+
+    return initial
+
+
+def _tent(k: int) -> Array:
+    """A triangle over k pixels that interpolates at stride (k + 1) // 2."""
+    factor = (k + 1) // 2
+    return 1 - abs(np.arange(k) - (k - 1) / 2) / factor
+
+
 def _scaled(op: str, distribution: Distribution, std: Callable[[int, int], float]) -> Initializer:
     """An initializer whose deviation `std(fan_in, fan_out)` depends on the weight's shape."""
     if distribution not in ("normal", "uniform"):

@@ -24,14 +24,19 @@ from .._checks import FLOATS, Array
 from .parameter import Buffer, Parameter
 
 if TYPE_CHECKING:
+    from fractions import Fraction
+
     from .summary import Signal, Summary, Tracer
 
 
 class Reach(NamedTuple):
-    """How many elements of its input one output element sees, and how far apart two of them are."""
+    """How many elements of its input one output element sees, and how far apart two of them are.
+
+    Where a layer enlarges its input, that is a fraction.
+    """
 
     size: tuple[int, int] = (1, 1)
-    step: tuple[int, int] = (1, 1)
+    step: "tuple[int | Fraction, int | Fraction]" = (1, 1)
 
 
 def _accept_need_dx(backward: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .._checks import integer
 from .containers import Graph
 from .layer import Layer
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 Size = tuple[int, int]
 
@@ -17,8 +20,10 @@ class Signal(NamedTuple):
     """A value on its way through the net."""
 
     shape: Any  # without the batch axis
-    field: Size = (1, 1)  # pixels of the net's input that one element sees
-    jump: Size = (1, 1)  # and how far apart two neighbours look
+    # Pixels of the net's input that one element sees, and how far apart two neighbours look: a
+    # fraction where the net enlarges.
+    field: "tuple[int | Fraction, int | Fraction]" = (1, 1)
+    jump: "tuple[int | Fraction, int | Fraction]" = (1, 1)
     maps: Size = (1, 1)  # H, W where it was last a stack of maps
 
 
@@ -177,7 +182,7 @@ class Tracer:
                 parameters=sum(p.data.size for p in new),
                 trainable=sum(p.data.size for p in new if p.requires_grad),
                 multiply_adds=layer.multiply_adds(shape_in),
-                receptive_field=out.field,
+                receptive_field=(math.ceil(out.field[0]), math.ceil(out.field[1])),
                 activation_bytes=self.batch_size * math.prod(shape) * self.itemsize,
                 parameter_bytes=sum(p.data.nbytes for p in new),
             )

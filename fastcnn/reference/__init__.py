@@ -20,6 +20,11 @@ from .activation import (
 )
 from .batch_norm import batch_norm, batch_norm_backward, batch_norm_forward
 from .conv import col2im, conv2d, conv2d_backward_input, conv2d_backward_weight, im2col
+from .conv_transpose import (
+    conv_transpose2d,
+    conv_transpose2d_backward_input,
+    conv_transpose2d_backward_weight,
+)
 from .linear import linear, linear_backward_input, linear_backward_weight
 from .loss import mse, softmax_cross_entropy
 from .merge import add
@@ -45,6 +50,9 @@ __all__ = [
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",
+    "conv_transpose2d",
+    "conv_transpose2d_backward_input",
+    "conv_transpose2d_backward_weight",
     "global_avg_pool2d",
     "global_avg_pool2d_backward",
     "im2col",

@@ -88,3 +88,20 @@ def test_one_generator_serves_many_layers():
     rng = np.random.default_rng(0)
     a, b = nn.Linear(4, 4, seed=rng), nn.Linear(4, 4, seed=rng)
     assert (a.weight.data != b.weight.data).all()
+
+
+@pytest.mark.parametrize("stride", [2, 3, 4])
+@pytest.mark.parametrize("groups", [1, 3])
+def test_bilinear_kernels_enlarge_a_ramp_to_a_ramp(stride, groups):
+    k = 2 * stride - stride % 2
+    up = nn.ConvTranspose2d(
+        3, 3, k, stride, stride // 2, groups=groups, bias=False, init=init.bilinear()
+    )
+    x = np.arange(6.0, dtype=np.float32) + 10 * np.arange(6.0, dtype=np.float32)[:, None]
+    y = up(np.stack([x, 2 * x, -x])[None])
+    assert y.shape[2:] == (6 * stride, 6 * stride)
+    inner = y[0, :, stride:-stride, stride:-stride]
+    np.testing.assert_allclose(np.diff(inner[0], axis=1), 1 / stride, rtol=1e-4)
+    np.testing.assert_allclose(np.diff(inner[0], axis=0), 10 / stride, rtol=1e-4)
+    np.testing.assert_allclose(inner[1], 2 * inner[0], rtol=1e-6)
+    np.testing.assert_allclose(inner[2], -inner[0], rtol=1e-6)

@@ -44,6 +44,15 @@ CASES = {
     "conv no bias": (lambda: nn.Conv2d(2, 3, 1, bias=False, seed=0), (2, 4, 3)),
     "conv replicate": (lambda: nn.Conv2d(1, 2, 3, 1, 1, padding_mode="replicate"), (1, 4, 4)),
     "conv four sides": (lambda: nn.Conv2d(1, 2, 3, 2, ((0, 1), (2, 1))), (1, 4, 4)),
+    "conv transpose": (lambda: nn.ConvTranspose2d(2, 3, 3, seed=0), (2, 3, 4)),
+    "conv transpose stride": (
+        lambda: nn.ConvTranspose2d(4, 2, (3, 2), 2, (1, 0), (1, 0), 2, seed=0),
+        (4, 3, 4),
+    ),
+    "conv transpose dilation": (
+        lambda: nn.ConvTranspose2d(2, 2, 3, 1, ((1, 0), (2, 1)), bias=False, dilation=2),
+        (2, 3, 3),
+    ),
     "max pool": (lambda: nn.MaxPool2d(2), (2, 4, 6)),
     "max pool overlapping": (lambda: nn.MaxPool2d(3, 2, 1), (2, 6, 5)),
     "max pool ceil dilation": (lambda: nn.MaxPool2d(2, 3, 0, 2, True), (1, 7, 8)),
@@ -304,7 +313,7 @@ def test_conv_is_the_op_with_the_layer_s_weights(rng):
 
 
 @pytest.mark.parametrize("frozen", [("weight",), ("bias",), ("weight", "bias")])
-@pytest.mark.parametrize("name", ["conv", "linear", "subsample", "table conv"])
+@pytest.mark.parametrize("name", ["conv", "conv transpose", "linear", "subsample", "table conv"])
 def test_frozen_parameters_get_no_gradient(name, frozen):
     make, shape = CASES[name]
     layer = make()
@@ -361,6 +370,12 @@ def test_the_padding_that_strict_mode_names_fits(size, kernel, stride):
         (lambda: nn.Conv2d(1, 1, 3, padding="half"), "padding"),
         (lambda: nn.Conv2d(3, 4, 3, groups=2), r"multiples of groups=2, got 3 and 4"),
         (lambda: nn.Conv2d(1, 1, 3, padding_mode="mirror"), "'zeros' or 'replicate'"),
+        (lambda: nn.ConvTranspose2d(3, 4, 3, groups=2), r"multiples of groups=2, got 3 and 4"),
+        (lambda: nn.ConvTranspose2d(3, 4, 3, padding="same"), "padding in pixels"),
+        (lambda: nn.ConvTranspose2d(3, 4, 3, 2, 0, 2), "output_padding less than the stride"),
+        (lambda: nn.ConvTranspose2d(2, 1, 3)(np.zeros((1, 3, 2, 2), np.float32)), "w.shape"),
+        (lambda: nn.ConvTranspose2d(2, 1, 3).output_shape((3, 2, 2)), "2 input channels, got 3"),
+        (lambda: init.bilinear()((3, 2, 4, 4), np.random.default_rng(0)), r"\(C, C, KH, KW\)"),
         (lambda: nn.MaxPool2d(2, padding=2), "MaxPool2d.*half the kernel"),
         (lambda: nn.AvgPool2d(0), "AvgPool2d.*kernel_size"),
         (lambda: nn.Linear(4, -1), "out_features"),
@@ -444,6 +459,12 @@ REPRS = {
     ),
     "Conv2d(1, 1, kernel_size=3, dilation=(1, 2), padding_mode='replicate', strict=True)": (
         nn.Conv2d(1, 1, 3, dilation=(1, 2), padding_mode="replicate", strict=True)
+    ),
+    "ConvTranspose2d(8, 4, kernel_size=3, stride=2, padding=1, output_padding=1, groups=2)": (
+        nn.ConvTranspose2d(8, 4, 3, 2, 1, 1, 2)
+    ),
+    "ConvTranspose2d(1, 2, kernel_size=(2, 3), dilation=2, bias=False)": (
+        nn.ConvTranspose2d(1, 2, (2, 3), bias=False, dilation=2)
     ),
     "MaxPool2d(2)": nn.MaxPool2d(2),
     "MaxPool2d(3, stride=2, padding=1, ceil_mode=True)": nn.MaxPool2d(3, 2, 1, ceil_mode=True),

@@ -254,3 +254,16 @@ def test_an_output_without_batch_axis_has_no_shape():
 
     with pytest.raises(ValueError, match=r"Mean: expected an output of shape \(N, ...\)"):
         Mean().summary((3,))
+
+
+def test_receptive_fields_through_an_enlargement():
+    """Down by 2 and up by 2: neighbours look half as far apart after it, as in the input."""
+    net = nn.Sequential(
+        nn.Conv2d(1, 2, 3, 2, 1), nn.ConvTranspose2d(2, 2, 4, 2, 1), nn.Conv2d(2, 1, 3, padding=1)
+    )
+    rows = net.summary((1, 8, 8)).rows
+    assert [row.output_shape for row in rows] == [(2, 4, 4), (2, 8, 8), (1, 8, 8)]
+    assert [row.receptive_field for row in rows] == [(3, 3), (5, 5), (7, 7)]
+    assert rows[1].multiply_adds == 2 * 2 * 16 * 16
+    odd = nn.Sequential(nn.ConvTranspose2d(1, 1, 3, 3), nn.Conv2d(1, 1, 3)).summary((1, 4, 4))
+    assert [row.receptive_field for row in odd.rows] == [(1, 1), (2, 2)]
