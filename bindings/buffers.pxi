@@ -12,8 +12,6 @@
 
 from libc.stdint cimport uintptr_t
 
-cimport cpython.buffer as pybuf
-
 cdef extern from *:
     """
     #include <stdlib.h>
@@ -57,12 +55,10 @@ cdef size_t _class_size(size_t n) noexcept:
 
 
 cdef class _Block:
-    """Memory of one size class, exposed by the buffer protocol; goes back to the pool at death."""
+    """Memory of one size class, the base of an array; goes back to the pool at death."""
 
     cdef void *raw
     cdef size_t size
-    cdef Py_ssize_t shape
-    cdef Py_ssize_t stride
 
     def __cinit__(self, size_t size):
         global _kept_bytes
@@ -87,25 +83,19 @@ cdef class _Block:
         _free_blocks.setdefault(self.size, []).append(<uintptr_t>self.raw)
         _kept_bytes += self.size
 
-    def __getbuffer__(self, Py_buffer *view, int flags):
-        view.buf = self.raw
-        view.obj = self
-        view.len = <Py_ssize_t>self.size
-        view.readonly = 0
-        view.itemsize = 1
-        view.format = NULL
-        view.ndim = 1
-        self.shape = <Py_ssize_t>self.size
-        self.stride = 1
-        view.shape = &self.shape
-        view.strides = &self.stride
-        view.suboffsets = NULL
-        view.internal = NULL
 
-
-def block(size_t size):
-    """A writable buffer of at least `size` bytes, aligned to 64, from the pool."""
-    return _Block(size)
+def pooled(tuple shape, int typenum, size_t size):
+    """An uninitialised array of `size` bytes on a block from the pool, aligned to 64."""
+    cdef cnp.npy_intp dims[32]
+    cdef int i, ndim = len(shape)
+    if ndim > 32:
+        raise ValueError(f"expected at most 32 dimensions, got {ndim}")
+    for i in range(ndim):
+        dims[i] = shape[i]
+    cdef _Block block = _Block(size)
+    cdef cnp.ndarray a = cnp.PyArray_SimpleNewFromData(ndim, dims, typenum, block.raw)
+    cnp.set_array_base(a, block)
+    return a
 
 
 def pool_clear():

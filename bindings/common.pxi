@@ -43,6 +43,14 @@ cdef inline void *data(cnp.ndarray a) noexcept:
     return NULL if a is None else cnp.PyArray_DATA(a)
 
 
+def is_plain(a):
+    """Whether a kernel takes `a` as it is: float32 or float64, native, C-contiguous, aligned."""
+    if not cnp.PyArray_CheckExact(a):
+        return False
+    cdef int t = cnp.PyArray_TYPE(a)
+    return (t == cnp.NPY_FLOAT32 or t == cnp.NPY_FLOAT64) and cnp.PyArray_ISCARRAY_RO(a)
+
+
 def isa_tiers():
     """[(name, available)] of every tier the sources know, in rising preference."""
     return [

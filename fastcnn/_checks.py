@@ -1,11 +1,14 @@
 """What every op and its reference twin does first: dtypes, layouts, sizes, memory for results.
 
 Sizes are Python integers, which do not overflow; `check_bytes` is the one place that bounds them
-before anything is allocated or handed to C.
+before anything is allocated or handed to C. A small net would spend as long here as in its kernels:
+what nearly every call brings (an int, a tuple of ints, a plain array) is let through by the first
+lines of a check, and sizes that were computed once are remembered.
 
 N images, C input channels, H W input size, K output channels, KH KW kernel size, OH OW output size.
 """
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
@@ -23,10 +26,13 @@ PaddingMode = Literal["zeros", "replicate"]
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _POOLED = 65536  # smaller arrays come from NumPy, whose allocator is quicker for them
 _MAX_BYTES = 2**62
+_BYTE = np.dtype(np.uint8).num
 
 
 def integer(op: str, name: str, value: Any, least: int) -> int:
     """`value` as an int of at least `least`, or a ValueError that says what came."""
+    if type(value) is int and least <= value < 2**31:
+        return value
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise ValueError(f"{op}: expected {name} to be an integer >= {least}, got {value!r}")
     if not least <= value < 2**31:
@@ -36,6 +42,8 @@ def integer(op: str, name: str, value: Any, least: int) -> int:
 
 def number(op: str, name: str, value: Any, least: float = -math.inf) -> float:
     """`value` as a finite float of at least `least`, or a ValueError that says what came."""
+    if type(value) is float and least <= value and -math.inf < value < math.inf:
+        return value
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     if not real or not math.isfinite(value) or value < least:
         bound = "" if least == -math.inf else f" >= {least:g}"
@@ -45,6 +53,10 @@ def number(op: str, name: str, value: Any, least: float = -math.inf) -> float:
 
 def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:
     """An int, or (h, w), as (h, w)."""
+    if type(value) is tuple and len(value) == 2:
+        h, w = value
+        if type(h) is int and type(w) is int and least <= h < 2**31 and least <= w < 2**31:
+            return value
     if isinstance(value, (int, np.integer)):
         one = integer(op, name, value, least)
         return one, one
@@ -57,6 +69,12 @@ def pair(op: str, name: str, value: Any, least: int) -> tuple[int, int]:
 
 def dims(op: str, name: str, shape: Any, ndim: int) -> tuple[int, ...]:
     """A shape argument of `ndim` sizes, each at least 0, as a tuple of ints."""
+    if type(shape) is tuple and len(shape) == ndim:
+        for n in shape:
+            if type(n) is not int or not 0 <= n < 2**31:
+                break
+        else:
+            return shape
     if isinstance(shape, (str, bytes)) or not isinstance(shape, (Sequence, np.ndarray)):
         raise ValueError(f"{op}: expected {name} to be a tuple of {ndim} sizes, got {shape!r}")
     if len(shape) != ndim:
@@ -107,9 +125,36 @@ def window(
     dropped (PyTorch's rule). "same" gives ceil(N / S), the odd element of padding at the end (the
     TensorFlow and ONNX SAME_UPPER rule).
     """
+    plain = _plain_window(op, kernel_size, stride, padding, dilation)
+    return _window(op, size, *plain, bool(ceil_mode))
+
+
+_Sides = tuple[int, int, int, int]
+_PlainWindow = tuple[tuple[int, int], tuple[int, int], _Sides | str, tuple[int, int]]
+
+
+def _plain_window(
+    op: str, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair
+) -> _PlainWindow:
+    """Kernel, stride, padding and dilation, each checked by itself, as plain ints."""
     kernel = pair(op, "kernel_size", kernel_size, 1)
     step = pair(op, "stride", stride, 1)
     dil = pair(op, "dilation", dilation, 1)
+    return kernel, step, padding if isinstance(padding, str) else _sides(op, padding), dil
+
+
+# Keys hold plain ints and strings: True, which would find what 1 has left, was refused before.
+@functools.lru_cache(maxsize=1024)
+def _window(
+    op: str,
+    size: tuple[int, int],
+    kernel: tuple[int, int],
+    step: tuple[int, int],
+    padding: _Sides | str,
+    dil: tuple[int, int],
+    ceil_mode: bool,
+) -> Window:
+    """`window` of plain arguments."""
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dil, strict=True))
     if isinstance(padding, str):
         if padding == "valid":
@@ -124,7 +169,7 @@ def window(
         else:
             raise ValueError(f"{op}: expected padding 'valid' or 'same', got {padding!r}")
     else:
-        sides = _sides(op, padding)
+        sides = padding
     out = []
     for axis, n, e, s, before, after in (
         ("H", size[0], extent[0], step[0], sides[0], sides[1]),
@@ -244,9 +289,13 @@ def pool_window(
     Every window then sees at least one element of the image, or it is a ValueError.
     """
     step = kernel_size if stride is None else stride
-    win = window(
-        op, size, kernel_size, stride=step, padding=padding, dilation=dilation, ceil_mode=ceil_mode
-    )
+    plain = _plain_window(op, kernel_size, step, padding, dilation)
+    return _pool_window(op, size, plain, bool(ceil_mode))
+
+
+@functools.lru_cache(maxsize=1024)
+def _pool_window(op: str, size: tuple[int, int], plain: _PlainWindow, ceil_mode: bool) -> Window:
+    win = _window(op, size, *plain, ceil_mode)
     for axis, k, sides in (("H", 0, win.padding[:2]), ("W", 1, win.padding[2:])):
         half = win.kernel[k] // 2
         if max(sides) > half:
@@ -279,13 +328,15 @@ def empty(op: str, shape: Sequence[int], dtype: Any) -> Array:
     nbytes = check_bytes(op, shape, dtype.itemsize)
     if nbytes < _POOLED:
         return np.empty(shape, dtype)
-    flat = np.frombuffer(_kernels.block(nbytes), dtype, math.prod(shape))
-    return flat.reshape(shape)
+    array: Array = _kernels.pooled(tuple(shape), dtype.num, nbytes)
+    return array
 
 
 def workspace(op: str, nbytes: int) -> Array:
     """Scratch of `nbytes` bytes, aligned to 64."""
-    return empty(op, (max(nbytes, _POOLED),), np.uint8)
+    size = max(nbytes, _POOLED)
+    array: Array = _kernels.pooled((size,), _BYTE, check_bytes(op, (size,), 1))
+    return array
 
 
 def floating(
@@ -301,6 +352,13 @@ def floating(
     Integers and booleans are refused (a silent cast hides mistakes), float16 too; and what is not
     of `dtype`, if that is given: that of `like`.
     """
+    if (
+        _kernels.is_plain(a)
+        and isinstance(a, np.ndarray)  # it is; for type checkers
+        and (dtype is None or a.dtype == dtype)
+        and (ndim is None or a.ndim == ndim)
+    ):
+        return a
     array = np.asarray(a)
     if array.dtype.char not in "fd" or not array.dtype.isnative:
         raise TypeError(

@@ -281,6 +281,9 @@ class Layer:
 
     def trains(self) -> bool:
         """True if any parameter below is not frozen."""
+        for member in vars(self).values():  # the usual case, without a look into every list
+            if type(member) is Parameter and member.requires_grad:
+                return True
         for _, m in self._members():
             if m.trains() if isinstance(m, Layer) else isinstance(m, Parameter) and m.requires_grad:
                 return True

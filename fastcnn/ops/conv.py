@@ -11,9 +11,11 @@ What a kernel gets is described once, by `_describe`; the algorithms share it:
 N images, C input channels, H W input size, K output channels, KH KW kernel size, OH OW output size.
 """
 
+import functools
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _kernels
@@ -39,6 +41,7 @@ from ._gemm import gemm
 
 Algorithm = Literal["auto", "direct", "winograd", "im2col"]
 _AUTO, _DIRECT, _WINOGRAD = 0, 1, 2  # fc_conv_algorithm
+_CODES = {"auto": _AUTO, "direct": _DIRECT, "winograd": _WINOGRAD, "im2col": _DIRECT}
 
 
 def conv2d(
@@ -374,20 +377,19 @@ def col2im(
 
 def _algorithm(op: str, algorithm: str) -> int:
     """The kernel's code of an algorithm."""
-    codes = {"auto": _AUTO, "direct": _DIRECT, "winograd": _WINOGRAD, "im2col": _DIRECT}
-    if algorithm not in codes:
+    if algorithm not in _CODES:
         raise ValueError(
-            f"{op}: expected algorithm to be one of {', '.join(map(repr, codes))}, "
+            f"{op}: expected algorithm to be one of {', '.join(map(repr, _CODES))}, "
             f"got {algorithm!r}"
         )
-    return _DIRECT if algorithm == "auto" and get_exact() else codes[algorithm]
+    return _DIRECT if algorithm == "auto" and get_exact() else _CODES[algorithm]
 
 
 def _describe(
     op: str,
     like: Array,
-    x_shape: Sequence[int],
-    w_shape: Sequence[int],
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
     win: Window,
     groups: int,
     padding_mode: str,
@@ -395,11 +397,25 @@ def _describe(
 ) -> "_kernels.Conv2dDesc | None":
     """The kernel's descriptor, or None where a size is zero and there is nothing to compute."""
     check_padding_mode(op, x_shape, padding_mode)
+    return _description(op, like.dtype, x_shape, w_shape, win, groups, padding_mode, algorithm)
+
+
+@functools.lru_cache(maxsize=1024)  # a step of training brings the same shapes again
+def _description(
+    op: str,
+    dtype: np.dtype[Any],
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    win: Window,
+    groups: int,
+    padding_mode: str,
+    algorithm: int,
+) -> "_kernels.Conv2dDesc | None":
     for shape in (x_shape, w_shape, (x_shape[0], w_shape[0], *win.out)):
-        check_bytes(op, shape, like.itemsize)
+        check_bytes(op, shape, dtype.itemsize)
     top, bottom, left, right = win.padding
     padded = (*x_shape[:2], x_shape[2] + top + bottom, x_shape[3] + left + right)
-    check_bytes(op, padded, like.itemsize)
+    check_bytes(op, padded, dtype.itemsize)
     if padded[2] * padded[3] >= 2**31:
         raise MemoryError(
             f"{op}: expected a padded image of fewer than 2**31 pixels, "
@@ -409,8 +425,8 @@ def _describe(
         return None
     replicate = padding_mode == "replicate"
     return _kernels.Conv2dDesc(
-        like, x_shape, w_shape, win.stride, win.padding, win.dilation, win.out, groups, replicate,
-        algorithm,
+        np.empty(0, dtype), x_shape, w_shape, win.stride, win.padding, win.dilation, win.out,
+        groups, replicate, algorithm,
     )  # fmt: skip
 
 
@@ -435,7 +451,7 @@ class _Im2col:
     With groups, the rows of the columns, like the channels they come from, fall into groups.
     """
 
-    def __init__(self, x_shape: Sequence[int], w_shape: Sequence[int], like: Array, groups: int,
+    def __init__(self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], like: Array, groups: int,
                  win: Window, padding_mode: str) -> None:  # fmt: skip
         one = (1, *x_shape[1:])
         self.desc = _describe("im2col", like, one, w_shape, win, groups, padding_mode, _AUTO)

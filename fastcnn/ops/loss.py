@@ -27,6 +27,8 @@ def _labels(op: str, targets: ArrayLike, n: int) -> NDArray[np.int64]:
     if t.dtype.kind not in "iu":
         raise TypeError(f"{op}: expected targets to be integers, got {t.dtype}")
     expect_shape(op, "targets", t, (n,), "one label a row of logits")
+    if t.dtype == np.int64 and t.flags.c_contiguous and t.flags.aligned:
+        return t
     return np.require(t, np.int64, ("C", "A"))
 
 

@@ -12,6 +12,12 @@ from .._config import get_num_threads
 
 def _in_place(op: str, name: str, a: Any, like: Array) -> None:
     """An error unless a kernel can change `a` where it is, and `a` fits `like`."""
+    if (
+        _kernels.is_plain(a)
+        and a.flags.writeable
+        and (a is like or (a.dtype == like.dtype and a.shape == like.shape))
+    ):
+        return
     if not isinstance(a, np.ndarray):
         raise TypeError(f"{op}: expected {name} to be an ndarray, got {type(a).__name__}")
     if a.dtype not in FLOATS or a.dtype != like.dtype:

@@ -150,7 +150,8 @@ def max_pool2d_backward(
     if at.dtype != np.int32:
         raise TypeError(f"{op}: expected indices to be int32, got {at.dtype}")
     expect_shape(op, "indices", at, g.shape, "the shape of dy")
-    at = np.require(at, requirements=("C", "A"))
+    if not (at.flags.c_contiguous and at.flags.aligned):
+        at = np.require(at, requirements=("C", "A"))
     dx = empty(op, shape, g.dtype)
     if not _kernels.max_pool2d_backward(win, shape, g, at, dx, get_num_threads()):
         raise ValueError(

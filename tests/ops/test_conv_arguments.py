@@ -125,6 +125,16 @@ def test_kernel_sizes_are_obeyed_or_refused(kernel_size, one_channel, padding, s
     assert cols.shape == (2, x.shape[1] * math.prod(win.kernel), math.prod(win.out))
 
 
+@pytest.mark.parametrize("name", ["stride", "padding", "dilation"])
+@pytest.mark.parametrize("true", [True, (1, True), np.array([True, True])])
+def test_true_is_refused_after_one_was_taken(name, true):
+    """True == 1, but what is remembered for 1 does not serve it."""
+    for one in (1, (1, 1)):
+        _checks.window("test", (8, 8), 3, **{name: one})
+    with pytest.raises(ValueError, match="integer"):
+        _checks.window("test", (8, 8), 3, **{name: true})
+
+
 # Calls whose one flaw is named by the message.
 CALLS = {
     "channels": (
