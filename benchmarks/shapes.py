@@ -14,6 +14,7 @@ POOL_PASSES = ("forward", "backward")
 LINEAR_PASSES = ("forward", "backward_input", "backward_weight")
 COLUMN_PASSES = ("im2col", "col2im")
 TRAINING_PASSES = ("train",)
+LRN_PASSES = ("forward", "backward")
 BATCH_NORM_PASSES = ("inference", "forward", "backward")
 
 
@@ -316,6 +317,32 @@ BATCH_NORM_LAYERS = (
     BatchNorm("bn5", "resnet50.layer4_bn3", 8, 2048, 7, 7),
     BatchNorm("cifar_bn1", "resnet20.layer1_bn1", 128, 16, 32, 32),
     BatchNorm("cifar_bn3", "resnet20.layer3_bn1", 128, 64, 8, 8),
+)
+
+
+class Lrn(NamedTuple):
+    """Local response normalisation over five channels, at a batch size."""
+
+    key: str
+    name: str
+    N: int
+    C: int
+    H: int
+    W: int
+
+    @property
+    def x_shape(self) -> tuple[int, int, int, int]:
+        return self.N, self.C, self.H, self.W
+
+    def __str__(self) -> str:
+        return f"{self.N},{self.C},{self.H},{self.W}"
+
+
+LRN_LAYERS = (
+    Lrn("alex_lrn1", "alexnet.norm1", 8, 96, 55, 55),
+    Lrn("alex_lrn2", "alexnet.norm2", 8, 256, 27, 27),
+    Lrn("goog_lrn1", "googlenet.norm1", 8, 64, 56, 56),
+    Lrn("goog_lrn2", "googlenet.norm2", 8, 192, 56, 56),
 )
 
 

@@ -10,6 +10,7 @@ from .peers_batch_norm import BatchNormCase
 from .peers_conv import ColumnsCase, ConvCase
 from .peers_conv_transpose import ConvTransposeCase
 from .peers_linear import LinearCase
+from .peers_lrn import LrnCase
 from .peers_models import LenetCase
 from .peers_pointwise import PASSES, PointwiseCase
 from .peers_pool import PoolCase
@@ -82,6 +83,13 @@ SUITES = {
         "Batch normalisation",
         BatchNormCase,
         tuple(product(shapes.BATCH_NORM_LAYERS, shapes.BATCH_NORM_PASSES)),
+        "GB/s",
+        lambda case: case.bytes / 1e9,
+    ),
+    "lrn": Suite(
+        "Local response normalisation",
+        LrnCase,
+        tuple(product(shapes.LRN_LAYERS, shapes.LRN_PASSES)),
         "GB/s",
         lambda case: case.bytes / 1e9,
     ),

@@ -11,6 +11,7 @@
 #include "batch_norm.h"
 #include "conv2d.h"
 #include "linear.h"
+#include "lrn.h"
 #include "optim.h"
 #include "plan.h"
 #include "pointwise.h"
@@ -20,6 +21,7 @@ typedef struct {
     batch_norm_kernels batch_norm;
     conv2d_kernels conv2d;
     linear_kernels linear;
+    lrn_kernels lrn;
     optim_kernels optim;
     plan_kernels plan;
     pointwise_kernels pointwise;

@@ -214,6 +214,22 @@ fc_status fc_batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, co
                                  const double *inv_std, void *dz, void *dx, void *dgamma,
                                  void *dbeta, int n_threads);
 
+/* ---- lrn (lrn.c): local response normalisation ---- */
+
+typedef struct {
+    fc_dtype dtype;
+    int64_t n, c, size; /* x: [n][c][size] */
+    int64_t window;     /* channels c - window / 2 to c + (window - 1) / 2, as far as there are */
+    double alpha, beta, k;
+} fc_lrn_desc;
+
+/* y = x * s^-beta with s = k + alpha / window * (sum of x^2 over the window). */
+fc_status fc_lrn_forward(const fc_lrn_desc *d, const void *x, void *y, int n_threads);
+/* dx from dy and x. */
+fc_status fc_lrn_backward_workspace_bytes(const fc_lrn_desc *d, int n_threads, int64_t *bytes);
+fc_status fc_lrn_backward(const fc_lrn_desc *d, const void *dy, const void *x, void *dx,
+                          void *workspace, int n_threads);
+
 /* ---- optim (optim.c): one step on n elements, in place ---- */
 
 /* g = grad + weight_decay * param; velocity = momentum * velocity + (1 - dampening) * g;

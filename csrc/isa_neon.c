@@ -5,6 +5,7 @@
 
 #include "conv2d_tmpl.h"
 #include "linear_tmpl.h"
+#include "lrn_tmpl.h"
 #include "optim_tmpl.h"
 #include "pointwise_tmpl.h"
 #include "pool2d_tmpl.h"
@@ -23,6 +24,7 @@ const fc_kernels TABLE = {
     .batch_norm = BATCH_NORM_KERNELS,
     .conv2d = CONV2D_KERNELS,
     .linear = LINEAR_KERNELS,
+    .lrn = LRN_KERNELS,
     .optim = OPTIM_KERNELS,
     .plan = PLAN_KERNELS,
     .pointwise = POINTWISE_KERNELS,

@@ -19,6 +19,7 @@ from benchmarks.peers_batch_norm import BatchNormCase
 from benchmarks.peers_conv import ColumnsCase, ConvCase
 from benchmarks.peers_conv_transpose import ConvTransposeCase
 from benchmarks.peers_linear import LinearCase
+from benchmarks.peers_lrn import LrnCase
 from benchmarks.peers_pointwise import PASSES, PointwiseCase
 from benchmarks.peers_pool import PoolCase
 from benchmarks.suites import SUITES, chosen
@@ -113,6 +114,11 @@ def test_numpy_linear(wrt: str) -> None:
 @pytest.mark.parametrize("wrt", shapes.BATCH_NORM_PASSES)
 def test_numpy_batch_norm(wrt: str) -> None:
     _tiny(BatchNormCase, shapes.BatchNorm("t", "tiny", 4, 3, 5, 6), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.LRN_PASSES)
+def test_numpy_local_response_norm(wrt: str) -> None:
+    _tiny(LrnCase, shapes.Lrn("t", "tiny", 2, 7, 3, 4), wrt)
 
 
 @pytest.mark.parametrize("wrt", PASSES)

@@ -14,6 +14,7 @@ from .dropout import Dropout
 from .layer import Layer
 from .linear import Linear
 from .losses import CrossEntropyLoss, MSELoss
+from .lrn import LocalResponseNorm
 from .merge import Add, Concat
 from .parameter import Buffer, Parameter
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
@@ -36,6 +37,7 @@ __all__ = [
     "Layer",
     "LeakyReLU",
     "Linear",
+    "LocalResponseNorm",
     "MSELoss",
     "MaxPool2d",
     "Parameter",

@@ -27,6 +27,7 @@ from .conv_transpose import (
 )
 from .linear import linear, linear_backward_input, linear_backward_weight
 from .loss import mse, softmax_cross_entropy
+from .lrn import local_response_norm, local_response_norm_backward
 from .merge import add
 from .optim import adam_update, sgd_update
 from .pool import (
@@ -61,6 +62,8 @@ __all__ = [
     "linear",
     "linear_backward_input",
     "linear_backward_weight",
+    "local_response_norm",
+    "local_response_norm_backward",
     "log_softmax",
     "log_softmax_backward",
     "max_pool2d",

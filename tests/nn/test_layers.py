@@ -71,6 +71,7 @@ CASES = {
     "softmax of columns": (lambda: nn.Softmax(axis=-1), (3, 2, 4)),
     "batch norm": (lambda: nn.BatchNorm2d(3), (3, 4, 5)),
     "batch norm of features": (lambda: nn.BatchNorm2d(6, affine=False), (6,)),
+    "local response norm": (lambda: nn.LocalResponseNorm(3, 1.0, 0.75, 2.0), (5, 3, 4)),
     "pad shortcut": (lambda: nn.blocks.PadShortcut(2, 5, 2), (2, 4, 5)),
     "residual block": (lambda: nn.blocks.basic_block(2, 3, 2, seed=0), (2, 5, 4)),
     "dropout": (lambda: nn.Dropout(0.4, seed=3), (3, 5)),
@@ -382,6 +383,7 @@ def test_the_padding_that_strict_mode_names_fits(size, kernel, stride):
         (lambda: nn.Linear(4, 2.5), "out_features"),
         (lambda: nn.Dropout(1.0), r"p in \[0, 1\)"),
         (lambda: nn.LeakyReLU(float("nan")), "finite"),
+        (lambda: nn.LocalResponseNorm(5, -1.0), "alpha"),
         (lambda: nn.Concat(0), "axis >= 1"),
     ],
 )
@@ -472,6 +474,7 @@ REPRS = {
     "Linear(4, 2, bias=False)": nn.Linear(4, 2, bias=False),
     "LeakyReLU(0.1)": nn.LeakyReLU(0.1),
     "Softmax(axis=1)": nn.Softmax(),
+    "LocalResponseNorm(5, alpha=0.0001, beta=0.75, k=1)": nn.LocalResponseNorm(5),
     "Dropout(0.3)": nn.Dropout(0.3),
     "Concat()": nn.Concat(),
     "Concat(axis=2)": nn.Concat(2),
