@@ -7,6 +7,7 @@ The contract of every layer is in `fastcnn.nn.layer`: ``y = layer(x)`` for infer
 from . import blocks, init
 from .activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
 from .batch_norm import BatchNorm2d
+from .class_losses import BinaryFocalLoss, FocalLoss, NLLLoss, ProbabilityCrossEntropyLoss
 from .containers import Graph, Sequential
 from .conv import Conv2d
 from .conv_transpose import ConvTranspose2d
@@ -18,13 +19,16 @@ from .lrn import LocalResponseNorm
 from .merge import Add, Concat
 from .parameter import Buffer, Parameter
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from .rectifiers import ELU, PReLU, Step
 from .shape import Flatten
 from .summary import Summary
 
 __all__ = [
+    "ELU",
     "Add",
     "AvgPool2d",
     "BatchNorm2d",
+    "BinaryFocalLoss",
     "Buffer",
     "Concat",
     "Conv2d",
@@ -32,6 +36,7 @@ __all__ = [
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
+    "FocalLoss",
     "GlobalAvgPool2d",
     "Graph",
     "Layer",
@@ -40,11 +45,15 @@ __all__ = [
     "LocalResponseNorm",
     "MSELoss",
     "MaxPool2d",
+    "NLLLoss",
+    "PReLU",
     "Parameter",
+    "ProbabilityCrossEntropyLoss",
     "ReLU",
     "Sequential",
     "Sigmoid",
     "Softmax",
+    "Step",
     "Summary",
     "Tanh",
     "blocks",

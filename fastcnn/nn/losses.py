@@ -3,32 +3,36 @@
 `gradient` is that of `value` with respect to `prediction`; give it to ``model.backward``.
 """
 
-from typing import Literal
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import ops
-from .._checks import Array
-
-Reduction = Literal["mean", "sum"]
-
-
-def _reduction(loss: str, reduction: str) -> Reduction:
-    if reduction == "mean":
-        return "mean"
-    if reduction == "sum":
-        return "sum"
-    raise ValueError(f"{loss}: expected reduction 'mean' or 'sum', got {reduction!r}")
+from .._checks import Array, number
+from .class_losses import (
+    Reduction,
+    Unit,
+    checked_reduction,
+    class_weights,
+    general_cross_entropy,
+    unit_scale,
+)
 
 
 class CrossEntropyLoss:
-    """Softmax and cross-entropy in one, in nats: ``-log softmax(logits)[target]``.
+    """Softmax and cross-entropy in one: ``-log softmax(logits)[target]``.
 
     Parameters
     ----------
     reduction : "mean" or "sum"
-        Over the batch.
+        Over the rows, or pixels; with weights the mean is a weighted one.
+    weight : sequence of float, optional
+        One a class: what an example of that class counts.
+    label_smoothing : float
+        In 0..1: the share of the target that is spread evenly over all classes.
+    unit : "nats" or "bits"
+        Natural logarithm, or base 2.
 
     Examples
     --------
@@ -39,15 +43,46 @@ class CrossEntropyLoss:
     (1.3863, array([[ 0.25,  0.25, -0.75,  0.25]], dtype=float32))
     """
 
-    def __init__(self, reduction: Reduction = "mean") -> None:
-        self.reduction = _reduction("CrossEntropyLoss", reduction)
+    def __init__(
+        self,
+        reduction: Reduction = "mean",
+        *,
+        weight: Sequence[float] | ArrayLike | None = None,
+        label_smoothing: float = 0.0,
+        unit: Unit = "nats",
+    ) -> None:
+        op = "CrossEntropyLoss"
+        self.reduction = checked_reduction(op, reduction)
+        self.weight = class_weights(op, weight)
+        self.label_smoothing = number(op, "label_smoothing", label_smoothing, 0)
+        if self.label_smoothing > 1:
+            raise ValueError(f"{op}: expected label_smoothing in 0..1, got {label_smoothing}")
+        self.unit = unit
+        self._scale = unit_scale(op, unit)
+
+    @property
+    def plain(self) -> bool:
+        """Whether none of the options is used: what the kernels and plans compute."""
+        return self.weight is None and not self.label_smoothing and self.unit == "nats"
 
     def __call__(self, logits: ArrayLike, targets: ArrayLike) -> tuple[float, Array]:
-        """Value and gradient of logits (N, C) with integer targets (N,)."""
-        return ops.softmax_cross_entropy(logits, targets, reduction=self.reduction)
+        """Value and gradient of logits (N, C), or (N, C, H, W) for one answer a pixel.
+
+        `targets` are integer classes (N,) or (N, H, W), or probabilities of the logits' shape.
+        """
+        if self.plain and np.ndim(logits) == 2 and np.ndim(targets) == 1:
+            return ops.softmax_cross_entropy(logits, targets, reduction=self.reduction)
+        return general_cross_entropy(
+            logits, targets, self.reduction, self.weight, self.label_smoothing, self._scale
+        )
 
     def __repr__(self) -> str:
-        return f"CrossEntropyLoss(reduction={self.reduction!r})"
+        text = f"CrossEntropyLoss(reduction={self.reduction!r}"
+        if self.weight is not None:
+            text += f", weight={self.weight.tolist()}"
+        if self.label_smoothing:
+            text += f", label_smoothing={self.label_smoothing:g}"
+        return text + (f", unit={self.unit!r})" if self.unit != "nats" else ")")
 
 
 class MSELoss:
@@ -70,7 +105,7 @@ class MSELoss:
     """
 
     def __init__(self, reduction: Reduction = "mean") -> None:
-        self.reduction = _reduction("MSELoss", reduction)
+        self.reduction = checked_reduction("MSELoss", reduction)
 
     def __call__(self, prediction: ArrayLike, target: ArrayLike) -> tuple[float, Array]:
         """Value and gradient.

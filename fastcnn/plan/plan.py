@@ -55,7 +55,7 @@ class Plan:
         self.input_shape = tuple(int(n) for n in input_shape)
         self.steps = tuple(lower(model, self.input_shape))
         self.output_shape = (math.prod(self.steps[-1].output_shape),)
-        if loss is not None and type(loss) not in _LOSSES:
+        if loss is not None and (type(loss) not in _LOSSES or not getattr(loss, "plain", True)):
             known = " and ".join(kind.__name__ for kind in _LOSSES)
             raise LoweringError(f"plan: expected a loss of {known}, got {loss!r}")
         # (place in the program, parameter): weights have even places, biases odd ones

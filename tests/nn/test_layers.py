@@ -64,6 +64,9 @@ CASES = {
     "flatten": (nn.Flatten, (2, 3, 4)),
     "relu": (nn.ReLU, (3, 4)),
     "leaky relu": (lambda: nn.LeakyReLU(0.2), (3, 4)),
+    "elu": (lambda: nn.ELU(0.7), (3, 4)),
+    "prelu": (nn.PReLU, (3, 4, 2)),
+    "prelu of channels": (lambda: nn.PReLU(3, 0.1), (3, 4, 2)),
     "sigmoid": (nn.Sigmoid, (3, 4)),
     "tanh": (nn.Tanh, (2, 3, 4)),
     "softmax": (nn.Softmax, (5,)),
@@ -313,6 +316,29 @@ def test_conv_is_the_op_with_the_layer_s_weights(rng):
     assert_same_bits(layer.bias.grad, db)
 
 
+def test_step_by_either_convention():
+    x = np.array([[-2.0, -0.0, 0.0, 3.0, np.nan]], np.float32)
+    dy = np.arange(1.0, 6.0, dtype=np.float32)[None]
+    y, ctx = nn.Step().forward(x)
+    np.testing.assert_array_equal(y, [[0, 0, 0, 1, np.nan]])
+    assert y.dtype == np.float32
+    assert_same(nn.Step().backward(dy, ctx), dy)
+    assert not nn.Step("zero").backward(dy, ctx).any()
+    assert nn.Step().backward(dy, ctx, need_dx=False) is None
+
+
+def test_elu_and_prelu_by_hand():
+    x = np.array([[-1.0, 2.0], [-3.0, 0.0]], np.float32)
+    np.testing.assert_allclose(nn.ELU(2.0)(x)[0], [2 * (np.exp(-1) - 1), 2.0], rtol=1e-6)
+    assert nn.ELU()(np.array([1e4, -1e4], np.float32)).tolist() == [1e4, -1.0]
+    prelu = nn.PReLU(2, 0.5)
+    prelu.weight.data[1] = -2.0
+    assert prelu(-abs(x)).tolist() == [[-0.5, 4.0], [-1.5, 0.0]]
+    _, ctx = prelu.forward(x)
+    prelu.backward(np.array([[10.0, 10.0], [100.0, 100.0]], np.float32), ctx)
+    assert prelu.weight.grad.tolist() == [-310.0, 0.0]
+
+
 @pytest.mark.parametrize("frozen", [("weight",), ("bias",), ("weight", "bias")])
 @pytest.mark.parametrize("name", ["conv", "conv transpose", "linear", "subsample", "table conv"])
 def test_frozen_parameters_get_no_gradient(name, frozen):
@@ -384,6 +410,10 @@ def test_the_padding_that_strict_mode_names_fits(size, kernel, stride):
         (lambda: nn.Dropout(1.0), r"p in \[0, 1\)"),
         (lambda: nn.LeakyReLU(float("nan")), "finite"),
         (lambda: nn.LocalResponseNorm(5, -1.0), "alpha"),
+        (lambda: nn.PReLU(0), "num_parameters"),
+        (lambda: nn.PReLU(3)(np.zeros((2, 4), np.float32)), r"\(N, 3, ...\)"),
+        (lambda: nn.ELU(np.inf), "alpha to be a finite number"),
+        (lambda: nn.Step("soft"), "'straight' or 'zero'"),
         (lambda: nn.Concat(0), "axis >= 1"),
     ],
 )
@@ -475,6 +505,10 @@ REPRS = {
     "LeakyReLU(0.1)": nn.LeakyReLU(0.1),
     "Softmax(axis=1)": nn.Softmax(),
     "LocalResponseNorm(5, alpha=0.0001, beta=0.75, k=1)": nn.LocalResponseNorm(5),
+    "PReLU(3)": nn.PReLU(3),
+    "ELU(alpha=0.5)": nn.ELU(0.5),
+    "Step()": nn.Step(),
+    "Step(gradient='zero')": nn.Step("zero"),
     "Dropout(0.3)": nn.Dropout(0.3),
     "Concat()": nn.Concat(),
     "Concat(axis=2)": nn.Concat(2),
