@@ -123,10 +123,54 @@ static void max_forward_row(const pool_rows *a, int64_t plane, int64_t oy, int t
                        a->out + offset, a->indices_out + offset);
 }
 
+/* ------------------------------------------------------------------ 2 x 2, stride 2, no padding
+ *
+ * The most usual pooling, and in small nets on rows shorter than a vector. The lanes past a row's
+ * end read the next row and are not stored, so that only the end of the whole array, not that of
+ * each row, has to be minded. */
+
+static int is_2x2(const pool_axis *a) {
+    return a->kernel == 2 && a->stride == 2 && a->dilation == 1 && a->before == 0 &&
+           2 * a->out <= a->size;
+}
+
+static void max_forward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
+    (void)thread;
+    const pool_problem *p = a->p;
+    int64_t ow = p->w.out, width = p->w.size, offset = (plane * p->h.out + oy) * ow;
+    const real *image = a->in + plane * p->h.size * width, *x = image + 2 * oy * width;
+    const real *end = a->in + p->planes * p->h.size * width;
+    real *y = a->out + offset;
+    int32_t *at = a->indices_out + offset;
+    for (int64_t i = 0; i < ow; i += VL) {
+        int64_t ox = vector_start(i, ow), n = ow - ox;
+        const real *top = x + 2 * ox, *below = top + width;
+        max_lanes best = {v_zero(), vi_set1(0)};
+        vm nan = v_isnan(best.value);
+        if (end - below >= 2 * VL) {
+            vr a0 = v_load(top), a1 = v_load(top + VL), b0 = v_load(below), b1 = v_load(below + VL);
+            nan = v_or(v_unordered(a0, a1), v_unordered(b0, b1));
+            best.value = v_even(a0, a1);
+            best = max_take(best, v_odd(a0, a1), 1);
+            best = max_take(best, v_even(b0, b1), width);
+            best = max_take(best, v_odd(b0, b1), width + 1);
+        }
+        if (end - below < 2 * VL || v_any(nan)) {
+            max_one_by_one(p, image, axis_seen(&p->h, oy), ox, fc_min(ox + VL, ow), y, at);
+            continue;
+        }
+        vi first = vi_add(vi_set1(2 * oy * width + 2 * ox), vi_load(p->ramp));
+        v_storen(y + ox, best.value, n);
+        if (n >= VL) vi_store(at + ox, vi_add(first, best.at));
+        else vi_store_range(at + ox, vi_add(first, best.at), 0, n);
+    }
+}
+
 static void max_pool_forward(const pool_problem *p, const void *x, void *y, int32_t *indices,
                              int n_threads) {
     pool_rows a = {.p = p, .in = x, .out = y, .indices_out = indices, .row = max_forward_row};
     a.forward_vectors = max_vectors_for(&p->w);
+    if (is_2x2(&p->h) && is_2x2(&p->w)) a.row = max_forward_2x2_row;
     pool_run(&a, p->h.out, p->h.stride * p->w.size + 2 * p->w.out, n_threads);
 }
 
@@ -223,25 +267,29 @@ static void max_backward_row(const pool_rows *a, int64_t plane, int64_t h, int t
     else max_gather_one_by_one(p, dy, at, rows, h, dx);
 }
 
-/* The most usual pooling, 2 x 2 with stride 2 and no padding: output row oy writes two rows of dx,
- * and an index that names none of the four elements of its window is wrong. */
+/* The 2 x 2 windows of output row oy write two rows of dx, and an index that names none of the
+ * four elements of its window is wrong. edge: the vector reaches over the row's end. */
 INLINE int max_backward_2x2_vector(const pool_problem *p, const real *dy, const int32_t *at,
                                    int64_t oy, int64_t ox, real *dx, int edge) {
-    int64_t ow = p->w.out, width = p->w.size;
-    vr g = load_row(dy, ox, ow, 0, edge);
-    vi index = load_row_indices(at, ox, ow, edge);
+    int64_t ow = p->w.out, width = p->w.size, n = ow - ox;
+    vr g = edge ? v_loadn(dy + ox, n) : v_load(dy + ox);
+    vi index = edge ? vi_load_range(at + ox, 0, n, -1) : vi_load(at + ox);
     vi here = vi_add(vi_set1(2 * oy * width + 2 * ox), vi_load(p->ramp)), one = vi_set1(1);
     vi below = vi_add(here, vi_set1(width));
     vm m00 = vi_eq(index, here), m01 = vi_eq(index, vi_add(here, one));
     vm m10 = vi_eq(index, below), m11 = vi_eq(index, vi_add(below, one));
     vr v00 = v_add_where(m00, v_zero(), g), v01 = v_add_where(m01, v_zero(), g);
     vr v10 = v_add_where(m10, v_zero(), g), v11 = v_add_where(m11, v_zero(), g);
-    store_row(dx, 2 * ox, 2 * ow, v_zip_low(v00, v01), edge);
-    store_row(dx, 2 * ox + VL, 2 * ow, v_zip_high(v00, v01), edge);
-    store_row(dx + width, 2 * ox, 2 * ow, v_zip_low(v10, v11), edge);
-    store_row(dx + width, 2 * ox + VL, 2 * ow, v_zip_high(v10, v11), edge);
+    real *to = dx + 2 * ox;
+    int64_t low = edge ? 2 * n : VL, high = edge ? 2 * n - VL : VL;
+    v_storen(to, v_zip_low(v00, v01), low);
+    v_storen(to + width, v_zip_low(v10, v11), low);
+    if (high > 0) {
+        v_storen(to + VL, v_zip_high(v00, v01), high);
+        v_storen(to + width + VL, v_zip_high(v10, v11), high);
+    }
     vm found = v_or(v_or(m00, m01), v_or(m10, m11));
-    if (edge) found = v_or(found, vi_gt(vi_lanes(), vi_set1(ow - ox - 1)));
+    if (edge) found = v_or(found, vi_gt(vi_lanes(), vi_set1(n - 1)));
     return v_all(found);
 }
 
@@ -260,11 +308,6 @@ static void max_backward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, 
     for (int64_t w = 2 * ow; w < width; w++) dx[w] = dx[width + w] = 0; /* seen by no window */
     if (oy + 1 == p->h.out)
         for (int64_t i = 2 * width; i < (p->h.size - 2 * oy) * width; i++) dx[i] = 0;
-}
-
-static int is_2x2(const pool_axis *a) {
-    return a->kernel == 2 && a->stride == 2 && a->dilation == 1 && a->before == 0 &&
-           2 * a->out <= a->size;
 }
 
 static int max_pool_backward(const pool_problem *p, const void *dy, const int32_t *indices,

@@ -186,6 +186,8 @@ class Graph(Layer):
 
     def _take(self, what: str, names: tuple[str, ...], value: Any, some: bool) -> dict[str, Any]:
         """An array, a tuple or a dict as a dict by name; with `some`, not all need be there."""
+        if isinstance(value, np.ndarray) and len(names) == 1:
+            return {names[0]: value}
         if isinstance(value, Mapping):
             given = dict(value)
         elif len(names) > 1 and isinstance(value, (tuple, list)) and len(value) == len(names):
@@ -204,9 +206,10 @@ class Graph(Layer):
     @staticmethod
     def _gather(node: Node, values: Mapping[str, Any]) -> Any:
         """What the layer of a node is called with."""
-        if node.layer.takes_many or len(node.inputs) > 1:
-            return tuple(values[s] for s in node.inputs)
-        return values[node.inputs[0]]
+        layer, sources = node
+        if len(sources) > 1 or layer.takes_many:
+            return tuple(values[s] for s in sources)
+        return values[sources[0]]
 
     def _give(self, names: tuple[str, ...], values: Mapping[str, Any]) -> Any:
         return values[names[0]] if len(names) == 1 else {n: values[n] for n in names}
@@ -260,7 +263,7 @@ class Graph(Layer):
         """Names of the values whose gradient is of use: an input's or a parameter's is behind."""
         wanted = set(self.inputs) if need_dx else set()
         for name, node in self.nodes.items():
-            if any(s in wanted for s in node.inputs) or node.layer.trains():
+            if not wanted.isdisjoint(node.inputs) or node.layer.trains():
                 wanted.add(name)
         return wanted
 
@@ -291,7 +294,7 @@ class Graph(Layer):
             gradient = sums.pop(name, None)
             if gradient is None or name not in wanted:
                 continue
-            need = any(s in wanted for s in node.inputs)
+            need = not wanted.isdisjoint(node.inputs)
             try:
                 dx = node.layer.backward(gradient, ctx.nodes[name], need_dx=need)
             except (ValueError, TypeError) as error:
@@ -299,11 +302,10 @@ class Graph(Layer):
                 raise
             if not need:
                 continue
-            if isinstance(dx, Mapping):
+            if isinstance(dx, dict):
                 dx = tuple(dx.values())
-            for source, part in zip(
-                node.inputs, dx if isinstance(dx, tuple) else (dx,), strict=True
-            ):
+            parts = dx if isinstance(dx, tuple) else (dx,)
+            for source, part in zip(node.inputs, parts, strict=True):
                 if source in wanted:
                     add(source, part)
         if not need_dx:

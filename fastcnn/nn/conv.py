@@ -140,7 +140,9 @@ class Conv2d(Layer):
 
     def __call__(self, x: ArrayLike) -> Array:
         """y (N, K, OH, OW) of x (N, C, H, W)."""
-        a = floating("Conv2d", "x", x, 4, self.weight.data.dtype, "the weights")
+        return self._apply(floating("Conv2d", "x", x, 4, self.weight.data.dtype, "the weights"))
+
+    def _apply(self, a: Array) -> Array:
         if self.strict:
             self.require_exact(a.shape[1:])
         b = None if self.bias is None else self.bias.data
@@ -150,7 +152,7 @@ class Conv2d(Layer):
         """y and what backward needs: x itself."""
         # contiguous here once, not again in backward
         a = floating("Conv2d", "x", x, 4, self.weight.data.dtype, "the weights")
-        return self(a), ConvContext(a)
+        return self._apply(a), ConvContext(a)
 
     def backward(self, dy: ArrayLike, ctx: ConvContext, *, need_dx: bool = True) -> Array | None:
         """Gradients of weight and bias are added to theirs, that of x (N, C, H, W) is returned."""

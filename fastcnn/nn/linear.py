@@ -70,14 +70,16 @@ class Linear(Layer):
 
     def __call__(self, x: ArrayLike) -> Array:
         """y (N, O) of x (N, I)."""
-        w, b = self.weight.data, None if self.bias is None else self.bias.data
-        return ops.linear(floating("Linear", "x", x, 2, w.dtype, "the weights"), w, b)
+        return self._apply(floating("Linear", "x", x, 2, self.weight.data.dtype, "the weights"))
+
+    def _apply(self, a: Array) -> Array:
+        return ops.linear(a, self.weight.data, None if self.bias is None else self.bias.data)
 
     def forward(self, x: ArrayLike) -> tuple[Array, LinearContext]:
         """y and what backward needs: x itself."""
         # contiguous here once, not again in backward
         a = floating("Linear", "x", x, 2, self.weight.data.dtype, "the weights")
-        return self(a), LinearContext(a)
+        return self._apply(a), LinearContext(a)
 
     def backward(self, dy: ArrayLike, ctx: LinearContext, *, need_dx: bool = True) -> Array | None:
         """Gradients of weight and bias are added to theirs, that of x (N, I) is returned."""
