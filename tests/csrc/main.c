@@ -15,6 +15,7 @@ void check_batch_norm(const setting *s);
 void check_conv2d(const setting *s);
 void check_linear(const setting *s);
 void check_lrn(const setting *s);
+void check_optim(const setting *s);
 void check_plan(const setting *s);
 void check_pointwise(const setting *s);
 void check_pool2d(const setting *s);
@@ -29,6 +30,7 @@ static const struct {
     {"conv2d", check_conv2d},
     {"linear", check_linear},
     {"lrn", check_lrn},
+    {"optim", check_optim},
     {"plan", check_plan},
     {"pointwise", check_pointwise},
     {"pool2d", check_pool2d},
