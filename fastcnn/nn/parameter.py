@@ -45,14 +45,25 @@ class Parameter:
         self.data: Array = array if array.flags.writeable else array.copy()
         self.name = name
         self.requires_grad = requires_grad
-        self._grad: Array | None = None  # None stands for zeros that nobody has asked for yet
+        self._grad: Array | None = None
+
+    @property
+    def has_grad(self) -> bool:
+        """Whether a gradient was added or set since `zero_grad`.
+
+        Optimizers leave a parameter without one as it is, whatever their weight decay and momentum
+        (as PyTorch's do where ``grad`` is None).
+        """
+        return self._grad is not None
 
     @property
     def grad(self) -> Array:
-        """The sum of the gradients since `zero_grad`, shape and dtype of `data`; zeros if none."""
-        if self._grad is None:
-            self._grad = np.zeros_like(self.data)
-        return self._grad
+        """The sum of the gradients since `zero_grad`, shape and dtype of `data`.
+
+        If there was none, fresh zeros, which are not kept: ``p.grad += g`` adds to them, and just
+        looking does not make them a gradient.
+        """
+        return np.zeros_like(self.data) if self._grad is None else self._grad
 
     @grad.setter
     def grad(self, value: Array | None) -> None:

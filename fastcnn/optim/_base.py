@@ -109,10 +109,11 @@ class Optimizer:
     def step(self) -> None:
         """Update every parameter once, in place.
 
-        Parameters with ``requires_grad`` False, or with None for a gradient, are left alone.
+        Parameters with ``requires_grad`` False, or that got no gradient since `zero_grad`
+        (``has_grad`` False, or None for a gradient), are left alone: no weight decay either.
         """
         for parameter, key, rate in self._slots:
-            if not parameter.requires_grad:
+            if not parameter.requires_grad or not getattr(parameter, "has_grad", True):
                 continue
             gradient = parameter.grad
             if gradient is not None:

@@ -56,6 +56,17 @@ def test_a_fresh_gradient_is_kept_without_a_copy():
     assert p.grad.dtype == np.float32
 
 
+def test_looking_at_a_gradient_does_not_make_one():
+    p = nn.Parameter(np.zeros(2, np.float32))
+    assert not p.has_grad and not p.grad.any() and not p.has_grad
+    p.add_grad(np.zeros(2, np.float32))
+    assert p.has_grad
+    p.zero_grad()
+    assert not p.has_grad
+    p.grad += np.float32(1)
+    assert p.has_grad
+
+
 def test_in_place_gradients_work():
     p = nn.Parameter(np.zeros(2, np.float32))
     p.grad += np.float32(1)

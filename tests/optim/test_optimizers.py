@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastcnn import optim
+from fastcnn import nn, optim
 from fastcnn.nn import Parameter
 
 MAKERS: list[tuple[str, Callable[..., optim.Optimizer]]] = [
@@ -157,6 +157,32 @@ def test_frozen_parameters_and_missing_gradients_are_left_alone():
     assert [*optimizer.state_dict()["state"]] == ["#0", "#1", "#2"]
     optimizer.zero_grad()
     assert normal.grad is None
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, lr=0.5, momentum=0.9, weight_decay=0.1),
+        lambda p: optim.Adam(p, lr=0.5, weight_decay=0.1),
+        lambda p: optim.AdamW(p, lr=0.5),
+    ],
+)
+def test_a_branch_that_got_no_gradient_is_not_decayed(make):
+    """Two heads, trained one at a time: the other stays as it is, its momentum too."""
+    heads = {"a": (nn.Linear(3, 2, seed=1), "x"), "b": (nn.Linear(3, 2, seed=2), "x")}
+    net = nn.Graph("x", heads, ("a", "b"))
+    optimizer = make(net.parameters())
+    x = np.ones((4, 3), np.float32)
+    for trained, other in (("a", "b"), ("b", "a"), ("a", "b")):
+        before = net.state_dict()
+        y, ctx = net.forward(x)
+        optimizer.zero_grad()
+        net.backward({trained: np.ones_like(y[trained])}, ctx)
+        optimizer.step()
+        after = net.state_dict()
+        for name in ("weight", "bias"):
+            assert (after[f"{trained}.{name}"] != before[f"{trained}.{name}"]).all()
+            np.testing.assert_array_equal(after[f"{other}.{name}"], before[f"{other}.{name}"])
 
 
 def test_groups_have_rates_of_their_own():
