@@ -91,7 +91,8 @@ class BatchNorm2d(SameShape):
         self.running_mean = Buffer(np.zeros(num_features, dtype))
         self.running_var = Buffer(np.ones(num_features, dtype))
 
-    def _affine(self) -> tuple[Array | None, Array | None]:
+    def affine(self) -> tuple[Array | None, Array | None]:
+        """The arrays of weight and bias, or None for both."""
         if self.weight is None or self.bias is None:
             return None, None
         return self.weight.data, self.bias.data
@@ -99,25 +100,33 @@ class BatchNorm2d(SameShape):
     def __call__(self, x: ArrayLike) -> Array:
         """y, shape of x: (N, C, H, W), or (N, C) for features."""
         mean, var = self.running_mean.data, self.running_var.data
-        return ops.batch_norm(self._checked(x), *self._affine(), mean, var, eps=self.eps)
+        return ops.batch_norm(self._checked(x), *self.affine(), mean, var, eps=self.eps)
 
     def forward(self, x: ArrayLike) -> tuple[Array, BatchNormContext]:
         """y, normalised with x's own statistics; the running ones move on."""
         a = self._checked(x)
         count = a.size // self.num_features
+        self.expect_several(count)
+        y, mean, inv_std = ops.batch_norm_forward(a, *self.affine(), eps=self.eps)
+        self.move_statistics(mean, inv_std, count)
+        return y, BatchNormContext(a, mean, inv_std)
+
+    def expect_several(self, count: int) -> None:
+        """ValueError for a training batch of one value a channel."""
         if count == 1:
             raise ValueError(
                 "BatchNorm2d: expected more than one value a channel in training (their variance "
-                f"is 0), got x.shape={a.shape}; a larger batch would fit"
+                "is 0), got one image of one pixel; a larger batch would fit"
             )
-        y, mean, inv_std = ops.batch_norm_forward(a, *self._affine(), eps=self.eps)
+
+    def move_statistics(self, mean: Array, inv_std: Array, count: int) -> None:
+        """Move the running statistics towards those of a batch of `count` values a channel."""
         if count > 1:
             # In float64 the variance comes back from inv_std with all the digits that matter.
             var = np.maximum(inv_std**-2.0 - self.eps, 0.0)
             with _updating:
                 self._move(self.running_mean, mean)
                 self._move(self.running_var, var * (count / (count - 1)))
-        return y, BatchNormContext(a, mean, inv_std)
 
     def _move(self, running: Buffer, batch: Array) -> None:
         running.data[...] = (1 - self.momentum) * running.data + self.momentum * batch
@@ -128,7 +137,7 @@ class BatchNorm2d(SameShape):
         """Gradients of weight and bias are added to theirs, that of x is returned."""
         if not need_dx and not self.trains():
             return None
-        dx, dw, db = ops.batch_norm_backward(dy, ctx.x, self._affine()[0], ctx.mean, ctx.inv_std)
+        dx, dw, db = ops.batch_norm_backward(dy, ctx.x, self.affine()[0], ctx.mean, ctx.inv_std)
         if self.weight is not None and self.bias is not None:
             self.weight.add_grad(dw, fresh=True)
             self.bias.add_grad(db, fresh=True)

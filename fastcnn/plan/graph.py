@@ -1,0 +1,135 @@
+"""Flattening: a net of nested containers as one list of layers, and which of them run as one step.
+
+`chains` finds convolution [+ batch norm] [+ sum] [+ ReLU], and likewise linear [+ ReLU], batch norm
+[+ sum] [+ ReLU] and sum [+ ReLU], where nobody else needs what is between them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .. import nn
+from .lower import LoweringError
+
+_HEADS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.Add)
+
+
+class Call(NamedTuple):
+    """A layer, and the values (by name) that it takes and gives."""
+
+    name: str
+    layer: nn.Layer
+    inputs: tuple[str, ...]
+    output: str
+
+
+class Chain(NamedTuple):
+    """Layers that run as one step. `others` are the values that a sum takes besides the chain's."""
+
+    calls: tuple[Call, ...]
+    others: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return self.calls[0].inputs
+
+    @property
+    def output(self) -> str:
+        return self.calls[-1].output
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(call.name for call in self.calls)
+
+    def find(self, kind: type[nn.Layer]) -> nn.Layer | None:
+        """The chain's layer of a kind."""
+        return next((c.layer for c in self.calls if type(c.layer) is kind), None)
+
+
+class Net(NamedTuple):
+    """A flat net: its calls in order, and the names of what goes in and comes out."""
+
+    calls: tuple[Call, ...]
+    input: str
+    output: str
+    shapes: dict[str, tuple[int, ...]]  # of every value, without the batch axis
+
+
+def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
+    """The net as a list of calls.
+
+    Raises
+    ------
+    LoweringError
+        If it has several inputs or outputs.
+    ValueError
+        If layers do not fit each other or the input.
+    """
+    calls: list[Call] = []
+    shapes: dict[str, tuple[int, ...]] = {"": input_shape}
+
+    def expand(layer: nn.Layer, name: str, inputs: Sequence[str]) -> str:
+        """Append the calls of a layer; the name of its value."""
+        if type(layer) not in (nn.Sequential, nn.Graph):
+            given = [shapes[s] for s in inputs]
+            try:
+                shapes[name] = tuple(layer.output_shape(given if layer.takes_many else given[0]))
+            except ValueError as error:
+                raise ValueError(f"plan: layer {name!r}: {error}") from error
+            calls.append(Call(name, layer, tuple(inputs), name))
+            return name
+        if len(layer.outputs) != 1 or len(layer.inputs) != len(inputs):
+            raise LoweringError(
+                f"plan: layer {name!r}: expected a net of one output, and inputs as they are "
+                f"given, got inputs {layer.inputs} and outputs {layer.outputs}"
+            )
+        values = dict(zip(layer.inputs, inputs, strict=True))
+        for key, node in layer.nodes.items():
+            sources = [values[s] for s in node.inputs]
+            values[key] = expand(node.layer, f"{name}.{key}" if name else key, sources)
+        return values[layer.outputs[0]]
+
+    output = expand(model, "" if type(model) in (nn.Sequential, nn.Graph) else "net", ("",))
+    if not calls:
+        raise LoweringError("plan: expected at least one layer")
+    return Net(tuple(calls), "", output, shapes)
+
+
+def chains(net: Net) -> list[Chain]:
+    """The net's calls, fused; each chain stands where its last call did."""
+    users: dict[str, list[Call]] = {}
+    for call in net.calls:
+        for source in call.inputs:
+            users.setdefault(source, []).append(call)
+
+    def only_user(value: str) -> Call | None:
+        found = users.get(value, [])
+        return found[0] if len(found) == 1 and value != net.output else None
+
+    taken: set[str] = set()
+    at_end: dict[str, Chain] = {}
+    for call in net.calls:
+        if call.name in taken:
+            continue
+        chain, others = [call], ()
+        if type(call.layer) is nn.Add and len(call.inputs) == 2:
+            others = call.inputs[1:]
+        if type(call.layer) in _HEADS:
+            stages = {nn.Conv2d: 0, nn.BatchNorm2d: 1, nn.Linear: 2, nn.Add: 2}
+            stage = stages[type(call.layer)]
+            while (user := only_user(chain[-1].output)) is not None and user.name not in taken:
+                kind = type(user.layer)
+                if kind is nn.BatchNorm2d and stage == 0:
+                    stage = 1
+                elif kind is nn.Add and stage <= 1 and len(user.inputs) == 2:
+                    stage = 2
+                    others = tuple(s for s in user.inputs if s != chain[-1].output)
+                elif kind is nn.ReLU and stage <= 2:
+                    stage = 3
+                else:
+                    break
+                if isinstance(chain[-1].layer, nn.Add) and chain[-1].layer.relu:
+                    break
+                chain.append(user)
+        taken.update(c.name for c in chain)
+        at_end[chain[-1].name] = Chain(tuple(chain), others)
+    return [at_end[call.name] for call in net.calls if call.name in at_end]

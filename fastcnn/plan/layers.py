@@ -1,0 +1,263 @@
+"""LayerPlan: a net of any size as recorded calls of the kernels, in one arena."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .. import nn
+from .._checks import Array, empty, expect_shape, floating
+from .._config import get_exact, get_num_threads
+from .graph import chains, flatten
+from .lower import LoweringError
+from .steps import Build, LayerStep, Step, step_of
+from .tape import Cell, Tape
+
+_TAPES = 4  # kept: training and inference, of the usual batch and of a last, smaller one
+
+
+class StepResult(NamedTuple):
+    """What a training step tells: the loss before the update, reduced as the loss says, and how
+    many images had their largest output at their label (0 without labels)."""
+
+    loss: float
+    correct: int
+
+
+class _Recorded(NamedTuple):
+    """A tape for one batch size, and what a run needs of it."""
+
+    tape: Tape
+    build: Build
+    input: Cell
+    output: Cell
+
+
+class LayerPlan:
+    """A net whose layers run as recorded kernel calls, fused; made by `compile`.
+
+    For each batch size the calls are recorded once, with all their arguments. Their arrays share
+    one arena by lifetimes, so a step allocates gradients of the parameters and nothing else.
+    Convolution, batch norm, sum and ReLU are one step; for inference batch norm is folded into the
+    weights.
+
+    Attributes
+    ----------
+    steps : tuple of Step
+        What runs, and which layers each step does the work of.
+    input_shape, output_shape : tuple of int
+        Without the batch axis.
+    dtype : dtype
+        float32 or float64, that of the model's parameters.
+    """
+
+    def __init__(
+        self,
+        model: nn.Layer,
+        input_shape: Sequence[int],
+        loss: Any = None,
+        optimizer: Any = None,
+    ) -> None:
+        self.model, self.loss, self.optimizer = model, loss, optimizer
+        self.input_shape = tuple(int(n) for n in input_shape)
+        self._net = flatten(model, self.input_shape)
+        self.output_shape = self._net.shapes[self._net.output]
+        self._chains = chains(self._net)
+        self.steps: tuple[Step, ...] = self._make_steps()
+        dtypes = {p.data.dtype for p in model.parameters()} or {np.dtype(np.float32)}
+        if len(dtypes) != 1:
+            raise LoweringError(
+                f"plan: expected parameters of one dtype, got {sorted(map(str, dtypes))}"
+            )
+        (self.dtype,) = dtypes
+        self._tapes: dict[tuple[Any, ...], _Recorded] = {}
+        self._arena = np.empty(0, np.uint8)
+        self._y: Any = None
+        self._loss_value = math.nan
+
+    def _make_steps(self) -> tuple[Step, ...]:
+        return tuple(step_of(chain, self._net.shapes) for chain in self._chains)
+
+    # ---- recording ----
+
+    def _record(self, n: int, training: bool) -> _Recorded:
+        """The tape for a batch of n under the present settings."""
+        frozen = tuple(p.requires_grad for p in self.model.parameters()) if training else ()
+        key = (n, training, get_num_threads(), get_exact(), frozen)
+        found = self._tapes.pop(key, None)
+        if found is None:
+            found = self._recorded(n, training)
+            while len(self._tapes) >= _TAPES:
+                del self._tapes[next(iter(self._tapes))]
+        self._tapes[key] = found  # the latest is the last
+        if found.tape.arena_bytes > self._arena.nbytes:
+            self._arena = empty("plan", (found.tape.arena_bytes,), np.uint8)
+        found.tape.bind(self._arena)
+        return found
+
+    def _recorded(self, n: int, training: bool) -> _Recorded:
+        b = Build(self._net, n, self.dtype, get_num_threads(), training)
+        entry = Cell((n, *self.input_shape), self.dtype)
+        b.values[self._net.input] = entry
+        steps = self._make_steps()  # with cells of their own
+        b.tape.mark("forward")
+        for step in steps:
+            step.forward(b)
+        output = b.values[self._net.output]
+        b.tape.mark("loss")
+        if training:
+            self._record_backward(b, steps, output)
+        else:
+            b.tape.keep(output)
+            b.tape.prepare = [step.refresh for step in steps]
+        b.tape.mark("end")
+        b.tape.lay_out()
+        return _Recorded(b.tape, b, entry, output)
+
+    def _record_backward(self, b: Build, steps: Sequence[Step], output: Cell) -> None:
+        for step in steps:
+            sources = (*step.chain.inputs, *step.chain.others)
+            if step.trains() or any(s in b.wanted for s in sources):
+                b.wanted.add(step.chain.output)
+        dy = b.cell(self._net.output)
+
+        def loss() -> None:
+            outputs = output.array.reshape(b.n, *self.output_shape)
+            value, gradient = self.loss(outputs, self._y)
+            self._loss_value = float(value)
+            np.copyto(dy.array, gradient)
+
+        b.tape.call(loss, output, dy)
+        b.tape.mark("backward")
+        b.hand(self._net.output, dy)
+        for step in reversed(steps):
+            gradient = b.gradients.get(step.chain.output)
+            if gradient is not None:
+                step.backward(b, gradient)
+
+    def _input(self, x: ArrayLike) -> Array:
+        a = floating("plan", "x", x, None, self.dtype, "the weights")
+        expect_shape("plan", "x", a, (*a.shape[:1], *self.input_shape), "the plan's input_shape")
+        return a
+
+    # ---- inference ----
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """The net's outputs.
+
+        The weights are taken, with batch norm folded into them, at the first call and after each
+        `step`; where you change parameters yourself in between, call `refresh`.
+
+        Parameters
+        ----------
+        x : array_like
+            (N, *input_shape), of the plan's dtype.
+
+        Returns
+        -------
+        ndarray
+            (N, *output_shape). An image's outputs have the same bits in any batch.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` does not fit.
+        """
+        a = self._input(x)
+        if len(a) == 0:
+            return np.empty((0, *self.output_shape), self.dtype)
+        recorded = self._record(len(a), False)
+        recorded.input.array = a
+        recorded.tape.run("forward", "end")
+        return recorded.output.array.reshape(len(a), *self.output_shape).copy()
+
+    predict = __call__
+
+    def refresh(self) -> None:
+        """Take the parameters and buffers as they are now at the next inference."""
+        for recorded in self._tapes.values():
+            recorded.tape.prepared = False
+
+    # ---- training ----
+
+    def step(self, x: ArrayLike, y: Any) -> StepResult:
+        """One training step: forward, loss, backward, update.
+
+        With an optimizer its gradients are set to zero, filled and used; without one they are added
+        to ``p.grad``, as by ``model.backward``.
+
+        Parameters
+        ----------
+        x : array_like
+            (N, *input_shape), N >= 1, of the plan's dtype.
+        y : array_like
+            What the loss takes beside the outputs.
+
+        Returns
+        -------
+        StepResult
+            ``.loss`` and ``.correct``. If the loss is NaN or infinite, nothing was updated.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If `x` or `y` do not fit, or the plan has no loss.
+        """
+        if self.loss is None:
+            raise ValueError("plan.step: expected a plan compiled with a loss")
+        a = self._input(x)
+        if len(a) == 0:
+            raise ValueError("plan.step: expected at least one image, got none")
+        tape, build, entry, output = self._record(len(a), True)
+        buffers = [
+            (buffer, buffer.data.copy())
+            for step in self.steps
+            if isinstance(step, LayerStep)
+            for _, buffer in step.layer.named_buffers()
+        ]
+        entry.array, self._y = a, y
+        tape.run("forward", "backward")
+        labels = np.asarray(y)
+        right = 0
+        if labels.dtype.kind in "iu" and len(self.output_shape) == 1:
+            outputs = output.array.reshape(len(a), *self.output_shape)
+            right = int(np.count_nonzero(outputs.argmax(axis=1) == labels))
+        if not math.isfinite(self._loss_value):
+            for buffer, data in buffers:
+                buffer.data[...] = data
+            return StepResult(self._loss_value, right)
+        if self.optimizer is not None:
+            self.optimizer.zero_grad()
+        tape.run("backward", "end")
+        for settle in build.settle:
+            settle()
+        if self.optimizer is not None:
+            self.optimizer.step()
+        self.refresh()
+        return StepResult(self._loss_value, right)
+
+    # ---- what it is ----
+
+    def arena_bytes(self, batch_size: int, *, training: bool = True) -> int:
+        """Bytes of all memory that a batch needs besides parameters, gradients and input.
+
+        Examples
+        --------
+        >>> from fastcnn import models, nn, plan
+        >>> net = plan.compile(models.resnet20(), (3, 32, 32), loss=nn.CrossEntropyLoss())
+        >>> net.arena_bytes(1, training=False) < net.arena_bytes(1)
+        True
+        """
+        return self._recorded(batch_size, training).tape.arena_bytes
+
+    def __repr__(self) -> str:
+        rows = [
+            (" + ".join(s.layers), s.text, "x".join(map(str, self._net.shapes[s.chain.output])))
+            for s in self.steps
+        ]
+        wide = [max(len(row[i]) for row in rows) for i in range(2)]
+        lines = [f"  {a:{wide[0]}}  {b:{wide[1]}}  {c}" for a, b, c in rows]
+        shape = "x".join(map(str, self.input_shape))
+        return "\n".join([f"Plan for {shape}, {self.dtype}", *lines])
