@@ -10,8 +10,6 @@ from typing import NamedTuple
 from .. import nn
 from .lower import LoweringError
 
-_HEADS = (nn.Conv2d, nn.BatchNorm2d, nn.Linear, nn.Add)
-
 
 class Call(NamedTuple):
     """A layer, and the values (by name) that it takes and gives."""
@@ -69,7 +67,7 @@ def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
 
     def expand(layer: nn.Layer, name: str, inputs: Sequence[str]) -> str:
         """Append the calls of a layer; the name of its value."""
-        if type(layer) not in (nn.Sequential, nn.Graph):
+        if not isinstance(layer, nn.Graph) or type(layer) not in (nn.Sequential, nn.Graph):
             given = [shapes[s] for s in inputs]
             try:
                 shapes[name] = tuple(layer.output_shape(given if layer.takes_many else given[0]))
@@ -94,6 +92,14 @@ def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
     return Net(tuple(calls), "", output, shapes)
 
 
+def is_plain(call: Call) -> bool:
+    """Whether a layer of a kind that steps know is one that they can run."""
+    layer = call.layer
+    if isinstance(layer, nn.Conv2d):
+        return layer.padding_mode == "zeros"
+    return not isinstance(layer, nn.Add) or len(call.inputs) == 2
+
+
 def chains(net: Net) -> list[Chain]:
     """The net's calls, fused; each chain stands where its last call did."""
     users: dict[str, list[Call]] = {}
@@ -105,29 +111,30 @@ def chains(net: Net) -> list[Chain]:
         found = users.get(value, [])
         return found[0] if len(found) == 1 and value != net.output else None
 
+    stages = {nn.Conv2d: 0, nn.BatchNorm2d: 1, nn.Linear: 2, nn.Add: 2}
     taken: set[str] = set()
     at_end: dict[str, Chain] = {}
     for call in net.calls:
         if call.name in taken:
             continue
-        chain, others = [call], ()
+        chain = [call]
+        others: tuple[str, ...] = ()
         if type(call.layer) is nn.Add and len(call.inputs) == 2:
             others = call.inputs[1:]
-        if type(call.layer) in _HEADS:
-            stages = {nn.Conv2d: 0, nn.BatchNorm2d: 1, nn.Linear: 2, nn.Add: 2}
+        if type(call.layer) in stages and is_plain(call):
             stage = stages[type(call.layer)]
             while (user := only_user(chain[-1].output)) is not None and user.name not in taken:
                 kind = type(user.layer)
                 if kind is nn.BatchNorm2d and stage == 0:
                     stage = 1
-                elif kind is nn.Add and stage <= 1 and len(user.inputs) == 2:
+                elif (
+                    kind is nn.Add and stage <= 1 and len(set(user.inputs)) == 2 == len(user.inputs)
+                ):
                     stage = 2
                     others = tuple(s for s in user.inputs if s != chain[-1].output)
                 elif kind is nn.ReLU and stage <= 2:
                     stage = 3
                 else:
-                    break
-                if isinstance(chain[-1].layer, nn.Add) and chain[-1].layer.relu:
                     break
                 chain.append(user)
         taken.update(c.name for c in chain)

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike
 from .. import nn
 from .._checks import Array, empty, expect_shape, floating
 from .._config import get_exact, get_num_threads
+from .build import Build, Step
 from .graph import chains, flatten
 from .lower import LoweringError
-from .steps import Build, LayerStep, Step, step_of
+from .steps import LayerStep, step_of
 from .tape import Cell, Tape
 
 _TAPES = 4  # kept: training and inference, of the usual batch and of a last, smaller one
@@ -79,6 +80,11 @@ class LayerPlan:
 
     def _make_steps(self) -> tuple[Step, ...]:
         return tuple(step_of(chain, self._net.shapes) for chain in self._chains)
+
+    @property
+    def fused(self) -> bool:
+        """Whether any layer at all runs as calls of kernels, and not by itself."""
+        return not all(isinstance(step, LayerStep) for step in self.steps)
 
     # ---- recording ----
 
@@ -260,4 +266,4 @@ class LayerPlan:
         wide = [max(len(row[i]) for row in rows) for i in range(2)]
         lines = [f"  {a:{wide[0]}}  {b:{wide[1]}}  {c}" for a, b, c in rows]
         shape = "x".join(map(str, self.input_shape))
-        return "\n".join([f"Plan for {shape}, {self.dtype}", *lines])
+        return "\n".join([f"Plan for {shape}, {self.dtype}, layer by layer", *lines])

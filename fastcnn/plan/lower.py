@@ -131,7 +131,7 @@ def _one(name: str, layer: nn.Layer, shape: tuple[int, ...], before: Sequence[St
     if kind is nn.Flatten:
         return None
     known = "Conv2d, MaxPool2d, AvgPool2d, Linear, Flatten, ReLU, Sigmoid, Tanh"
-    raise _refuse(name, layer, f"a plan knows chains (Sequential) of {known}")
+    raise _refuse(name, layer, f"a block plan knows chains (Sequential) of {known}")
 
 
 def _fused(steps: list[Step]) -> list[Step]:

@@ -21,7 +21,7 @@ class Runner:
     ----------
     mode : "auto" or bool
         True wants a plan (and raises what `fastcnn.plan.compile` raises if there is none), False
-        wants layers, "auto" a plan if `fastcnn.plan.try_compile` finds one.
+        wants layers, "auto" a plan if there is one and it is of use.
 
     Attributes
     ----------
@@ -54,9 +54,11 @@ class Runner:
             self._plan = plan.compile(model, shape, loss=loss, optimizer=optimizer)
         elif self.mode == "auto":
             try:
-                self._plan, why = plan.try_compile(model, shape, loss=loss, optimizer=optimizer)
+                self._plan = plan.compile(model, shape, loss=loss, optimizer=optimizer)
             except ValueError as error:  # the layers will say it in their own words
                 why = str(error)
+            if isinstance(self._plan, plan.LayerPlan) and not self._plan.fused:
+                self._plan, why = None, "no layer that a plan knows"
         self._for = wanted
         self.execution = "plan" if self._plan is not None else f"layers ({why})"
         return self._plan

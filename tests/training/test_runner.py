@@ -5,7 +5,7 @@ import pytest
 from helpers import assert_close, assert_same_bits
 
 import fastcnn
-from fastcnn import models, nn, optim, plan, training
+from fastcnn import models, nn, optim, training
 
 
 def data(n: int = 70) -> tuple[np.ndarray, np.ndarray]:
@@ -25,12 +25,35 @@ def test_a_plan_is_the_default_where_it_can_be() -> None:
     assert trainer.execution == "plan"
 
 
-def test_layers_run_what_cannot_be_lowered() -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Dropout(0.5, seed=1), nn.Linear(784, 10, seed=1))
-    trainer = trainer_for(net)
+class Own(nn.Layer):
+    """A net that no plan knows."""
+
+    def __init__(self) -> None:
+        self.fc = nn.Linear(784, 10, seed=1)
+
+    def forward(self, x):  # type: ignore[no-untyped-def]
+        return self.fc.forward(x.reshape(len(x), -1))
+
+    def backward(self, dy, ctx):  # type: ignore[no-untyped-def]
+        return self.fc.backward(dy, ctx).reshape(len(dy), 1, 28, 28)
+
+
+def test_layers_run_what_no_plan_knows() -> None:
+    trainer = trainer_for(Own())
     trainer.fit(data(), epochs=1, progress=False)
-    assert trainer.execution.startswith("layers (plan: layer '1', Dropout(0.5)")
-    with pytest.raises(plan.LoweringError, match="Dropout"):
+    assert trainer.execution == "layers (no layer that a plan knows)"
+    outputs = trainer.predict(data()[0])
+    planned = trainer_for(Own(), plan=True)
+    planned.fit(data(), epochs=1, progress=False)
+    assert planned.execution == "plan"
+    assert_same_bits(planned.predict(data()[0]), outputs)
+
+
+def test_what_does_not_fit_is_said_by_the_layers() -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(100, 10))
+    with pytest.raises(ValueError, match="Linear"):
+        trainer_for(net).fit(data(), epochs=1, progress=False)
+    with pytest.raises(ValueError, match="plan: layer '1': Linear"):
         trainer_for(net, plan=True).fit(data(), epochs=1, progress=False)
 
 

@@ -1,8 +1,8 @@
-"""Plan: a lowered net with its loss and optimizer, ready to be run on batches."""
+"""BlockPlan: a small net, its loss and its optimizer as one C program over blocks of images."""
 
 import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,12 +10,9 @@ from numpy.typing import ArrayLike
 from .. import _kernels, nn
 from .._checks import Array, empty, expect_shape, floating, workspace
 from .._config import get_num_threads
+from .layers import StepResult
 from .lower import LoweringError, lower
 from .update import Update, update_of
-
-_MOST_ARENA = 8 << 20
-"""Bytes of one block's arena beyond which `try_compile` advises against a plan: its advantage is
-that a block stays in the cache."""
 
 _LOSSES: dict[type, int] = {
     nn.CrossEntropyLoss: _kernels.LOSS_CROSS_ENTROPY,
@@ -23,16 +20,12 @@ _LOSSES: dict[type, int] = {
 }
 
 
-class StepResult(NamedTuple):
-    """What a training step tells: the loss before the update, reduced as the loss says, and how
-    many images had their largest output at their label (0 without labels)."""
+class BlockPlan:
+    """A small net as one program; made by `compile`.
 
-    loss: float
-    correct: int
-
-
-class Plan:
-    """A net as one program; made by `compile`.
+    Images lie side by side in vector lanes, and a block of them stays in the cache from the first
+    layer to the last gradient. It knows chains of `Conv2d` (stride 1, zero padding), `MaxPool2d`
+    and `AvgPool2d` (windows side by side), `Linear`, `Flatten`, `ReLU`, `Sigmoid` and `Tanh`.
 
     Attributes
     ----------
@@ -157,6 +150,9 @@ class Plan:
 
     predict = __call__
 
+    def refresh(self) -> None:
+        """Nothing to do: every call sees the parameters as they are (see `LayerPlan.refresh`)."""
+
     # ---- training ----
 
     def step(self, x: ArrayLike, y: ArrayLike) -> StepResult:
@@ -276,10 +272,14 @@ class Plan:
         --------
         >>> from fastcnn import models, plan
         >>> net = plan.compile(models.lenet5(), (1, 28, 28))
-        >>> net.arena_bytes(32, training=False) > 0
+        >>> net.arena_bytes(32, training=False) < net.arena_bytes(32)
         True
         """
         return int(self._program.workspace_bytes(batch_size, training, get_num_threads()))
+
+    def block_bytes(self) -> int:
+        """Bytes that one thread's block of images takes in training."""
+        return int(self._program.workspace_bytes(1, True, 1))
 
     def __repr__(self) -> str:
         rows = [
@@ -288,91 +288,4 @@ class Plan:
         wide = [max(len(row[i]) for row in rows) for i in range(2)]
         lines = [f"  {a:{wide[0]}}  {b:{wide[1]}}  {c}" for a, b, c in rows]
         shape = "x".join(map(str, self.input_shape))
-        return "\n".join([f"Plan for {shape}, {self.dtype}", *lines])
-
-
-def compile(
-    model: nn.Layer,
-    input_shape: Sequence[int],
-    *,
-    loss: Any = None,
-    optimizer: Any = None,
-) -> Plan:
-    """Lower a net to one program.
-
-    Parameters
-    ----------
-    model : Layer
-        A `Sequential` (nested ones too) of `Conv2d` (stride 1, zero padding), `MaxPool2d` and
-        `AvgPool2d` (windows side by side), `Linear`, `Flatten`, `ReLU`, `Sigmoid` and `Tanh`. It is
-        not copied, and must keep its layers; its parameters may change in any way.
-    input_shape : (C, H, W) or (F,)
-        Without the batch axis, which may have any size at each call.
-    loss : CrossEntropyLoss or MSELoss, optional
-        Needed for training.
-    optimizer : Optimizer, optional
-        Makes `Plan.step` update the parameters.
-
-    Returns
-    -------
-    Plan
-
-    Raises
-    ------
-    LoweringError
-        If the net is none that a plan knows; the message names the layer.
-    ValueError
-        If the layers do not fit each other or the input.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastcnn import models, nn, optim, plan
-    >>> net = models.lenet5(seed=0)
-    >>> program = plan.compile(
-    ...     net, (1, 28, 28), loss=nn.CrossEntropyLoss(),
-    ...     optimizer=optim.SGD(net.parameters(), lr=0.05, momentum=0.9),
-    ... )
-    >>> program
-    Plan for 1x28x28, float32
-      conv1 + relu1 + pool1  conv 1 -> 6 @ 5x5 + ReLU + max pool 2x2, sparse backward   6x14x14
-      conv2 + relu2 + pool2  conv 6 -> 16 @ 5x5 + ReLU + max pool 2x2, sparse backward  16x5x5
-      fc1                    linear 400 -> 120                                          120x1x1
-      relu3                  ReLU                                                       120x1x1
-      fc2                    linear 120 -> 84                                           84x1x1
-      relu4                  ReLU                                                       84x1x1
-      fc3                    linear 84 -> 10                                            10x1x1
-    >>> x, y = np.zeros((4, 1, 28, 28), np.float32), np.arange(4)
-    >>> first = program.step(x, y)
-    >>> program.step(x, y).loss < first.loss
-    True
-    """
-    return Plan(model, input_shape, loss, optimizer)
-
-
-def try_compile(
-    model: nn.Layer,
-    input_shape: Sequence[int],
-    *,
-    loss: Any = None,
-    optimizer: Any = None,
-) -> tuple[Plan | None, str]:
-    """`compile`, or None and the reason why layers are the better way to run this net.
-
-    Besides nets that cannot be lowered it declines those whose blocks of images are far larger than
-    a cache.
-
-    Examples
-    --------
-    >>> from fastcnn import nn, plan
-    >>> plan.try_compile(nn.Sequential(nn.Flatten(), nn.LeakyReLU(), nn.Linear(4, 2)), (4,))[1]
-    "plan: layer '1', LeakyReLU(0.01): a plan knows chains (Sequential) of Conv2d, MaxPool2d, AvgPool2d, Linear, Flatten, ReLU, Sigmoid, Tanh"
-    """  # noqa: E501 - a message is one line
-    try:
-        result = Plan(model, input_shape, loss, optimizer)
-    except LoweringError as error:
-        return None, str(error)
-    size = result._program.workspace_bytes(1, True, 1)
-    if size > _MOST_ARENA:
-        return None, f"plan: a block of images needs {size >> 20} MiB, more than a cache holds"
-    return result, ""
+        return "\n".join([f"Plan for {shape}, {self.dtype}, in blocks of images", *lines])

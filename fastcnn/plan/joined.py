@@ -1,0 +1,267 @@
+"""Steps that may end in batch norm, a sum and a ReLU: convolution, batch norm, the sum itself."""
+
+from typing import Any
+
+import numpy as np
+
+from .. import _kernels, nn
+from .._checks import Array, Window, check_bytes, empty, window
+from .._config import get_exact
+from .build import Build, Step, add_gradient, relu_backward, relu_in_place
+from .graph import Chain
+from .tape import Cell
+
+_AUTO, _DIRECT = 0, 1  # fc_conv_algorithm
+
+
+class Joined(Step):
+    """Steps that may end in batch norm, a sum and a ReLU."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__(chain)
+        bn = chain.find(nn.BatchNorm2d)
+        self.bn = bn if isinstance(bn, nn.BatchNorm2d) else None
+        add = chain.find(nn.Add)
+        self.other = chain.others[0] if chain.others else None
+        self.relu = chain.find(nn.ReLU) is not None or (isinstance(add, nn.Add) and add.relu)
+        ends = [("batch norm", self.bn), ("sum", self.other), ("ReLU", self.relu or None)]
+        self.ends = "".join(f" + {name}" for name, found in ends if found is not None)
+
+    def normalise(self, b: Build, z: Cell) -> Cell:
+        """Record batch norm in training, with the sum and the ReLU."""
+        bn, tape, threads, relu = self.bn, b.tape, b.threads, self.relu
+        assert bn is not None
+        c = bn.num_features
+        size = int(np.prod(z.shape)) // (b.n * c)
+        bn.expect_several(b.n * size)
+        y, other = (
+            b.cell(self.chain.output),
+            b.values[self.other] if self.other is not None else None,
+        )
+        self.mean, self.inv_std = (tape.cell((c,), np.float64) for _ in range(2))
+        mean, inv_std, n = self.mean, self.inv_std, b.n
+
+        def call() -> None:
+            _kernels.batch_norm_forward(
+                n, c, size, bn.eps, z.array, *bn.affine(), y.array, mean.array, inv_std.array,
+                threads, other.array if other is not None else None, relu,
+            )  # fmt: skip
+
+        tape.call(call, z, y, mean, inv_std, other)
+        tape.keep(mean)
+        tape.keep(inv_std)
+        b.settle.append(lambda: bn.move_statistics(mean.array, inv_std.array, n * size))
+        return y
+
+    def denormalise(self, b: Build, dy: Cell, y: Cell, z: Cell) -> Cell:
+        """Record the way back to z; through the ReLU in dy, in place."""
+        bn, tape, threads, relu, n = self.bn, b.tape, b.threads, self.relu, b.n
+        assert bn is not None
+        c = bn.num_features
+        size = int(np.prod(z.shape)) // (n * c)
+        mean, inv_std, dz = self.mean, self.inv_std, b.like(z)
+
+        def call() -> None:
+            gamma = bn.affine()[0]
+            dgamma, dbeta = (np.empty(c, z.dtype) for _ in range(2))
+            _kernels.batch_norm_backward(
+                n, c, size, dy.array, z.array, gamma, mean.array, inv_std.array, dz.array,
+                dgamma, dbeta, threads, y.array if relu else None, dy.array if relu else None,
+            )  # fmt: skip
+            add_gradient(bn.weight, dgamma)
+            add_gradient(bn.bias, dbeta)
+
+        tape.call(call, dy, z, mean, inv_std, dz, y if relu else None)
+        return dz
+
+    def ends_backward(self, b: Build, dy: Cell, y: Cell, z: Cell) -> Cell:
+        """Record the way back through ReLU, sum and batch norm: the gradient of z."""
+        dz = dy
+        if self.bn is not None:
+            dz = self.denormalise(b, dy, y, z)
+        elif self.relu:
+            relu_backward(b, dy, y)
+        if self.other is not None:
+            b.hand(self.other, dy)
+        return dz
+
+
+class ConvStep(Joined):
+    """Convolution; in inference batch norm is folded into its weights."""
+
+    def __init__(self, chain: Chain, shape: tuple[int, ...]) -> None:
+        super().__init__(chain)
+        conv = chain.calls[0].layer
+        assert isinstance(conv, nn.Conv2d)
+        self.conv, self.input_shape = conv, shape
+        self.window: Window = window(
+            "Conv2d", (shape[1], shape[2]), conv.kernel_size,
+            stride=conv.stride, padding=conv.padding, dilation=conv.dilation,
+        )  # fmt: skip
+        self.first = chain.calls[0]
+        kh, kw = conv.kernel_size
+        groups = f", {conv.groups} groups" if conv.groups > 1 else ""
+        stride = f" / {max(conv.stride)}" if conv.stride != (1, 1) else ""
+        self.text = f"conv {shape[0]} -> {conv.out_channels} @ {kh}x{kw}{stride}{groups}{self.ends}"
+        self.folded: tuple[Array, Array | None] | None = None
+
+    def refresh(self) -> None:
+        self.folded = None
+
+    def weights(self) -> tuple[Array, Array | None]:
+        """Kernels and bias of inference: with batch norm, w * s and (b - mean) * s + beta."""
+        if self.bn is None:
+            return self.conv.weight.data, None if self.conv.bias is None else self.conv.bias.data
+        if self.folded is None:
+            w, bn = self.conv.weight.data, self.bn
+            gamma, beta = bn.affine()
+            scale = 1.0 / np.sqrt(bn.running_var.data.astype(np.float64) + bn.eps)
+            scale = scale if gamma is None else scale * gamma
+            bias = 0.0 if self.conv.bias is None else self.conv.bias.data.astype(np.float64)
+            shift = (bias - bn.running_mean.data) * scale + (0.0 if beta is None else beta)
+            folded = (w * scale[:, None, None, None]).astype(w.dtype)
+            self.folded = folded, shift.astype(w.dtype)
+        return self.folded
+
+    def descriptor(self, b: Build) -> Any:
+        win, conv = self.window, self.conv
+        top, bottom, left, right = win.padding
+        c, h, w = self.input_shape
+        check_bytes("plan", (b.n, c, h + top + bottom, w + left + right), b.dtype.itemsize)
+        return _kernels.Conv2dDesc(
+            np.empty(0, b.dtype), (b.n, *self.input_shape), conv.weight.data.shape, win.stride,
+            win.padding, win.dilation, win.out, conv.groups, False,
+            _DIRECT if get_exact() else _AUTO,
+        )  # fmt: skip
+
+    def forward(self, b: Build) -> None:
+        tape, threads, conv = b.tape, b.threads, self.conv
+        x, desc = b.values[self.first.inputs[0]], self.descriptor(b)
+        size = _kernels.conv2d_workspace_bytes(desc, "forward", threads)
+        apart = b.training and self.bn is not None
+        y = b.cell(self.first.output if apart else self.chain.output)
+        other = None if apart or self.other is None else b.values[self.other]
+        relu = self.relu and not apart
+
+        def call() -> None:
+            if apart:
+                w, bias = conv.weight.data, None if conv.bias is None else conv.bias.data
+            else:
+                w, bias = self.weights()
+            _kernels.conv2d_forward(desc, x.array, w, bias, y.array, tape.scratch.array, threads)
+
+        tape.call(call, x, y, scratch=size)
+        if other is not None:
+            self.join(b, y, other, relu)
+        elif relu:
+            relu_in_place(b, y)
+        self.x, self.z = x, y
+        self.y = self.normalise(b, y) if apart else y
+        b.values[self.chain.output] = self.y
+
+    def join(self, b: Build, y: Cell, other: Cell, relu: bool) -> None:
+        threads = b.threads
+
+        def call() -> None:
+            a = y.array.reshape(-1)
+            _kernels.add(relu, a, other.array.reshape(-1), a, threads)
+
+        b.tape.call(call, y, other)
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        tape, threads, conv = b.tape, b.threads, self.conv
+        x, desc = self.x, self.descriptor(b)
+        dz = self.ends_backward(b, dy, self.y, self.z)
+        if conv.trains():
+            size = _kernels.conv2d_workspace_bytes(desc, "backward_weight", threads)
+
+            def weights() -> None:
+                w = conv.weight.data
+                dw, db = empty("plan", w.shape, w.dtype), np.empty(len(w), w.dtype)
+                scratch = tape.scratch.array
+                _kernels.conv2d_backward_weight(desc, dz.array, x.array, dw, db, scratch, threads)
+                add_gradient(conv.weight, dw)
+                add_gradient(conv.bias, db)
+
+            tape.call(weights, dz, x, scratch=size)
+
+        def write(dx: Cell) -> None:
+            size = _kernels.conv2d_workspace_bytes(desc, "backward_input", threads)
+
+            def call() -> None:
+                w, scratch = conv.weight.data, tape.scratch.array
+                _kernels.conv2d_backward_input(desc, dz.array, w, dx.array, scratch, threads)
+
+            tape.call(call, dz, dx, scratch=size)
+
+        b.give(self.first.inputs[0], write)
+
+
+class NormStep(Joined):
+    """Batch norm of what no convolution before it gives alone."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__(chain)
+        self.text = self.ends.removeprefix(" + ")
+
+    def forward(self, b: Build) -> None:
+        self.z = b.values[self.chain.inputs[0]]
+        if b.training:
+            self.y = self.normalise(b, self.z)
+        else:
+            self.y = self.infer(b)
+        b.values[self.chain.output] = self.y
+
+    def infer(self, b: Build) -> Cell:
+        bn, z, threads, n = self.bn, self.z, b.threads, b.n
+        assert bn is not None
+        y, size = b.cell(self.chain.output), int(np.prod(z.shape)) // (n * bn.num_features)
+        other, relu = b.values[self.other] if self.other is not None else None, self.relu
+
+        def call() -> None:
+            _kernels.batch_norm_inference(
+                n, bn.num_features, size, bn.eps, z.array, *bn.affine(), bn.running_mean.data,
+                bn.running_var.data, y.array, threads,
+            )  # fmt: skip
+            flat = y.array.reshape(-1)
+            if other is not None:
+                _kernels.add(relu, flat, other.array.reshape(-1), flat, threads)
+            elif relu:
+                _kernels.activation_forward(_kernels.RELU, 0.0, flat, flat, threads)
+
+        b.tape.call(call, z, y, other)
+        return y
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        b.hand(self.chain.inputs[0], self.ends_backward(b, dy, self.y, self.z))
+
+
+class SumStep(Joined):
+    """A sum of two values, with its ReLU."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__(chain)
+        self.text = self.ends.removeprefix(" + ")
+
+    def forward(self, b: Build) -> None:
+        first, second = (b.values[s] for s in self.chain.inputs)
+        y, relu, threads = b.cell(self.chain.output), self.relu, b.threads
+
+        def call() -> None:
+            flat = (cell.array.reshape(-1) for cell in (first, second, y))
+            _kernels.add(relu, *flat, threads)
+
+        b.tape.call(call, first, second, y)
+        b.values[self.chain.output] = self.y = y
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        if self.relu:
+            relu_backward(b, dy, self.y)
+        first, second = self.chain.inputs
+
+        def copy(target: Cell) -> None:
+            shape = target.shape
+            b.tape.call(lambda: np.copyto(target.array, dy.array.reshape(shape)), target, dy)
+
+        b.give(second, copy)  # each sum of gradients needs memory of its own
+        b.hand(first, dy)

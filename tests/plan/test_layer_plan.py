@@ -1,0 +1,270 @@
+"""A layer plan against the layers: same bits in training, close outputs in inference, memory."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from helpers import Array, assert_close, assert_same_bits
+
+import fastcnn
+from fastcnn import models, nn, optim, plan
+from fastcnn.nn import blocks
+
+
+class Half(nn.Layer):
+    """A layer that no plan knows; its output is a view of its context."""
+
+    def forward(self, x: Array) -> tuple[Array, Array]:
+        y = x / 2
+        return y, y
+
+    def backward(self, dy: Array, ctx: Array) -> Array:
+        assert ctx.shape == dy.shape
+        return dy / 2
+
+
+def branches() -> nn.Graph:
+    """Fan-out, sums of every kind, concatenation, a value that is summed with itself."""
+    return nn.Graph(
+        inputs="x",
+        nodes={
+            "a": (nn.Conv2d(3, 8, 3, padding=1, seed=1), "x"),
+            "b": (nn.Conv2d(8, 8, 1, bias=False, seed=2), "a"),
+            "sum": (nn.Add(), "b", "a"),
+            "relu": (nn.ReLU(), "sum"),
+            "twice": (nn.Add(), "relu", "relu"),
+            "three": (nn.Add(), "relu", "twice", "a"),
+            "bn": (nn.BatchNorm2d(8), "three"),
+            "sum2": (nn.Add(relu=True), "bn", "a"),
+            "cut": (nn.ReLU(), "a"),
+            "plain": (nn.Add(), "cut", "sum2"),
+            "join": (nn.Concat(), "plain", "bn"),
+            "pool": (nn.AvgPool2d(2), "join"),
+            "flat": (nn.Flatten(), "pool"),
+            "norm": (nn.BatchNorm2d(16 * 36), "flat"),
+            "fc": (nn.Linear(16 * 36, 10, seed=3), "norm"),
+        },
+        outputs="fc",
+    )
+
+
+def odd_layers() -> nn.Sequential:
+    """Strides, dilation, groups, both paddings, pools with rests, layers that run by themselves."""
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 5, 2, 2, padding_mode="replicate", seed=1),
+        nn.BatchNorm2d(8, affine=False),
+        nn.Conv2d(8, 8, 3, padding="same", groups=8, bias=False, seed=2),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, 1),
+        Half(),
+        nn.Conv2d(8, 12, 3, padding=2, dilation=2, groups=2, seed=3),
+        nn.LeakyReLU(),
+        nn.Conv2d(12, 6, (1, 3), (2, 1), seed=4),
+        nn.ReLU(),
+        nn.GlobalAvgPool2d(),
+        nn.Flatten(),
+        nn.Dropout(0.5, seed=5),
+        nn.Linear(6, 32, seed=6),
+        nn.ReLU(),
+        nn.Linear(32, 10, bias=False, seed=7),
+        nn.Tanh(),
+    )
+
+
+NETS: dict[str, tuple[Callable[[], nn.Layer], tuple[int, ...]]] = {
+    "branches": (branches, (3, 12, 12)),
+    "odd_layers": (odd_layers, (3, 23, 22)),
+    "basic": (lambda: head(blocks.basic_block(3, 8, 2, seed=1)), (3, 9, 9)),
+    "pad": (lambda: head(blocks.basic_block(3, 8, 2, shortcut="pad", seed=1)), (3, 9, 9)),
+    "bottleneck": (lambda: head(blocks.bottleneck(8, 2, seed=1)), (8, 7, 7)),
+    "resnet20": (lambda: models.resnet20(seed=1), (3, 16, 16)),
+    "lenet5": (lambda: models.lenet5(seed=1), (1, 28, 28)),
+}
+
+
+def head(block: nn.Layer) -> nn.Sequential:
+    return nn.Sequential(block, nn.GlobalAvgPool2d(), nn.Flatten(), nn.Linear(8, 10, seed=9))
+
+
+def batch(seed: int, n: int, shape: tuple[int, ...], dtype: str) -> tuple[Array, Array]:
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, *shape)).astype(dtype), rng.integers(0, 10, n)
+
+
+def state(net: nn.Layer) -> dict[str, Array]:
+    return net.state_dict()
+
+
+def by_layers(net: nn.Layer, optimizer: optim.Optimizer, x: Array, y: Array) -> float:
+    outputs, ctx = net.forward(x)
+    value, gradient = nn.CrossEntropyLoss()(outputs, y)
+    optimizer.zero_grad()
+    net.backward(gradient, ctx, need_dx=False)
+    optimizer.step()
+    return value
+
+
+def sgd(net: nn.Layer) -> optim.SGD:
+    return optim.SGD(net.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NETS)
+def test_training_gives_the_bits_of_the_layers(name: str, dtype: str) -> None:
+    make, shape = NETS[name]
+    ours, theirs = make().astype(dtype), make().astype(dtype)
+    optimizer, other = sgd(ours), sgd(theirs)
+    program = plan.LayerPlan(ours, shape, nn.CrossEntropyLoss(), optimizer)
+    tolerance = 1e-4 if dtype == "float32" else 1e-11
+    for i, n in enumerate((6, 6, 3, 6)):  # a smaller last batch, and back
+        x, y = batch(i, n, shape, dtype)
+        loss, expected = program.step(x, y).loss, by_layers(theirs, other, x, y)
+        for a, b in zip(state(ours).values(), state(theirs).values(), strict=True):
+            if name == "branches":  # gradients of one value are added in another order
+                assert_close(a, b, tolerance)
+            else:
+                assert_same_bits(a, b)
+                assert loss == expected
+    x, _ = batch(9, 5, shape, dtype)
+    assert_close(program(x), theirs(x), tolerance)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_sample_alone_and_in_a_batch(name: str) -> None:
+    make, shape = NETS[name]
+    net = make()
+    program = plan.LayerPlan(net, shape)
+    x, _ = batch(1, 5, shape, "float32")
+    y = program(x)
+    assert_close(y, net(x), 1e-4)
+    for i in range(5):
+        assert_same_bits(program(x[i : i + 1]), y[i : i + 1])
+    assert program(x[:0]).shape == (0, 10)
+
+
+@pytest.mark.parametrize("name", ["branches", "resnet20"])
+def test_same_bits_at_any_thread_count(name: str) -> None:
+    make, shape = NETS[name]
+    results = []
+    for threads in (1, 2, 3, 4, 8):
+        with fastcnn.threads(threads):
+            net = make()
+            program = plan.LayerPlan(net, shape, nn.CrossEntropyLoss(), sgd(net))
+            for i in range(2):
+                program.step(*batch(i, 9, shape, "float32"))
+            results.append([*state(net).values(), program(batch(7, 2, shape, "float32")[0])])
+    for other in results[1:]:
+        for a, b in zip(other, results[0], strict=True):
+            assert_same_bits(a, b)
+
+
+def test_without_an_optimizer_gradients_are_added() -> None:
+    make, shape = NETS["basic"]
+    ours, theirs = make(), make()
+    program = plan.compile(ours, shape, loss=nn.CrossEntropyLoss())
+    x, y = batch(0, 4, shape, "float32")
+    for _ in range(2):
+        program.step(x, y)
+        outputs, ctx = theirs.forward(x)
+        theirs.backward(nn.CrossEntropyLoss()(outputs, y)[1], ctx)
+    for p, q in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert_same_bits(p.grad, q.grad)
+
+
+def test_frozen_parameters() -> None:
+    """Nothing of a frozen part changes, frozen or thawed between two steps."""
+    make, shape = NETS["resnet20"]
+    ours, theirs = make(), make()
+    optimizer, other = sgd(ours), sgd(theirs)
+    program = plan.compile(ours, shape, loss=nn.CrossEntropyLoss(), optimizer=optimizer)
+    for i in range(3):
+        for net in (ours, theirs):
+            for name, p in net.named_parameters():
+                p.requires_grad = i != 1 or name.startswith(("layer2.1", "fc"))
+        x, y = batch(i, 4, shape, "float32")
+        assert program.step(x, y).loss == by_layers(theirs, other, x, y)
+        for a, b in zip(state(ours).values(), state(theirs).values(), strict=True):
+            assert_same_bits(a, b)
+
+
+def test_a_loss_that_is_not_finite_changes_nothing() -> None:
+    make, shape = NETS["odd_layers"]
+    net = make()
+    program = plan.compile(net, shape, loss=nn.CrossEntropyLoss(), optimizer=sgd(net))
+    x, y = batch(0, 4, shape, "float32")
+    program.step(x, y)
+    before = state(net)
+    x[2] = np.nan
+    assert np.isnan(program.step(x, y).loss)
+    for key, a in state(net).items():
+        assert_same_bits(a, before[key])
+
+
+def test_refresh_takes_changed_weights() -> None:
+    make, shape = NETS["basic"]
+    net = make()
+    program = plan.compile(net, shape)
+    x, _ = batch(0, 2, shape, "float32")
+    first = program(x)
+    for p in net.parameters():
+        p.data *= 2
+    program.refresh()
+    assert np.abs(program(x) - first).max() > 0.1
+    assert_close(program(x), net(x), 1e-4)
+
+
+def test_exact_kernels_when_asked() -> None:
+    net = nn.Sequential(nn.Conv2d(64, 64, 3, padding=1, seed=1), nn.BatchNorm2d(64))
+    program = plan.compile(net, (64, 16, 16))
+    x, _ = batch(0, 1, (64, 16, 16), "float32")
+    usual = program(x)
+    try:
+        fastcnn.set_exact(True)
+        exact = program(x)
+        assert_close(exact, net(x), 1e-5)
+    finally:
+        fastcnn.set_exact(False)
+    assert (exact != usual).any()
+    assert_same_bits(program(x), usual)
+
+
+def test_memory_is_shared_by_lifetimes() -> None:
+    """A chain's inference needs input, output and indices of one pool, however long it is."""
+    pools = [nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(3, 1, 1)]
+    array = 8 * 4 * 32 * 32 * 4
+    for k in (2, 8):
+        program = plan.LayerPlan(nn.Sequential(*pools * k), (4, 32, 32))
+        assert program.arena_bytes(8, training=False) == 3 * array
+
+
+def test_what_it_says() -> None:
+    text = repr(plan.compile(nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), Half()), (1, 5, 5)))
+    assert "layer by layer" in text
+    assert "conv 1 -> 2 @ 3x3 + ReLU" in text
+    assert "run by the layer itself" in text
+
+
+def test_arguments_that_do_not_fit() -> None:
+    two = nn.Graph("x", {"a": (nn.ReLU(), "x"), "b": (nn.Tanh(), "x")}, ("a", "b"))
+    with pytest.raises(plan.LoweringError, match="one output"):
+        plan.compile(two, (4,))
+    with pytest.raises(ValueError, match=r"layer 'fc'.*expected 4"):
+        plan.compile(nn.Sequential(fc=nn.Linear(4, 2), act=nn.Softmax()), (5,))
+    make, shape = NETS["basic"]
+    program = plan.compile(make(), shape, loss=nn.CrossEntropyLoss())
+    x, y = batch(0, 2, shape, "float32")
+    with pytest.raises(TypeError, match="float64"):
+        program.step(x.astype("float64"), y)
+    with pytest.raises(ValueError, match="input_shape"):
+        program.step(x[:, :2], y)
+    with pytest.raises(ValueError, match="at least one image"):
+        program.step(x[:0], y[:0])
+    with pytest.raises(ValueError, match="compiled with a loss"):
+        plan.LayerPlan(make(), shape).step(x, y)
+    norm = nn.Sequential(nn.Flatten(), nn.BatchNorm2d(4), nn.Softmax())
+    with pytest.raises(ValueError, match="more than one value"):
+        plan.compile(norm, (4,), loss=nn.MSELoss()).step(x[:1, 0, 0, :4], x[:1, 0, 0, :4])
+    mixed = nn.Sequential(nn.Linear(4, 4), nn.Softmax(), nn.Linear(4, 4).double())
+    with pytest.raises(plan.LoweringError, match="one dtype"):
+        plan.compile(mixed, (4,))
