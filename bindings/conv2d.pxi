@@ -18,8 +18,11 @@ cdef extern from "fastcnn.h" nogil:
         int64_t dilation_h, dilation_w
         int64_t groups
     fc_status fc_conv2d_forward_workspace_bytes(const fc_conv2d_desc *d, int n_threads, size_t *bytes)
-    fc_status fc_conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w, const void *b,
-                                void *y, void *workspace, int n_threads)
+    ctypedef struct fc_conv2d_inference:
+        int relu
+        const void *residual
+    fc_status fc_conv2d_infer(const fc_conv2d_desc *d, const fc_conv2d_inference *how, const void *x,
+                              const void *w, const void *b, void *y, void *workspace, int n_threads)
     fc_status fc_conv2d_backward_input_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
                                                        size_t *bytes)
     fc_status fc_conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w,
@@ -64,7 +67,10 @@ def conv2d_workspace_bytes(Conv2dDesc desc, str which, int n_threads):
 
 
 def conv2d_forward(Conv2dDesc desc, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, cnp.ndarray y,
-                   cnp.ndarray workspace, int n_threads):
+                   cnp.ndarray workspace, int n_threads, cnp.ndarray residual=None,
+                   bint relu=False):
+    """y = w * x + b [+ residual], then ReLU if wanted; the residual may be y itself."""
+    cdef fc_conv2d_inference how = fc_conv2d_inference(relu, data(residual))
     cdef void *xp = data(x)
     cdef void *wp = data(w)
     cdef void *bp = data(b)
@@ -72,7 +78,7 @@ def conv2d_forward(Conv2dDesc desc, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b,
     cdef void *sp = data(workspace)
     cdef fc_status status
     with nogil:
-        status = fc_conv2d_forward(&desc.d, xp, wp, bp, yp, sp, n_threads)
+        status = fc_conv2d_infer(&desc.d, &how, xp, wp, bp, yp, sp, n_threads)
     check(status)
 
 

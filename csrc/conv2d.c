@@ -57,9 +57,15 @@ fc_status fc_conv2d_forward_workspace_bytes(const fc_conv2d_desc *d, int n_threa
 
 fc_status fc_conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w, const void *b,
                             void *y, void *workspace, int n_threads) {
+    const fc_conv2d_inference plain = {0};
+    return fc_conv2d_infer(d, &plain, x, w, b, y, workspace, n_threads);
+}
+
+fc_status fc_conv2d_infer(const fc_conv2d_desc *d, const fc_conv2d_inference *how, const void *x,
+                          const void *w, const void *b, void *y, void *workspace, int n_threads) {
     fc_status status;
     const conv2d_kernels *k = kernels_for(d, &status);
-    if (k != NULL && d->n > 0) k->forward(d, x, w, b, y, workspace, n_threads);
+    if (k != NULL && d->n > 0) k->forward(d, how, x, w, b, y, workspace, n_threads);
     return status;
 }
 

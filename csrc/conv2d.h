@@ -88,8 +88,8 @@ int64_t shift_packed_rows(const shift_problem *s, const shift_band *b);
 
 typedef struct {
     int64_t (*forward_workspace)(const fc_conv2d_desc *d, int n_threads);
-    void (*forward)(const fc_conv2d_desc *d, const void *x, const void *w, const void *b, void *y,
-                    void *workspace, int n_threads);
+    void (*forward)(const fc_conv2d_desc *d, const fc_conv2d_inference *how, const void *x,
+                    const void *w, const void *b, void *y, void *workspace, int n_threads);
     int64_t (*backward_input_workspace)(const fc_conv2d_desc *d, int n_threads);
     void (*backward_input)(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
                            void *workspace, int n_threads);

@@ -75,6 +75,7 @@ static const shift_kernel SHIFT_KERNELS[MR_MAX][NV_MAX] = {
 /* A direct convolution as it runs: the problem, its blocking, and where everything lies. */
 typedef struct {
     shift_problem s;
+    conv_epilogue epilogue;
     int64_t weight_m, weight_c;          /* strides of w in output and source channel */
     int64_t mr, panels;                  /* rows of a panel, panels of a group */
     int64_t task_panels, splits;         /* panels of a task, tasks that share a band */
@@ -210,9 +211,9 @@ INLINE void store_interleaved(real *to, const real *even, const real *odd, int64
 
 /* Stores rows x nq sums that start at pixel q of the band, for all column phases of row phase py:
  * leaves the gaps out, and puts the phases' pixels side by side. */
-static void store_tile(const shift_problem *s, const shift_band *b, int64_t py, int64_t q,
-                       int64_t nq, const real *tile, int64_t rows, real *dst,
-                       int64_t image_stride) {
+static void store_tile(const shift_problem *s, const conv_epilogue *epilogue, const shift_band *b,
+                       int64_t py, int64_t q, int64_t nq, const real *tile, int64_t rows,
+                       real *dst, int64_t image_stride) {
     int64_t dst_plane = s->y.out * s->x.out, step = s->x.out_step;
     int64_t row = q / s->pitch, col = q % s->pitch;
     for (; nq > 0; row++, col = 0) {
@@ -224,7 +225,9 @@ static void store_tile(const shift_problem *s, const shift_band *b, int64_t py, 
             real *to = dst + image * image_stride + y * s->x.out + x;
             const real *from = tile;
             for (int64_t i = 0; i < rows; i++, to += dst_plane, from += NR) {
-                if (step == 1) {
+                if (epilogue->used) {
+                    epilogue_store(epilogue, to, from, valid);
+                } else if (step == 1) {
                     copy_strided(to, from, valid, 1);
                 } else if (step == 2 && s->x.out_phases == 2) {
                     store_interleaved(to, from, from + MR_MAX * NR, fc_min(2 * valid, s->x.out - x));
@@ -240,6 +243,17 @@ static void store_tile(const shift_problem *s, const shift_band *b, int64_t py, 
     }
 }
 
+/* Starts loading the residual of a tile, which will be used once its sums are done. */
+INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t q, int64_t nq,
+                            int64_t rows, const real *dst, int64_t image_stride) {
+    const shift_problem *s = &r->s;
+    int64_t row = q / s->pitch, image = b->images > 1 ? row / s->image_rows : 0;
+    dst += image * image_stride + (b->y0 + row - image * s->image_rows) * s->x.out;
+    dst += b->x0 + fc_min(q % s->pitch, b->cols - 1);
+    for (int64_t i = 0; i < rows; i++)
+        epilogue_prefetch(&r->epilogue, dst + i * s->y.out * s->x.out, nq);
+}
+
 /* One tile of one panel, for one block of source channels and all output phases. */
 INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int64_t panel,
                         int64_t panel0, int64_t block, int64_t q, const real *planes,
@@ -250,8 +264,10 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
     int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0), dst_plane = s->y.out * s->x.out;
     int64_t image_stride = s->groups * s->m * dst_plane;
     int first = block == 0, last = block == r->blocks - 1;
-    int at_once = last && r->whole_rows && nq == NR;
+    int full = r->whole_rows && nq == NR, at_once = last && full && !r->epilogue.used;
     real *dst = r->dst + b->n0 * image_stride + (g * s->m + m0) * dst_plane;
+    if (last && r->epilogue.residual != NULL)
+        direct_prefetch(r, b, q, nq, rows, dst, image_stride);
     for (int64_t py = 0; py < s->y.out_phases; py++) {
         for (int64_t px = 0; px < s->x.out_phases; px++) {
             int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
@@ -269,7 +285,13 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
             SHIFT_KERNELS[rows - 1][nv - 1](nc * taps, a, planes + q, r->shifts + r->block * from,
                                             init, first ? 0 : r->partial_row, out, out_row);
         }
-        if (last && !at_once) store_tile(s, b, py, q, nq, tile, rows, dst, image_stride);
+        if (!last || at_once) continue;
+        real *to = dst + b->y0 * s->x.out + q;
+        if (full)
+            for (int64_t i = 0; i < rows; i++)
+                epilogue_store(&r->epilogue, to + i * dst_plane, tile + i * NR, NR);
+        else
+            store_tile(s, &r->epilogue, b, py, q, nq, tile, rows, dst, image_stride);
     }
 }
 
@@ -318,6 +340,7 @@ static void direct_forward_run(direct_run *r, const fc_conv2d_desc *d) {
 
 static void direct_backward_run(direct_run *r, const fc_conv2d_desc *d) {
     shift_backward_input(d, &r->s);
+    r->epilogue = (conv_epilogue){0};
     r->weight_m = d->kh * d->kw;
     r->weight_c = d->c / d->groups * d->kh * d->kw;
 }

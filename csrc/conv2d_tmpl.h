@@ -1,5 +1,6 @@
 /* conv2d_tmpl.h - the conv2d family, compiled per tier and real type. */
 
+#include "conv2d_epilogue_tmpl.h"
 #include "conv2d_pack_tmpl.h"
 #include "outer_tmpl.h"
 
@@ -32,21 +33,26 @@ static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int n_threads) 
     return direct_layout(&direct, NULL, n_threads);
 }
 
-static void conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w, const void *b,
-                           void *y, void *workspace, int n_threads) {
+static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *how, const void *x,
+                           const void *w, const void *b, void *y, void *workspace,
+                           int n_threads) {
     n_threads = conv2d_threads(d, n_threads);
+    conv_epilogue epilogue = conv_epilogue_of(how, y);
     wino_run wino;
     if (wino_forward_run(&wino, d, 0)) {
+        wino.epilogue = epilogue;
         wino_execute(&wino, x, w, b, y, workspace, n_threads);
         return;
     }
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) {
+        depthwise.epilogue = epilogue;
         depthwise_execute(&depthwise, x, w, b, y, workspace, n_threads);
         return;
     }
     direct_run direct;
     direct_forward_run(&direct, d);
+    direct.epilogue = epilogue;
     direct_execute(&direct, x, w, b, y, workspace, n_threads);
 }
 

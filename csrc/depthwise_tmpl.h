@@ -157,10 +157,11 @@ static const depthwise_kernel DEPTHWISE_WINDOWS[3][2] = {
 
 typedef struct {
     depthwise_plane plane;
+    conv_epilogue epilogue;
     int64_t channels, taps;
     int64_t units, chunk;    /* units: bands of all N * C planes; of a task */
     int64_t batch;           /* units of a task that are packed at a time */
-    int64_t thread_reals;
+    int64_t thread_reals, out_reals; /* scratch: of sources, and of a band of sums to be finished */
     depthwise_kernel window;
     const real *src, *w, *bias;
     real *dst, *turned, *scratch; /* turned: the weights in the order of the taps */
@@ -175,7 +176,7 @@ static int64_t depthwise_window_size(const shift_problem *s) {
     return usual ? size : 0;
 }
 
-/* One band of one plane, from its packed planes. */
+/* One band of one plane, from its packed planes; dst is its first row. */
 static void depthwise_band(const shift_problem *s, depthwise_kernel window, const shift_band *b,
                            const real *w, real bias, const real *packed, real *dst) {
     int64_t phases = s->x.out_phases;
@@ -193,7 +194,7 @@ static void depthwise_band(const shift_problem *s, depthwise_kernel window, cons
         int windows = window != NULL && rows >= WINDOW_ROWS;
         if (!windows && rows <= DEPTHWISE_ROWS) step = rows;
         else if (!windows) step = fc_ceil_div(rows, fc_ceil_div(rows, DEPTHWISE_ROWS));
-        real *to = dst + (b->y0 * s->y.out_step + py) * s->x.out;
+        real *to = dst + py * s->x.out;
         for (int64_t row = 0; row < rows; row += step) {
             int64_t now = fc_min(step, rows - row);
             if (windows) row -= step - now;
@@ -212,7 +213,7 @@ static void depthwise_task(void *arg, int64_t item, int thread) {
     int64_t first = item * r->chunk, end = fc_min(first + r->chunk, r->units);
     int64_t plane = first / s->row_bands, band = first % s->row_bands;
     int64_t channel = plane % r->channels;
-    real *scratch = r->scratch + thread * r->thread_reals;
+    real *scratch = r->scratch + thread * (r->thread_reals + r->out_reals);
     fill(scratch, r->thread_reals, 0);
     while (first < end) {
         int64_t n = fc_min(r->batch, end - first), to_pack = plane, band_to_pack = band;
@@ -223,9 +224,13 @@ static void depthwise_task(void *arg, int64_t item, int thread) {
         }
         for (int64_t i = 0; i < n; i++) {
             shift_band b = depthwise_get_band(s, band);
+            real *dst = r->dst + plane * dst_plane + b.y0 * s->y.out_step * s->x.out;
+            /* The kernels may write a pixel twice: not so what may be its own residual. */
+            real *to = r->epilogue.residual != NULL ? scratch + r->thread_reals : dst;
+            epilogue_prefetch(&r->epilogue, dst, b.rows * s->x.out);
             depthwise_band(s, r->window, &b, r->w + channel * r->taps,
-                           r->bias != NULL ? r->bias[channel] : 0, scratch + i * p->reals,
-                           r->dst + plane * dst_plane);
+                           r->bias != NULL ? r->bias[channel] : 0, scratch + i * p->reals, to);
+            if (r->epilogue.used) epilogue_store(&r->epilogue, dst, to, b.rows * s->x.out);
             if (++band < s->row_bands) continue;
             band = 0, plane++;
             if (++channel == r->channels) channel = 0;
@@ -250,6 +255,8 @@ static int depthwise_plan(depthwise_run *r, const fc_conv2d_desc *d, int backwar
     int64_t fit = DEPTHWISE_BAND / (r->plane.reals * (int64_t)sizeof(real));
     r->batch = fc_min(r->chunk, fc_max(1, fit));
     r->thread_reals = r->batch * r->plane.reals;
+    r->out_reals = backward ? 0 : fc_round_up(s->band_rows * s->x.out, 16);
+    r->epilogue = (conv_epilogue){0};
     int64_t size = depthwise_window_size(s);
     r->window = size > 0 ? DEPTHWISE_WINDOWS[size / 2 - 1][s->x.step - 1] : NULL;
     return 1;
@@ -268,7 +275,7 @@ static void depthwise_list_taps(shift_problem *s, int32_t *tables) {
 }
 
 static int64_t depthwise_layout(depthwise_run *r, char *base, int n_threads) {
-    int64_t size = sizeof(real), reals = fc_mul(r->thread_reals, n_threads);
+    int64_t size = sizeof(real), reals = fc_mul(r->thread_reals + r->out_reals, n_threads);
     int64_t turned = fc_round_up(fc_mul(shift_table_ints(&r->plane.s), 4), 64);
     int64_t scratch = fc_round_up(fc_add(turned, fc_mul(r->channels * r->taps, size)), 64);
     if (base != NULL) {

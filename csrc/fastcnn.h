@@ -70,6 +70,16 @@ fc_status fc_conv2d_check(const fc_conv2d_desc *d);
 fc_status fc_conv2d_forward_workspace_bytes(const fc_conv2d_desc *d, int n_threads, size_t *bytes);
 fc_status fc_conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w, const void *b,
                             void *y, void *workspace, int n_threads);
+/* How a forward pass for inference is run. Zeros are fc_conv2d_forward. */
+typedef struct {
+    int relu;
+    const void *residual; /* of y's shape, or NULL; may be y itself */
+} fc_conv2d_inference;
+
+/* y = w * x + b + residual, then max(y, 0) with relu (NaN stays NaN), in one pass: the same bits as
+ * fc_conv2d_forward, fc_add_forward and FC_RELU one after the other. Workspace as forward. */
+fc_status fc_conv2d_infer(const fc_conv2d_desc *d, const fc_conv2d_inference *how, const void *x,
+                          const void *w, const void *b, void *y, void *workspace, int n_threads);
 /* dx from dy and w; zero padding only. */
 fc_status fc_conv2d_backward_input_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
                                                    size_t *bytes);

@@ -8,8 +8,7 @@
 
 /* ---- the functions: y from x; dx from dy and what forward saved (y, or x for leaky ReLU) ---- */
 
-/* v_max(0, x) gives its second operand when either is NaN, so NaN stays visible. */
-INLINE vr relu_y(vr x, vr p) { return (void)p, v_max(v_zero(), x); }
+INLINE vr relu_y(vr x, vr p) { return (void)p, v_relu(x); }
 INLINE vr relu_dx(vr dy, vr y, vr p) {
     (void)p;
     return v_select(v_or(v_gt(y, v_zero()), v_isnan(y)), dy, v_zero());

@@ -308,6 +308,9 @@ INLINE vr v_zip_hi(vr a, vr b) {
 
 INLINE vr v_abs(vr a) { return v_copysign(a, v_zero()); }
 
+/* max(a, 0); v_max gives its second operand when either is NaN, so NaN stays visible. */
+INLINE vr v_relu(vr a) { return v_max(v_zero(), a); }
+
 /* Row i, lane j becomes row j, lane i. */
 #if defined(FC_TIER_AVX2)
 /* Zip rows within the two 128-bit halves, then exchange halves: half the shuffles of whole zips. */

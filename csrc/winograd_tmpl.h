@@ -30,6 +30,7 @@ enum {
 
 typedef struct {
     const winograd_variant *v;
+    conv_epilogue epilogue;
     int64_t n, groups, c, k;           /* per group: source and output channels */
     int64_t h, w, oh, ow;              /* source and output size */
     int64_t y0, x0;                    /* source row and column of the first tile: -padding */
@@ -88,9 +89,12 @@ static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t
     }
 }
 
-/* The way back: rows x w pixels of a strip, `cols` wide, to `channels` planes, plus a bias each. */
+/* The way back: rows x w pixels of a strip, `cols` wide, to `channels` planes, plus a bias each,
+ * and finished. */
 static void strip_drain(const real *strip, int64_t cols, int64_t rows, int64_t w, real *dst,
-                        int64_t plane, int64_t channels, const real *bias) {
+                        int64_t plane, int64_t channels, const real *bias,
+                        const conv_epilogue *epilogue) {
+    conv_epilogue e = *epilogue;
     for (int64_t i = 0; i < rows; i++, strip += cols * VL, dst += w) {
         for (int64_t b = 0; b < w; b += VL) {
             int64_t have = fc_min(VL, w - b);
@@ -101,10 +105,12 @@ static void strip_drain(const real *strip, int64_t cols, int64_t rows, int64_t w
             UNROLL for (int l = 0; l < VL; l++) {
                 if (l >= channels) continue;
                 vr value = bias != NULL ? v_add(r[l], v_set1(bias[l])) : r[l];
+                real *to = dst + l * plane + b;
+                if (e.used) value = epilogue_apply(e, value, to, have);
                 if (have == VL)
-                    v_store(dst + l * plane + b, value);
+                    v_store(to, value);
                 else
-                    v_storen(dst + l * plane + b, value, have);
+                    v_storen(to, value, have);
             }
         }
     }
@@ -193,11 +199,14 @@ static void wino_product(const wino_run *r, int64_t block, int64_t g, int64_t pa
         const real *from = m + j * VL;
         for (int64_t row = row0; row < row1 && have > 0; row++) {
             int64_t n = row / r->tiles_y, y = row % r->tiles_y * v->m;
+            real *dst = r->dst + ((n * r->groups + g) * r->k + k) * plane + y * r->ow;
+            int64_t rows = fc_min(v->m, r->oh - y);
+            for (int64_t l = 0; l < have; l++)
+                epilogue_prefetch(&r->epilogue, dst + l * plane, rows * r->ow);
             for (int64_t x = 0; x < r->tiles_x; x++, from += width)
                 v->output(from, r->plane_m, strip + x * v->m * VL, cols * VL);
-            real *dst = r->dst + ((n * r->groups + g) * r->k + k) * plane + y * r->ow;
-            strip_drain(strip, cols, fc_min(v->m, r->oh - y), r->ow, dst, plane, have,
-                        r->bias == NULL ? NULL : r->bias + g * r->k + k);
+            strip_drain(strip, cols, rows, r->ow, dst, plane, have,
+                        r->bias == NULL ? NULL : r->bias + g * r->k + k, &r->epilogue);
         }
     }
 }

@@ -1,6 +1,7 @@
 /* check_conv2d.c - convolution forward, both backward passes, im2col and col2im. */
 #include "harness.h"
 
+#include <math.h>
 #include <string.h>
 
 /* Sizes of one case; the output's follow. */
@@ -112,15 +113,24 @@ static void expect_sums(const fc_conv2d_desc *d, const void *got, const double *
     else expect_near(got, expected, n, d->dtype == FC_FLOAT32 ? 1e-3 : 1e-11, what);
 }
 
-static void convolution(const setting *s, const shape *p, fc_pad_mode mode,
-                        fc_conv_algorithm algorithm) {
+static int in(int lo, int hi) { return (int)random_int(lo, hi); }
+
+/* Starts a case of a pass, and describes it. */
+static fc_conv2d_desc begin_shape(const setting *s, const char *pass, const shape *p,
+                                  fc_pad_mode mode, fc_conv_algorithm algorithm) {
     static const char *const NAMES[] = {"auto", "direct", "winograd"};
-    begin(s, "conv2d %s %d,%d,%d,%d -> %d %dx%d stride %d,%d pad %d,%d,%d,%d dilation %d,%d "
-          "groups %d%s", NAMES[algorithm], p->n, p->c, p->h, p->w, p->k, p->kh, p->kw, p->stride_h, p->stride_w, p->top, p->bottom,
-          p->left, p->right, p->dil_h, p->dil_w, p->groups,
+    begin(s, "%s %s %d,%d,%d,%d -> %d %dx%d stride %d,%d pad %d,%d,%d,%d dilation %d,%d groups %d%s",
+          pass, NAMES[algorithm], p->n, p->c, p->h, p->w, p->k, p->kh, p->kw, p->stride_h,
+          p->stride_w, p->top, p->bottom, p->left, p->right, p->dil_h, p->dil_w, p->groups,
           mode == FC_PAD_REPLICATE ? " replicate" : "");
     fc_conv2d_desc d = describe(s, p, mode);
     d.algorithm = algorithm;
+    return d;
+}
+
+static void convolution(const setting *s, const shape *p, fc_pad_mode mode,
+                        fc_conv_algorithm algorithm) {
+    fc_conv2d_desc d = begin_shape(s, "conv2d", p, mode, algorithm);
     int64_t nx = d.n * d.c * d.h * d.w, nw = d.k * d.c / d.groups * d.kh * d.kw;
     int64_t ny = d.n * d.k * d.oh * d.ow;
     void *x = input(nx), *w = input(nw), *b = input(d.k), *dy = input(ny);
@@ -157,6 +167,34 @@ static void convolution(const setting *s, const shape *p, fc_pad_mode mode,
     end();
 }
 
+/* Inference has the bits of convolution, addition and ReLU one after the other. */
+static void inference(const setting *s, const shape *p, fc_pad_mode mode,
+                      fc_conv_algorithm algorithm) {
+    fc_conv2d_desc d = begin_shape(s, "conv2d inference", p, mode, algorithm);
+    int64_t nx = d.n * d.c * d.h * d.w, nw = d.k * d.c / d.groups * d.kh * d.kw;
+    int64_t ny = d.n * d.k * d.oh * d.ow, bytes = ny * (d.dtype == FC_FLOAT32 ? 4 : 8);
+    double *values = zeros(ny);
+    for (int64_t i = 0; i < ny; i++)
+        values[i] = in(0, 19) == 0 ? NAN : in(-40, 40);
+    void *x = input(nx), *w = input(nw), *b = input(d.k), *residual = copy_of(values, ny);
+    void *work = scratch(s, &d, fc_conv2d_forward_workspace_bytes);
+    void *sums = output(ny), *apart = output(ny);
+    expect_status(fc_conv2d_forward(&d, x, w, b, sums, work, s->threads), FC_OK, "forward");
+    for (int way = 1; way < 6; way++) { /* ReLU or not; nothing, an array, or y itself is added */
+        int relu = way % 2, adds = way / 2;
+        void *y = output(ny);
+        if (adds == 2) memcpy(y, residual, (size_t)bytes);
+        fc_conv2d_inference how = {relu, adds == 0 ? NULL : adds == 1 ? residual : y};
+        expect_status(fc_conv2d_infer(&d, &how, x, w, b, y, work, s->threads), FC_OK, "infer");
+        if (adds) fc_add_forward(d.dtype, ny, relu, sums, residual, apart, s->threads);
+        else fc_activation_forward(FC_RELU, d.dtype, ny, 0, sums, apart, s->threads);
+        static const char *const WAYS[] = {"", "relu", "sum", "sum, relu", "in place",
+                                           "in place, relu"};
+        expect_equal(y, values_of(apart, ny), ny, WAYS[way]);
+    }
+    end();
+}
+
 static void columns(const setting *s, const shape *p, fc_pad_mode mode) {
     begin(s, "im2col %d,%d,%d,%d %dx%d stride %d,%d pad %d,%d,%d,%d dilation %d,%d%s", p->n, p->c,
           p->h, p->w, p->kh, p->kw, p->stride_h, p->stride_w, p->top, p->bottom, p->left, p->right,
@@ -183,8 +221,6 @@ static void columns(const setting *s, const shape *p, fc_pad_mode mode) {
     expect_equal(sums, sums_expected, nx, "sums");
     end();
 }
-
-static int in(int lo, int hi) { return (int)random_int(lo, hi); }
 
 /* A small shape whose window fits. */
 static shape random_shape(void) {
@@ -259,8 +295,10 @@ static void bad_descriptors(const setting *s) {
 void check_conv2d(const setting *s) {
     for (int i = 0; i < N_SHAPES; i++)
         for (int mode = FC_PAD_ZEROS; mode <= FC_PAD_REPLICATE; mode++) {
-            for (int a = FC_CONV_AUTO; a <= FC_CONV_WINOGRAD; a++)
+            for (int a = FC_CONV_AUTO; a <= FC_CONV_WINOGRAD; a++) {
                 convolution(s, &SHAPES[i], (fc_pad_mode)mode, (fc_conv_algorithm)a);
+                inference(s, &SHAPES[i], (fc_pad_mode)mode, (fc_conv_algorithm)a);
+            }
             columns(s, &SHAPES[i], (fc_pad_mode)mode);
         }
     for (int i = 0; i < N_RANDOM; i++) {
@@ -269,11 +307,13 @@ void check_conv2d(const setting *s) {
         int mode = in(0, 3) == 0 ? FC_PAD_REPLICATE : FC_PAD_ZEROS;
         end();
         convolution(s, &p, (fc_pad_mode)mode, FC_CONV_DIRECT);
+        inference(s, &p, (fc_pad_mode)mode, FC_CONV_DIRECT);
         if (i % 2 == 0) { /* a shape that Winograd serves */
             p.kh = p.kw = i % 4 == 0 ? 3 : 5;
             p.stride_h = p.stride_w = p.dil_h = p.dil_w = 1;
             p.h += 2, p.w += 4, p.top += 1, p.bottom += 1;
             convolution(s, &p, FC_PAD_ZEROS, FC_CONV_WINOGRAD);
+            inference(s, &p, FC_PAD_ZEROS, FC_CONV_WINOGRAD);
         }
         columns(s, &p, (fc_pad_mode)mode);
     }

@@ -504,20 +504,26 @@ def test_any_shape_is_the_sum_over_single_numbers_or_refused(case, algorithm, dt
     np.testing.assert_array_equal(y, expected)
 
 
-# ---------------------------------------------------------------------------------- workspace
+# ---------------------------------------------------------------------------------- the kernels
+
+
+def described(case, algorithm=1, dtype=F4):
+    """The kernel's descriptor of a case; algorithm 1 is direct (fc_conv_algorithm)."""
+    options = {**case.options}
+    replicate = options.pop("padding_mode", "zeros") == "replicate"
+    win = _checks.conv_window(
+        "conv2d", case.x, case.w, **{"stride": 1, "padding": 0, "dilation": 1, "groups": 1,
+                                     **options}
+    )  # fmt: skip
+    return _kernels.Conv2dDesc(
+        np.empty(0, dtype), case.x, case.w, win.stride, win.padding, win.dilation, win.out,
+        options.get("groups", 1), replicate, algorithm,
+    )  # fmt: skip
 
 
 def workspace_bytes(case, which, algorithm=1, n_threads=1):
-    """What a pass asks for; algorithm 1 is direct (fc_conv_algorithm)."""
-    win = _checks.conv_window(
-        "conv2d", case.x, case.w, **{"stride": 1, "padding": 0, "dilation": 1, "groups": 1,
-                                     **case.options}
-    )  # fmt: skip
-    desc = _kernels.Conv2dDesc(
-        np.empty(0, F4), case.x, case.w, win.stride, win.padding, win.dilation, win.out,
-        case.options.get("groups", 1), False, algorithm,
-    )  # fmt: skip
-    return _kernels.conv2d_workspace_bytes(desc, which, n_threads)
+    """What a pass asks for."""
+    return _kernels.conv2d_workspace_bytes(described(case, algorithm), which, n_threads)
 
 
 PASSES = ("forward", "backward_input", "backward_weight")
@@ -541,3 +547,37 @@ def test_tall_planes_are_packed_some_channels_at_a_time(rng):
     monster = Case((1, 9, 1, 1), (16, 9, 2, 2), {"padding": ((40000, 0),) * 2, "dilation": 40000})
     for which in PASSES:  # 6.4 GB a plane: asked for, or refused, but never wrapped around
         assert workspace_bytes(monster, which) > 6e9
+
+
+# ---------------------------------------------------------------------------------- inference
+
+
+SHAPES = [*(p.values[0] for p in NAMED), *NASTY.values(), *map(drawn, range(4000, 4030))]
+NO_IMAGES = Case((0, 20, 9, 8), (24, 20, 3, 3), {"padding": 1})
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS[:3])
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+@pytest.mark.parametrize("case", [*SHAPES, NO_IMAGES], ids=lambda c: str(c.w))
+def test_a_residual_and_relu_have_the_bits_of_ops_done_apart(
+    case, padding_mode, algorithm, rng, dtype
+):
+    """What a plan calls: sums are finished on their way out, in place too."""
+    case = case._replace(options={**case.options, "padding_mode": padding_mode})
+    x, w, b, residual = arrays(case, normal, rng, dtype)
+    residual[rng.random(residual.shape) < 0.1] = np.nan
+    residual[rng.random(residual.shape) < 0.1] = -0.0
+    desc = described(case, ALGORITHMS.index(algorithm), dtype)
+    n_threads = 1 + case.w[0] % 3
+    scratch = _checks.workspace(
+        "conv2d", _kernels.conv2d_workspace_bytes(desc, "forward", n_threads)
+    )
+    y = ops.conv2d(x, w, b, algorithm=algorithm, **case.options)
+    for relu in (False, True):
+        apart = {"": ops.relu(y) if relu else y, "sum": ops.add(y, residual, relu=relu)}
+        apart["in place"] = apart["sum"]
+        for name, expected in apart.items():
+            got = residual.copy() if name == "in place" else np.full_like(y, np.nan)
+            added = {"": None, "sum": residual, "in place": got}[name]
+            _kernels.conv2d_forward(desc, x, w, b, got, scratch, n_threads, added, relu)
+            assert_same_bits(got, expected)
