@@ -29,7 +29,7 @@ class Recipe(NamedTuple):
     loss: Callable[[], training.Loss] = nn.CrossEntropyLoss
     rate: float = 0.05  # of sgd with momentum 0.9
 
-    def build(self, seed: int = 0) -> nn.Sequential:
+    def build(self, seed: int = 0) -> nn.Graph:
         return models.create(self.name, seed=seed, **self.options)
 
 

@@ -7,8 +7,13 @@ import builtins
 from collections.abc import Callable
 from typing import Any
 
-from ..nn import Sequential
+from ..nn import Graph
+from .alexnet import alexnet
+from .autoencoder import autoencoder
+from .densenet import densenet121, densenet169, densenet201
 from .dmlp import dmlp
+from .fcn import as_convolution, fcn8s, fcn16s, fcn32s
+from .googlenet import googlenet
 from .lenet import lenet5
 from .lenet_1998 import DistanceLoss
 from .resnet import resnet18, resnet34, resnet50, resnet101, resnet152
@@ -18,8 +23,18 @@ from .vgg import vgg11, vgg13, vgg16, vgg19
 
 __all__ = [
     "DistanceLoss",
+    "alexnet",
+    "as_convolution",
+    "autoencoder",
     "create",
+    "densenet121",
+    "densenet169",
+    "densenet201",
     "dmlp",
+    "fcn8s",
+    "fcn16s",
+    "fcn32s",
+    "googlenet",
     "lenet5",
     "list",
     "resnet18",
@@ -39,7 +54,16 @@ __all__ = [
     "vgg19",
 ]
 
-_MODELS: dict[str, Callable[..., Sequential]] = {
+_MODELS: dict[str, Callable[..., Graph]] = {
+    "alexnet": alexnet,
+    "autoencoder": autoencoder,
+    "densenet121": densenet121,
+    "densenet169": densenet169,
+    "densenet201": densenet201,
+    "fcn16s": fcn16s,
+    "fcn32s": fcn32s,
+    "fcn8s": fcn8s,
+    "googlenet": googlenet,
     "dmlp": dmlp,
     "lenet5": lenet5,
     "resnet101": resnet101,
@@ -67,12 +91,12 @@ def list() -> builtins.list[str]:
     --------
     >>> from fastcnn import models
     >>> models.list()[:4]
-    ['dmlp', 'lenet5', 'resnet101', 'resnet110']
+    ['alexnet', 'autoencoder', 'densenet121', 'densenet169']
     """
     return sorted(_MODELS)
 
 
-def create(name: str, **options: Any) -> Sequential:
+def create(name: str, **options: Any) -> Graph:
     """Build a net by its name.
 
     Parameters

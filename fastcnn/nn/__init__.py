@@ -6,6 +6,7 @@ The contract of every layer is in `fastcnn.nn.layer`: ``y = layer(x)`` for infer
 
 from . import blocks, init
 from .activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from .auxiliary import AuxiliaryGraph, AuxiliaryLoss
 from .batch_norm import BatchNorm2d
 from .class_losses import BinaryFocalLoss, FocalLoss, NLLLoss, ProbabilityCrossEntropyLoss
 from .containers import Graph, Sequential
@@ -20,12 +21,14 @@ from .merge import Add, Concat
 from .parameter import Buffer, Parameter
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from .rectifiers import ELU, PReLU, Step
-from .shape import Flatten
+from .shape import CropLike, Flatten, Unflatten
 from .summary import Summary
 
 __all__ = [
     "ELU",
     "Add",
+    "AuxiliaryGraph",
+    "AuxiliaryLoss",
     "AvgPool2d",
     "BatchNorm2d",
     "BinaryFocalLoss",
@@ -33,6 +36,7 @@ __all__ = [
     "Concat",
     "Conv2d",
     "ConvTranspose2d",
+    "CropLike",
     "CrossEntropyLoss",
     "Dropout",
     "Flatten",
@@ -56,6 +60,7 @@ __all__ = [
     "Step",
     "Summary",
     "Tanh",
+    "Unflatten",
     "blocks",
     "init",
 ]

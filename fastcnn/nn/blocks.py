@@ -1,5 +1,7 @@
 """Residual blocks, y = relu(F(x) + shortcut(x)), as graphs to build nets from.
 
+Those that join channels are in concat_blocks.py, and to be had from here too.
+
 Source: He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016: figure 5
 and, for the kinds of shortcut where x and F(x) differ in shape, section 3.3. A block that strides
 does so in its (first) 3x3 convolution.
@@ -14,10 +16,13 @@ from .._checks import Array, floating, integer
 from . import init as initial
 from .activation import ReLU
 from .batch_norm import BatchNorm2d
+from .concat_blocks import dense_block, inception, transition
 from .containers import Graph, Sequential
 from .conv import Conv2d, image_shape
 from .layer import Layer, Reach
 from .merge import Add
+
+__all__ = ["PadShortcut", "basic_block", "bottleneck", "dense_block", "inception", "transition"]
 
 Shortcut = Literal["projection", "pad"]
 

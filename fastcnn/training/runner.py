@@ -1,7 +1,7 @@
 """How a trainer runs its model: as one compiled plan where the net allows that, else by layers."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -91,8 +91,13 @@ class Runner:
         return model(x) if program is None else program(x)
 
 
-def correct(outputs: Array, y: Array) -> int:
-    """How many samples have their largest output at their label; 0 without labels."""
+def correct(outputs: Any, y: Array) -> int:
+    """How many samples have their largest output at their label; 0 without labels.
+
+    Of several outputs the first counts.
+    """
+    if isinstance(outputs, Mapping):
+        outputs = next(iter(outputs.values()))
     if y.dtype.kind not in "iu" or outputs.ndim != 2:
         return 0
     return int(np.count_nonzero(outputs.argmax(axis=1) == y))

@@ -77,6 +77,10 @@ CASES = {
     "local response norm": (lambda: nn.LocalResponseNorm(3, 1.0, 0.75, 2.0), (5, 3, 4)),
     "pad shortcut": (lambda: nn.blocks.PadShortcut(2, 5, 2), (2, 4, 5)),
     "residual block": (lambda: nn.blocks.basic_block(2, 3, 2, seed=0), (2, 5, 4)),
+    "inception": (lambda: nn.blocks.inception(2, 2, (1, 2), (1, 1), 1, seed=0), (2, 4, 3)),
+    "dense block": (lambda: nn.blocks.dense_block(2, 2, 1, seed=0), (2, 4, 3)),
+    "transition": (lambda: nn.blocks.transition(3, 2, seed=0), (3, 4, 5)),
+    "unflatten": (lambda: nn.Unflatten((2, 3)), (6,)),
     "dropout": (lambda: nn.Dropout(0.4, seed=3), (3, 5)),
     "dropout of nothing": (lambda: nn.Dropout(0.0), (3, 5)),
     "sequential": (
@@ -93,7 +97,7 @@ CASES = {
 }
 STOCHASTIC = {"dropout"}  # its order of calls decides what is dropped
 # In training they take the batch's statistics, and move those that inference uses.
-NORMALISED = {"batch norm", "batch norm of features", "residual block"}
+NORMALISED = {"batch norm", "batch norm of features", "residual block", "dense block", "transition"}
 
 
 @pytest.fixture(params=CASES)

@@ -1,0 +1,83 @@
+"""A convolutional autoencoder: an image through a narrow code and back."""
+
+import numpy as np
+
+from .. import nn
+from .._checks import integer
+from ..nn import init as initial
+
+
+def autoencoder(
+    code: int = 32,
+    *,
+    in_channels: int = 1,
+    image_size: int = 28,
+    seed: initial.Seed = 0,
+) -> nn.Sequential:
+    """Convolutional autoencoder for 28x28 digits: 111,521 parameters with a code of 32.
+
+    ::
+
+        encoder  1x28x28 - conv 16 @ 3x3, stride 2 - conv 32 @ 3x3, stride 2 - fc 32 (the code)
+        decoder  32 - fc 32*7*7 - transposed conv 16 @ 3x3, stride 2
+                    - transposed conv 1 @ 3x3, stride 2 - sigmoid     1x28x28
+
+    A ReLU follows each layer but the code and the last. The encoder shrinks, the mirrored decoder
+    restores; what comes through the code is what matters of a digit: a compression of
+    784 / 32 = 24.5 to 1, and features for other tasks (``net["encoder"](x)``). Train with
+    `nn.MSELoss`, the images being their own targets.
+
+    Source: Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural networks",
+    Science 313, 2006; with convolutions: Masci, Meier, Cireşan and Schmidhuber, "Stacked
+    convolutional auto-encoders for hierarchical feature extraction", ICANN 2011.
+
+    Parameters
+    ----------
+    code : int
+        Numbers that an image is told by.
+    in_channels : int
+    image_size : int
+        Height and width of the images, a multiple of 4.
+    seed : int, Generator or None
+
+    Returns
+    -------
+    Sequential
+        Of "encoder" and "decoder": (N, in_channels, image_size, image_size) to the same, in 0..1.
+
+    Raises
+    ------
+    ValueError
+        If `image_size` is no multiple of 4.
+
+    Examples
+    --------
+    >>> from fastcnn import models
+    >>> net = models.autoencoder()
+    >>> net.num_parameters(), net["encoder"].output_shape((1, 28, 28))
+    (111521, (32,))
+    """
+    size = integer("autoencoder", "image_size", image_size, 4)
+    if size % 4:
+        raise ValueError(f"autoencoder: expected image_size to be a multiple of 4, got {size}")
+    rng = np.random.default_rng(seed)
+    maps = (32, size // 4, size // 4)
+    features = 32 * (size // 4) ** 2
+    encoder = {
+        "conv1": nn.Conv2d(in_channels, 16, 3, 2, 1, seed=rng),
+        "relu1": nn.ReLU(),
+        "conv2": nn.Conv2d(16, 32, 3, 2, 1, seed=rng),
+        "relu2": nn.ReLU(),
+        "flatten": nn.Flatten(),
+        "fc": nn.Linear(features, code, init=initial.xavier(), seed=rng),
+    }
+    decoder = {
+        "fc": nn.Linear(code, features, seed=rng),
+        "relu1": nn.ReLU(),
+        "unflatten": nn.Unflatten(maps),
+        "conv1": nn.ConvTranspose2d(32, 16, 3, 2, 1, 1, seed=rng),
+        "relu2": nn.ReLU(),
+        "conv2": nn.ConvTranspose2d(16, in_channels, 3, 2, 1, 1, seed=rng),
+        "sigmoid": nn.Sigmoid(),
+    }
+    return nn.Sequential({"encoder": nn.Sequential(encoder), "decoder": nn.Sequential(decoder)})
