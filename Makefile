@@ -78,5 +78,5 @@ $(VENV)/ready-%: $(VENV)/base $(SOURCES)
 
 # PyTorch, in the environment of its own that bench-peers makes; the CPU build where it is found.
 $(VENV)/torch: $(VENV)/ready-bench
-	$(PIP) install --extra-index-url https://download.pytorch.org/whl/cpu torch==$(TORCH)
+	$(PIP) install --extra-index-url https://download.pytorch.org/whl/cpu torch==$(TORCH) onnx onnxruntime
 	@touch $@

@@ -13,7 +13,7 @@ CONV_TRANSPOSE_PASSES = ("forward", "backward_input", "backward_weight")
 POOL_PASSES = ("forward", "backward")
 LINEAR_PASSES = ("forward", "backward_input", "backward_weight")
 COLUMN_PASSES = ("im2col", "col2im")
-TRAINING_PASSES = ("train",)
+TRAINING_PASSES = ("train", "train_plan")
 LRN_PASSES = ("forward", "backward")
 BATCH_NORM_PASSES = ("inference", "forward", "backward")
 
@@ -386,6 +386,37 @@ class Training(NamedTuple):
     def __str__(self) -> str:
         return f"batch {self.batch}"
 
+
+class Net(NamedTuple):
+    """A net of fastcnn.models at a batch size."""
+
+    key: str
+    name: str
+    model: str
+    batch: int
+    shape: tuple[int, int, int]
+    classes: int
+
+    def __str__(self) -> str:
+        return f"batch {self.batch}, {'x'.join(map(str, self.shape))}"
+
+
+def _net(model: str, batch: int, shape: tuple[int, int, int], classes: int) -> Net:
+    return Net(f"{model}_b{batch}", f"{model}.batch{batch}", model, batch, shape, classes)
+
+
+_LENET, _CIFAR = ((1, 28, 28), 10), ((3, 32, 32), 10)
+_IMAGENET = ((3, 224, 224), 1000)
+NET_PASSES = ("training", "inference")
+NET_RUNS = (
+    *((_net("resnet20", 128, *_CIFAR), "training"),),
+    *((_net("resnet18", 8, *_IMAGENET), "training"),),
+    *((_net("vgg16", 4, *_IMAGENET), "training"),),
+    *((_net("lenet5", n, *_LENET), "inference") for n in (1, 32)),
+    *((_net("resnet20", n, *_CIFAR), "inference") for n in (1, 32)),
+    *((_net("resnet18", n, *_IMAGENET), "inference") for n in (1, 32)),
+    *((_net("vgg16", n, *_IMAGENET), "inference") for n in (1, 32)),
+)
 
 TRAINING_RUNS = (
     Training("lenet_b32", "lenet5.batch32", 32),

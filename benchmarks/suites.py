@@ -12,6 +12,7 @@ from .peers_conv_transpose import ConvTransposeCase
 from .peers_linear import LinearCase
 from .peers_lrn import LrnCase
 from .peers_models import LenetCase
+from .peers_nets import NetCase
 from .peers_pointwise import PASSES, PointwiseCase
 from .peers_pool import PoolCase
 
@@ -107,5 +108,13 @@ SUITES = {
         "images/s",
         lambda case: case.layer.images,
         seconds=3.0,
+    ),
+    "nets": Suite(
+        "Whole nets",
+        NetCase,
+        shapes.NET_RUNS,
+        "images/s",
+        lambda case: case.layer.batch,
+        seconds=8.0,
     ),
 }
