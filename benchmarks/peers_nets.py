@@ -111,9 +111,7 @@ class NetCase(Case):
     def _torch_net(self) -> Any:
         from . import torch_nets
 
-        return torch_nets.load(
-            getattr(torch_nets, self.layer.model)(), self._model().state_dict()
-        )
+        return torch_nets.load(getattr(torch_nets, self.layer.model)(), self._model().state_dict())
 
     def torch(self, channels_last: bool) -> Candidate:
         import torch

@@ -156,7 +156,11 @@ def plural(threads: int) -> str:
 
 def table(suite: Suite, rows: Sequence[Row], names: Sequence[str], caption: str) -> list[str]:
     """Rows of one pass (or of several) on one thread count, with the mean below."""
-    names = [n for n in (*names, "layers", "onnxruntime", COPY) if any(n in r.speed or n in r.failures for r in rows)]
+    names = [
+        n
+        for n in (*names, "layers", "onnxruntime", COPY)
+        if any(n in r.speed or n in r.failures for r in rows)
+    ]
     one_pass = len({r.wrt for r in rows}) == 1
     lines = [
         f"### {caption} ({suite.unit})",

@@ -7,7 +7,7 @@ import numpy as np
 from .. import _kernels, nn
 from .._checks import Array, Window, check_bytes, empty, window
 from .._config import get_exact
-from .build import Build, Step, add_gradient, relu_backward, relu_in_place
+from .build import Build, Step, add_gradient, relu_backward
 from .graph import Chain
 from .tape import Cell
 
@@ -148,25 +148,15 @@ class ConvStep(Joined):
                 w, bias = conv.weight.data, None if conv.bias is None else conv.bias.data
             else:
                 w, bias = self.weights()
-            _kernels.conv2d_forward(desc, x.array, w, bias, y.array, tape.scratch.array, threads)
+            _kernels.conv2d_forward(
+                desc, x.array, w, bias, y.array, tape.scratch.array, threads,
+                other.array if other is not None else None, relu,
+            )  # fmt: skip
 
-        tape.call(call, x, y, scratch=size)
-        if other is not None:
-            self.join(b, y, other, relu)
-        elif relu:
-            relu_in_place(b, y)
+        tape.call(call, x, y, other, scratch=size)
         self.x, self.z = x, y
         self.y = self.normalise(b, y) if apart else y
         b.values[self.chain.output] = self.y
-
-    def join(self, b: Build, y: Cell, other: Cell, relu: bool) -> None:
-        threads = b.threads
-
-        def call() -> None:
-            a = y.array.reshape(-1)
-            _kernels.add(relu, a, other.array.reshape(-1), a, threads)
-
-        b.tape.call(call, y, other)
 
     def backward(self, b: Build, dy: Cell) -> None:
         tape, threads, conv = b.tape, b.threads, self.conv
