@@ -304,12 +304,13 @@ INLINE void gemm_choose_side(gemm_problem *g) {
     g->start_row = h.start_col, g->start_col = h.start_row;
 }
 
-/* Tiles by shape alone: at least eight, so that threads have work, but none too small to pay. */
+/* Tiles by shape alone: at least eight, so that threads have work, but none too small to pay, since
+ * each row of tiles packs its panels of B again. */
 INLINE void gemm_choose_tiles(gemm_plan *plan) {
     const gemm_problem *g = &plan->g;
     double work = (double)g->m * (double)g->n * (double)g->k;
     int64_t rows = fc_ceil_div(g->m, GEMM_MC), columns = fc_ceil_div(g->n, GEMM_NC);
-    while (rows * columns < 8 && work / (double)(rows * columns) > 3e5) {
+    while (rows * columns < 8 && work / (double)(rows * columns) > 1e6) {
         if (g->m * GEMM_NR / rows > g->n * GEMM_MR / columns)
             rows *= 2;
         else

@@ -93,7 +93,7 @@ def softmax_cross_entropy(
         _kernels.softmax_cross_entropy(1.0 / divisor, x, t, dlogits, losses, get_num_threads())
     except ValueError:  # before anything was written
         raise _wrong_label(op, targets, c) from None
-    return float(losses.sum()) / divisor, dlogits
+    return float(np.add.reduce(losses)) / divisor, dlogits
 
 
 def mse(
@@ -141,4 +141,4 @@ def mse(
     gradient = empty(op, p.shape, p.dtype)
     sums = empty(op, (_kernels.mse_sums(p.size),), np.float64)
     _kernels.mse(2.0 / divisor, p, t, gradient, sums, get_num_threads())
-    return float(sums.sum()) / divisor, gradient
+    return float(np.add.reduce(sums)) / divisor, gradient
