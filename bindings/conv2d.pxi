@@ -21,6 +21,11 @@ cdef extern from "fastcnn.h" nogil:
     ctypedef struct fc_conv2d_inference:
         int relu
         const void *residual
+        const void *prepared
+    fc_status fc_conv2d_prepared_bytes(const fc_conv2d_desc *d, size_t *bytes)
+    fc_status fc_conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepared, int n_threads)
+    fc_status fc_conv2d_prepared_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
+                                                 size_t *bytes)
     fc_status fc_conv2d_infer(const fc_conv2d_desc *d, const fc_conv2d_inference *how, const void *x,
                               const void *w, const void *b, void *y, void *workspace, int n_threads)
     fc_status fc_conv2d_backward_input_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
@@ -55,10 +60,13 @@ cdef class Conv2dDesc:
 
 
 def conv2d_workspace_bytes(Conv2dDesc desc, str which, int n_threads):
-    """Scratch that a pass needs; `which` is forward, backward_input or backward_weight."""
+    """Scratch that a pass needs; `which` is forward, prepared (forward with prepared weights),
+    backward_input or backward_weight."""
     cdef size_t n = 0
     if which == "forward":
         check(fc_conv2d_forward_workspace_bytes(&desc.d, n_threads, &n))
+    elif which == "prepared":
+        check(fc_conv2d_prepared_workspace_bytes(&desc.d, n_threads, &n))
     elif which == "backward_input":
         check(fc_conv2d_backward_input_workspace_bytes(&desc.d, n_threads, &n))
     else:
@@ -68,9 +76,10 @@ def conv2d_workspace_bytes(Conv2dDesc desc, str which, int n_threads):
 
 def conv2d_forward(Conv2dDesc desc, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b, cnp.ndarray y,
                    cnp.ndarray workspace, int n_threads, cnp.ndarray residual=None,
-                   bint relu=False):
-    """y = w * x + b [+ residual], then ReLU if wanted; the residual may be y itself."""
-    cdef fc_conv2d_inference how = fc_conv2d_inference(relu, data(residual))
+                   bint relu=False, cnp.ndarray prepared=None):
+    """y = w * x + b [+ residual], then ReLU if wanted; the residual may be y itself. With prepared
+    weights, w may be None."""
+    cdef fc_conv2d_inference how = fc_conv2d_inference(relu, data(residual), data(prepared))
     cdef void *xp = data(x)
     cdef void *wp = data(w)
     cdef void *bp = data(b)
@@ -79,6 +88,23 @@ def conv2d_forward(Conv2dDesc desc, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b,
     cdef fc_status status
     with nogil:
         status = fc_conv2d_infer(&desc.d, &how, xp, wp, bp, yp, sp, n_threads)
+    check(status)
+
+
+def conv2d_prepared_bytes(Conv2dDesc desc):
+    """What prepared weights take, whatever n; 0 if there is nothing to prepare: give w then."""
+    cdef size_t n = 0
+    check(fc_conv2d_prepared_bytes(&desc.d, &n))
+    return n
+
+
+def conv2d_prepare(Conv2dDesc desc, cnp.ndarray w, cnp.ndarray prepared, int n_threads):
+    """Weights for many forward passes, into `prepared`, which is aligned to 64 bytes."""
+    cdef void *wp = data(w)
+    cdef void *pp = data(prepared)
+    cdef fc_status status
+    with nogil:
+        status = fc_conv2d_prepare(&desc.d, wp, pp, n_threads)
     check(status)
 
 

@@ -52,7 +52,37 @@ static fc_status size_of(int64_t computed, size_t *bytes) {
 fc_status fc_conv2d_forward_workspace_bytes(const fc_conv2d_desc *d, int n_threads, size_t *bytes) {
     fc_status status;
     const conv2d_kernels *k = kernels_for(d, &status);
-    return k == NULL ? status : size_of(k->forward_workspace(d, n_threads), bytes);
+    return k == NULL ? status : size_of(k->forward_workspace(d, 0, n_threads), bytes);
+}
+
+fc_status fc_conv2d_prepared_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
+                                             size_t *bytes) {
+    fc_status status;
+    const conv2d_kernels *k = kernels_for(d, &status);
+    return k == NULL ? status : size_of(k->forward_workspace(d, 1, n_threads), bytes);
+}
+
+/* Prepared weights are those of one image: n cannot show in them. */
+static fc_conv2d_desc of_one_image(const fc_conv2d_desc *d) {
+    fc_conv2d_desc one = *d;
+    if (one.n >= 0) one.n = 1;
+    return one;
+}
+
+fc_status fc_conv2d_prepared_bytes(const fc_conv2d_desc *d, size_t *bytes) {
+    fc_status status;
+    const fc_conv2d_desc one = of_one_image(d);
+    const conv2d_kernels *k = kernels_for(&one, &status);
+    return k == NULL ? status : size_of(k->prepared_bytes(&one), bytes);
+}
+
+fc_status fc_conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepared,
+                            int n_threads) {
+    fc_status status;
+    const fc_conv2d_desc one = of_one_image(d);
+    const conv2d_kernels *k = kernels_for(&one, &status);
+    if (k != NULL) k->prepare(&one, w, prepared, n_threads);
+    return status;
 }
 
 fc_status fc_conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *w, const void *b,

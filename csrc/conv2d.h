@@ -87,9 +87,11 @@ shift_band shift_get_band(const shift_problem *s, int64_t i);
 int64_t shift_packed_rows(const shift_problem *s, const shift_band *b);
 
 typedef struct {
-    int64_t (*forward_workspace)(const fc_conv2d_desc *d, int n_threads);
+    int64_t (*forward_workspace)(const fc_conv2d_desc *d, int prepared, int n_threads);
     void (*forward)(const fc_conv2d_desc *d, const fc_conv2d_inference *how, const void *x,
                     const void *w, const void *b, void *y, void *workspace, int n_threads);
+    int64_t (*prepared_bytes)(const fc_conv2d_desc *d);
+    void (*prepare)(const fc_conv2d_desc *d, const void *w, void *prepared, int n_threads);
     int64_t (*backward_input_workspace)(const fc_conv2d_desc *d, int n_threads);
     void (*backward_input)(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
                            void *workspace, int n_threads);

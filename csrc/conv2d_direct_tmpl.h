@@ -85,7 +85,8 @@ typedef struct {
     int64_t thread_reals;                /* scratch of a thread */
     int whole_rows;                      /* q has no gaps: full tiles may be stored at once */
     const real *src, *w;
-    real *dst, *packed, *bias, *scratch;
+    const real *packed;                  /* weights: in the workspace, or prepared */
+    real *packing, *dst, *bias, *scratch;
     int32_t *shifts;                     /* per output phase: [channel of block][tap] */
 } direct_run;
 
@@ -134,9 +135,15 @@ static void direct_plan(direct_run *r) {
                     s->band_images == 1 && s->band_cols == s->x.out;
 }
 
+/* Bytes of the packed weights, in whole cache lines, or -1. */
+static int64_t direct_packed_bytes(const direct_run *r) {
+    int64_t bytes = fc_mul(fc_mul(r->s.groups, r->packed_group), sizeof(real));
+    return fc_round_up(bytes, 64);
+}
+
 /* Lays the workspace out, per region rounded up to cache lines; returns its bytes, or -1 if they
- * do not fit. With base NULL only the size is meant. */
-static int64_t direct_layout(direct_run *r, char *base, int n_threads) {
+ * do not fit. With base NULL only the size is meant. Prepared weights have no place in it. */
+static int64_t direct_layout(direct_run *r, int prepared, char *base, int n_threads) {
     int64_t taps = r->s.y.taps * r->s.x.taps, at = 0;
     if (fc_mul(r->block, r->s.channel_stride) > INT32_MAX) return -1; /* shifts are int32 */
     int64_t tables = at;
@@ -146,14 +153,14 @@ static int64_t direct_layout(direct_run *r, char *base, int n_threads) {
     int64_t bias = at;
     at = fc_round_up(fc_add(at, fc_mul(r->s.groups * r->s.m, sizeof(real))), 64);
     int64_t packed = at;
-    at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->s.groups, r->packed_group), sizeof(real))), 64);
+    at = fc_add(at, prepared ? 0 : direct_packed_bytes(r));
     int64_t scratch = at;
     at = fc_add(at, fc_mul(fc_mul(r->thread_reals, sizeof(real)), n_threads));
     if (base != NULL) {
         shift_list_taps(&r->s, (int32_t *)(base + tables));
         r->shifts = (int32_t *)(base + shifts);
         r->bias = (real *)(base + bias);
-        r->packed = (real *)(base + packed);
+        r->packing = (real *)(base + packed);
         r->scratch = (real *)(base + scratch);
     }
     return at;
@@ -180,7 +187,7 @@ static void pack_weights_task(void *arg, int64_t item, int thread) {
     int64_t g = item / r->panels, panel = item % r->panels, m0 = panel * r->mr;
     int64_t rows = fc_min(r->mr, s->m - m0), taps = s->y.taps * s->x.taps;
     const real *w = r->w + g * s->m * s->channels * taps + m0 * r->weight_m;
-    real *group = r->packed + g * r->packed_group;
+    real *group = r->packing + g * r->packed_group;
     for (int64_t p = 0; p < shift_out_phases(s); p++) {
         int64_t first = s->first[p], n = s->first[p + 1] - first;
         real *to = group + (r->panels * first + panel * n) * s->channels * r->mr;
@@ -320,15 +327,29 @@ static void direct_task(void *arg, int64_t item, int thread) {
     }
 }
 
-static void direct_execute(direct_run *r, const real *src, const real *w, const real *bias,
-                           real *dst, char *workspace, int n_threads) {
+/* Prepared weights are the packed ones, and behind them the list of taps that packing goes by. */
+static int64_t direct_prepared_bytes(const direct_run *r) {
+    return fc_add(direct_packed_bytes(r), fc_mul(shift_table_ints(&r->s), 4));
+}
+
+static void direct_prepare(direct_run *r, const real *w, char *prepared, int n_threads) {
+    r->w = w;
+    r->packing = (real *)prepared;
+    shift_list_taps(&r->s, (int32_t *)(prepared + direct_packed_bytes(r)));
+    fc_parallel(r->s.groups * r->panels, n_threads, pack_weights_task, r);
+}
+
+static void direct_execute(direct_run *r, const real *src, const real *w, const real *prepared,
+                           const real *bias, real *dst, char *workspace, int n_threads) {
     r->src = src;
     r->w = w;
     r->dst = dst;
     direct_plan(r);
-    direct_layout(r, workspace, n_threads);
+    direct_layout(r, prepared != NULL, workspace, n_threads);
     direct_tables(r, bias);
-    fc_parallel(r->s.groups * r->panels, n_threads, pack_weights_task, r);
+    r->packed = prepared != NULL ? prepared : r->packing;
+    if (prepared == NULL)
+        fc_parallel(r->s.groups * r->panels, n_threads, pack_weights_task, r);
     fc_parallel(shift_bands(&r->s) * r->s.groups * r->splits, n_threads, direct_task, r);
 }
 

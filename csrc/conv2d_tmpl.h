@@ -22,15 +22,15 @@ static int conv2d_threads(const fc_conv2d_desc *d, int n_threads) {
     return fc_threads_for(work, n_threads);
 }
 
-static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int n_threads) {
+static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int prepared, int n_threads) {
     wino_run wino;
-    if (wino_forward_run(&wino, d, 0)) return wino_layout(&wino, 0, NULL, n_threads);
+    if (wino_forward_run(&wino, d, 0)) return wino_layout(&wino, prepared, 0, NULL, n_threads);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return depthwise_layout(&depthwise, NULL, n_threads);
     direct_run direct;
     direct_forward_run(&direct, d);
     direct_plan(&direct);
-    return direct_layout(&direct, NULL, n_threads);
+    return direct_layout(&direct, prepared, NULL, n_threads);
 }
 
 static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *how, const void *x,
@@ -41,7 +41,7 @@ static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *h
     wino_run wino;
     if (wino_forward_run(&wino, d, 0)) {
         wino.epilogue = epilogue;
-        wino_execute(&wino, x, w, b, y, workspace, n_threads);
+        wino_execute(&wino, x, w, how->prepared, b, y, workspace, n_threads);
         return;
     }
     depthwise_run depthwise;
@@ -53,18 +53,44 @@ static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *h
     direct_run direct;
     direct_forward_run(&direct, d);
     direct.epilogue = epilogue;
-    direct_execute(&direct, x, w, b, y, workspace, n_threads);
+    direct_execute(&direct, x, w, how->prepared, b, y, workspace, n_threads);
+}
+
+/* Depthwise kernels read w as it is. */
+static int64_t conv2d_prepared_bytes(const fc_conv2d_desc *d) {
+    wino_run wino;
+    if (wino_forward_run(&wino, d, 0)) return wino_prepared_bytes(&wino);
+    depthwise_run depthwise;
+    if (depthwise_plan(&depthwise, d, 0)) return 0;
+    direct_run direct;
+    direct_forward_run(&direct, d);
+    direct_plan(&direct);
+    return direct_prepared_bytes(&direct);
+}
+
+static void conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepared,
+                           int n_threads) {
+    wino_run wino;
+    depthwise_run depthwise;
+    direct_run direct;
+    if (wino_forward_run(&wino, d, 0)) {
+        wino_prepare(&wino, w, prepared, n_threads);
+    } else if (!depthwise_plan(&depthwise, d, 0)) {
+        direct_forward_run(&direct, d);
+        direct_plan(&direct);
+        direct_prepare(&direct, w, prepared, n_threads);
+    }
 }
 
 static int64_t conv2d_backward_input_workspace(const fc_conv2d_desc *d, int n_threads) {
     wino_run wino;
-    if (wino_forward_run(&wino, d, 1)) return wino_layout(&wino, 0, NULL, n_threads);
+    if (wino_forward_run(&wino, d, 1)) return wino_layout(&wino, 0, 0, NULL, n_threads);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 1)) return depthwise_layout(&depthwise, NULL, n_threads);
     direct_run direct;
     direct_backward_run(&direct, d);
     direct_plan(&direct);
-    return direct_layout(&direct, NULL, n_threads);
+    return direct_layout(&direct, 0, NULL, n_threads);
 }
 
 static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
@@ -72,7 +98,7 @@ static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const
     n_threads = conv2d_threads(d, n_threads);
     wino_run wino;
     if (wino_forward_run(&wino, d, 1)) {
-        wino_execute(&wino, dy, w, NULL, dx, workspace, n_threads);
+        wino_execute(&wino, dy, w, NULL, NULL, dx, workspace, n_threads);
         return;
     }
     depthwise_run depthwise;
@@ -82,12 +108,12 @@ static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const
     }
     direct_run direct;
     direct_backward_run(&direct, d);
-    direct_execute(&direct, dy, w, NULL, dx, workspace, n_threads);
+    direct_execute(&direct, dy, w, NULL, NULL, dx, workspace, n_threads);
 }
 
 static int64_t conv2d_backward_weight_workspace(const fc_conv2d_desc *d, int n_threads) {
     wino_run wino;
-    if (wino_weight_run(&wino, d)) return wino_layout(&wino, 1, NULL, n_threads);
+    if (wino_weight_run(&wino, d)) return wino_layout(&wino, 0, 1, NULL, n_threads);
     depthwise_weight_run depthwise;
     if (depthwise_weight_plan(&depthwise, d))
         return depthwise_weight_layout(&depthwise, NULL, n_threads);
@@ -117,6 +143,7 @@ static void conv2d_backward_weight(const fc_conv2d_desc *d, const void *dy, cons
 #define CONV2D_KERNELS                                                                 \
     {                                                                                  \
         .forward_workspace = conv2d_forward_workspace, .forward = conv2d_forward,      \
+        .prepared_bytes = conv2d_prepared_bytes, .prepare = conv2d_prepare,            \
         .backward_input_workspace = conv2d_backward_input_workspace,                   \
         .backward_input = conv2d_backward_input,                                       \
         .backward_weight_workspace = conv2d_backward_weight_workspace,                 \

@@ -74,12 +74,22 @@ fc_status fc_conv2d_forward(const fc_conv2d_desc *d, const void *x, const void *
 typedef struct {
     int relu;
     const void *residual; /* of y's shape, or NULL; may be y itself */
+    const void *prepared; /* by fc_conv2d_prepare, or NULL */
 } fc_conv2d_inference;
 
 /* y = w * x + b + residual, then max(y, 0) with relu (NaN stays NaN), in one pass: the same bits as
- * fc_conv2d_forward, fc_add_forward and FC_RELU one after the other. Workspace as forward. */
+ * fc_conv2d_forward, fc_add_forward and FC_RELU one after the other. Workspace as forward. With
+ * prepared weights w is not read and may be NULL. */
 fc_status fc_conv2d_infer(const fc_conv2d_desc *d, const fc_conv2d_inference *how, const void *x,
                           const void *w, const void *b, void *y, void *workspace, int n_threads);
+/* The weights as forward's kernels want them: packed, or Winograd's transform of them. For any n and
+ * number of threads; the other sizes, the algorithm and the tier are to be those of the run. They
+ * take 0 bytes where kernels read w as it is: then give w and no prepared weights. */
+fc_status fc_conv2d_prepared_bytes(const fc_conv2d_desc *d, size_t *bytes);
+fc_status fc_conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepared, int n_threads);
+/* Of fc_conv2d_infer with prepared weights: a forward workspace without a place for them. */
+fc_status fc_conv2d_prepared_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
+                                             size_t *bytes);
 /* dx from dy and w; zero padding only. */
 fc_status fc_conv2d_backward_input_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
                                                    size_t *bytes);

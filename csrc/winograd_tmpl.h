@@ -49,7 +49,8 @@ typedef struct {
     int64_t first_block, n_blocks;     /* of the current batch */
     const real *src, *dy, *weights, *bias;
     real *dst, *dw, *db;
-    real *packed_u, *packed_v, *packed_z, *sums, *block_bias, *bias_sums, *scratch;
+    const real *packed_u;              /* in the workspace, or prepared */
+    real *packing_u, *packed_v, *packed_z, *sums, *block_bias, *bias_sums, *scratch;
     int32_t *tile_shift, *channel_shift;
 } wino_run;
 
@@ -153,7 +154,7 @@ static void wino_filter_task(void *arg, int64_t item, int thread) {
     int64_t panel = item / chunks % r->panels.count, g = item / chunks / r->panels.count;
     int64_t width = r->panels.width, k0 = panel * width, kernel = v->r * v->r;
     const real *w = r->weights + g * r->k * r->c * kernel;
-    real *u = r->packed_u + (g * r->panels.count + panel) * v->t * v->t * r->plane_u;
+    real *u = r->packing_u + (g * r->panels.count + panel) * v->t * v->t * r->plane_u;
     int64_t n = fc_min(WINO_FILTERS, r->c - c0);
     /* [channel][tap][VL]: one strip, or, turned round, a strip a channel. */
     real strip[WINO_FILTERS * 25 * VL];
@@ -353,13 +354,19 @@ static void wino_plan(wino_run *r, int gradient) {
     r->thread_reals = fc_round_up(strip + (gradient ? 0 : squares * r->plane_m), 16);
 }
 
-static int64_t wino_layout(wino_run *r, int gradient, char *base, int n_threads) {
+/* Bytes of U. */
+static int64_t wino_prepared_bytes(const wino_run *r) {
+    int64_t planes = r->groups * r->panels.count * r->v->t * r->v->t;
+    return fc_mul(fc_mul(planes, r->plane_u), sizeof(real));
+}
+
+static int64_t wino_layout(wino_run *r, int prepared, int gradient, char *base, int n_threads) {
     int64_t size = sizeof(real), squares = r->v->t * r->v->t;
     int64_t panels = r->groups * r->panels.count, at = 0, shifts, u, v, z, d, bb, bs, scratch;
     shifts = at;
     at = 64 * ((2 * OUTER_NP_MAX * 4 + 63) / 64);
     u = at;
-    at = fc_add(at, gradient ? 0 : fc_mul(fc_mul(panels * squares, r->plane_u), size));
+    at = fc_add(at, gradient || prepared ? 0 : wino_prepared_bytes(r));
     v = at;
     int64_t units = r->whole ? n_threads : r->batch * r->groups;
     at = fc_add(at, fc_mul(fc_mul(units * squares, r->plane_v), size));
@@ -380,7 +387,7 @@ static int64_t wino_layout(wino_run *r, int gradient, char *base, int n_threads)
             r->tile_shift[i] = (int32_t)(i * r->v_row);
             r->channel_shift[i] = i;
         }
-        r->packed_u = (real *)(base + u);
+        r->packing_u = (real *)(base + u);
         r->packed_v = (real *)(base + v);
         r->packed_z = (real *)(base + z);
         r->sums = (real *)(base + d);
@@ -422,12 +429,23 @@ static int wino_weight_run(wino_run *r, const fc_conv2d_desc *d) {
     return 1;
 }
 
-static void wino_execute(wino_run *r, const real *src, const real *w, const real *bias, real *dst,
-                         char *workspace, int n_threads) {
-    int64_t panels = r->groups * r->panels.count, vectors = fc_ceil_div(r->c, VL);
-    wino_layout(r, 0, workspace, n_threads);
-    r->src = src, r->weights = w, r->bias = bias, r->dst = dst;
+static void wino_transform_filters(wino_run *r, int n_threads) {
+    int64_t panels = r->groups * r->panels.count;
     fc_parallel(panels * fc_ceil_div(r->c, WINO_FILTERS), n_threads, wino_filter_task, r);
+}
+
+static void wino_prepare(wino_run *r, const real *w, real *prepared, int n_threads) {
+    r->weights = w, r->packing_u = prepared;
+    wino_transform_filters(r, n_threads);
+}
+
+static void wino_execute(wino_run *r, const real *src, const real *w, const real *prepared,
+                         const real *bias, real *dst, char *workspace, int n_threads) {
+    int64_t panels = r->groups * r->panels.count, vectors = fc_ceil_div(r->c, VL);
+    wino_layout(r, prepared != NULL, 0, workspace, n_threads);
+    r->src = src, r->weights = w, r->bias = bias, r->dst = dst;
+    r->packed_u = prepared != NULL ? prepared : r->packing_u;
+    if (prepared == NULL) wino_transform_filters(r, n_threads);
     if (r->whole) fc_parallel(r->blocks * r->groups, n_threads, wino_block_task, r);
     for (r->first_block = 0; !r->whole && r->first_block < r->blocks; r->first_block += r->batch) {
         r->n_blocks = fc_min(r->batch, r->blocks - r->first_block);
@@ -439,7 +457,7 @@ static void wino_execute(wino_run *r, const real *src, const real *w, const real
 static void wino_execute_gradient(wino_run *r, const real *dy, const real *x, real *dw, real *db,
                                   char *workspace, int n_threads) {
     int64_t panels = r->groups * r->panels.count, width = r->panels.width;
-    wino_layout(r, 1, workspace, n_threads);
+    wino_layout(r, 0, 1, workspace, n_threads);
     r->src = x, r->dy = dy, r->dw = dw, r->db = db;
     fill(r->bias_sums, panels * width, 0);
     for (r->first_block = 0; r->first_block < r->blocks; r->first_block += r->batch) {

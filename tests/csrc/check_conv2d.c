@@ -184,7 +184,7 @@ static void inference(const setting *s, const shape *p, fc_pad_mode mode,
         int relu = way % 2, adds = way / 2;
         void *y = output(ny);
         if (adds == 2) memcpy(y, residual, (size_t)bytes);
-        fc_conv2d_inference how = {relu, adds == 0 ? NULL : adds == 1 ? residual : y};
+        fc_conv2d_inference how = {.relu = relu, .residual = adds == 1 ? residual : adds ? y : NULL};
         expect_status(fc_conv2d_infer(&d, &how, x, w, b, y, work, s->threads), FC_OK, "infer");
         if (adds) fc_add_forward(d.dtype, ny, relu, sums, residual, apart, s->threads);
         else fc_activation_forward(FC_RELU, d.dtype, ny, 0, sums, apart, s->threads);
@@ -192,6 +192,22 @@ static void inference(const setting *s, const shape *p, fc_pad_mode mode,
                                            "in place, relu"};
         expect_equal(y, values_of(apart, ny), ny, WAYS[way]);
     }
+
+    /* Prepared weights: of any number of images, in exactly as much memory as they ask for. */
+    size_t room = 0, same = 0;
+    fc_conv2d_desc other = d;
+    other.n = d.n == 0 ? 3 : d.n - 1;
+    expect_status(fc_conv2d_prepared_bytes(&other, &room), FC_OK, "bytes");
+    expect_status(fc_conv2d_prepared_bytes(&d, &same), FC_OK, "bytes");
+    expect_true(room == same, "the same bytes for any n");
+    void *prepared = room > 0 ? workspace((int64_t)room) : NULL, *y = output(ny);
+    expect_status(fc_conv2d_prepare(&other, w, prepared, s->threads), FC_OK, "prepare");
+    work = scratch(s, &d, fc_conv2d_prepared_workspace_bytes);
+    fc_conv2d_inference how = {.relu = 1, .residual = residual, .prepared = prepared};
+    expect_status(fc_conv2d_infer(&d, &how, x, prepared != NULL ? NULL : w, b, y, work, s->threads),
+                  FC_OK, "infer, prepared");
+    fc_add_forward(d.dtype, ny, 1, sums, residual, apart, s->threads);
+    expect_equal(y, values_of(apart, ny), ny, "prepared");
     end();
 }
 
@@ -273,6 +289,10 @@ static void bad_descriptors(const setting *s) {
             expect_true(fc_conv2d_backward_weight(&d, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK,
                         "weight");
             expect_true(fc_conv2d_forward_workspace_bytes(&d, 1, &bytes) != FC_OK, "bytes");
+            if (FIELDS[f] != offsetof(fc_conv2d_desc, n)) {
+                expect_true(fc_conv2d_prepared_bytes(&d, &bytes) != FC_OK, "prepared bytes");
+                expect_true(fc_conv2d_prepare(&d, NULL, NULL, 1) != FC_OK, "prepare");
+            }
             expect_true(fc_im2col(&d, NULL, NULL, 1) != FC_OK, "im2col");
             expect_true(fc_col2im(&d, NULL, NULL, 1) != FC_OK, "col2im");
             end();

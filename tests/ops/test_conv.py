@@ -581,3 +581,29 @@ def test_a_residual_and_relu_have_the_bits_of_ops_done_apart(
             added = {"": None, "sum": residual, "in place": got}[name]
             _kernels.conv2d_forward(desc, x, w, b, got, scratch, n_threads, added, relu)
             assert_same_bits(got, expected)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS[:3])
+@pytest.mark.parametrize("case", ALONE.values(), ids=ALONE.keys())
+def test_prepared_weights_serve_any_batch_and_thread_count(case, algorithm, rng, dtype):
+    x, w, b, _ = arrays(case, normal, rng, dtype)
+    code = ALGORITHMS.index(algorithm)
+    expected = ops.conv2d(x, w, b, algorithm=algorithm, **case.options)
+    first = described(case._replace(x=(0, *case.x[1:])), code, dtype)
+    nbytes = _kernels.conv2d_prepared_bytes(first)
+    depthwise = w.shape[0] == x.shape[1] and w.shape[1] == 1
+    assert nbytes > 0 or depthwise
+    prepared = _checks.workspace("conv2d", nbytes)
+    _kernels.conv2d_prepare(first, w, prepared, 2)
+    if nbytes == 0:
+        prepared = None  # and the kernels read w
+    else:
+        w = None  # no longer read
+    for n, n_threads in ((0, 1), (1, 3), (5, 2), (33, 1), (33, 4)):
+        desc = described(case._replace(x=(n, *case.x[1:])), code, dtype)
+        y = np.full((n, *expected.shape[1:]), np.nan, dtype)
+        scratch = _checks.workspace(
+            "conv2d", _kernels.conv2d_workspace_bytes(desc, "prepared", n_threads)
+        )
+        _kernels.conv2d_forward(desc, x[:n], w, b, y, scratch, n_threads, prepared=prepared)
+        assert_same_bits(y, expected[:n])
