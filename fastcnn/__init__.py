@@ -33,6 +33,7 @@ __version__ = "0.1.0"
 # Loaded on first use: `import fastcnn` is NumPy and the kernels, nothing else.
 _SUBPACKAGES = (
     "data",
+    "metrics",
     "models",
     "nn",
     "ops",

@@ -35,10 +35,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "optim": {"nn", "ops", *BASE},
     "models": {"nn", "ops", *BASE},
     "data": {"_checks", "_config"},
+    "metrics": {"_checks"},
     "testing": {"nn", "ops", "reference", *BASE},
     "plan": {"nn", "optim", *BASE},
     "training": {"nn", "optim", "data", "plan", "ops", "viz", *BASE},  # viz: History.plot
-    "viz": {"nn", "models", "data", "training", "ops", *BASE},
+    "viz": {"nn", "models", "metrics", "data", "training", "ops", *BASE},
     "cli": {"nn", "optim", "models", "data", "training", "viz", "testing", "ops", *BASE},
     "__main__": {"cli"},
     "__init__": {"_config"},

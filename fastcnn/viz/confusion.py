@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import metrics
 from ._figure import Array, new_figure
 
 if TYPE_CHECKING:
@@ -41,29 +42,7 @@ def confusion_counts(y: ArrayLike, predicted: ArrayLike, n_classes: int | None =
            [0, 1, 1],
            [0, 0, 1]])
     """
-    true, guess = np.asarray(y), np.asarray(predicted)
-    if guess.ndim == 2:
-        n_classes = n_classes or guess.shape[1]
-        guess = guess.argmax(axis=1)
-    if true.ndim != 1 or true.shape != guess.shape:
-        raise ValueError(
-            f"confusion_counts: expected y (N,) and predicted (N,) or (N, classes), got "
-            f"{true.shape} and {np.shape(predicted)}"
-        )
-    if true.size and (true.dtype.kind not in "iu" or guess.dtype.kind not in "iu"):
-        raise ValueError(
-            f"confusion_counts: expected integer classes, got {true.dtype} and {guess.dtype}"
-        )
-    if n_classes is None:
-        n_classes = int(max(true.max(), guess.max())) + 1 if true.size else 1
-    both = np.concatenate([true, guess])
-    if both.size and not (both.min() >= 0 and both.max() < n_classes):
-        raise ValueError(
-            f"confusion_counts: expected classes in 0..{n_classes - 1}, got "
-            f"{both.min()}..{both.max()}"
-        )
-    flat = np.bincount(true.astype(int) * n_classes + guess.astype(int), minlength=n_classes**2)
-    return flat.reshape(n_classes, n_classes)
+    return metrics.confusion_matrix(y, predicted, n_classes)
 
 
 def confusion_matrix(

@@ -17,6 +17,8 @@ MAKERS: list[tuple[str, Callable[..., optim.Optimizer]]] = [
     ("nesterov", lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True)),
     ("adam", lambda p: optim.Adam(p, lr=0.1, weight_decay=0.01)),
     ("adamw", lambda p: optim.AdamW(p, lr=0.1, weight_decay=0.1)),
+    ("rmsprop", lambda p: optim.RMSprop(p, lr=0.1, weight_decay=0.01)),
+    ("rmsprop momentum", lambda p: optim.RMSprop(p, lr=0.1, momentum=0.9)),
 ]
 every = pytest.mark.parametrize("make", [m for _, m in MAKERS], ids=[n for n, _ in MAKERS])
 
