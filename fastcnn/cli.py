@@ -42,6 +42,13 @@ MODELS = {
     "dmlp": Recipe("dmlp"),
 }
 SHAPE = (1, 28, 28)  # what all of these take
+# What the others of `models.list()` are made for; `summary` knows them too.
+SHAPES = {
+    "alexnet": (3, 227, 227),
+    "autoencoder": SHAPE,
+    **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), (3, 32, 32)),
+}
+ALL_MODELS = sorted({*MODELS, *models.list()})
 DATA = ("mnist", "fashion_mnist", "kmnist")
 OPTIMIZERS = ("sgd", "adam", "adamw")
 SCHEDULES: dict[str, schedules.Schedule] = {
@@ -134,7 +141,11 @@ def _parser() -> argparse.ArgumentParser:
         (_bench, "time the layers of a model, forward and backward"),
     ):
         sub = command(run, text)
-        sub.add_argument("--model", choices=MODELS, default="lenet5", help="which model")
+        known = ALL_MODELS if run is _summary else MODELS
+        sub.add_argument("--model", choices=known, default="lenet5", help="which model")
+        if run is _summary:
+            sub.add_argument("--shape", nargs=3, type=_positive, metavar=("C", "H", "W"),
+                             help="of one image, where the model leaves it free")  # fmt: skip
         sub.add_argument("--batch-size", type=_positive, default=1 if run is _summary else 64,
                          help="images at a time")  # fmt: skip
     command(_info, "print version, processor tier, threads and data folders")
@@ -426,8 +437,14 @@ def _predict(options: Any) -> int:
 
 
 def _summary(options: Any) -> int:
-    model = MODELS[options.model].build()
-    summary = model.summary(SHAPE, batch_size=options.batch_size)
+    name = options.model
+    shape = tuple(options.shape or SHAPES.get(name, SHAPE if name in MODELS else (3, 224, 224)))
+    if name in MODELS:
+        model = MODELS[name].build()
+    else:  # without drawing a hundred million weights that nobody looks at
+        made = {} if name == "autoencoder" else {"init": nn.init.zeros()}
+        model = models.create(name, in_channels=shape[0], **made)
+    summary = model.summary(shape, batch_size=options.batch_size)
     if options.json:
         _print_json({"model": options.model, "parameters": summary.parameters,
                      "multiply_adds": summary.multiply_adds,

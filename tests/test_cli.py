@@ -205,6 +205,20 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert content["parameters"] == 61706 and content["layers"][0]["name"] == "conv1"
 
 
+@pytest.mark.parametrize("name", models.list())
+def test_summary_of_every_model(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("summary", "--json", "--model", name) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["model"] == name and content["parameters"] > 0
+
+
+def test_summary_of_a_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("summary", "--model", "resnet20", "--shape", 1, 28, 28) == 0
+    assert "Sequential on 1x28x28" in capsys.readouterr().out
+    assert run("summary", "--model", "lenet5", "--shape", 3, 28, 28) == 1
+    assert "expected 1 input channels, got 3" in capsys.readouterr().err
+
+
 def test_bench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "BENCH_SECONDS", 0.0)
     assert run("bench", "--batch-size", 4) == 0

@@ -96,6 +96,12 @@ def test_L0_cross_entropy():
     assert bits(q, 2) == pytest.approx(0.7370, abs=5e-5)
     nats, _ = nn.CrossEntropyLoss()(q[None], np.array([2]))
     assert nats == pytest.approx(0.5108, abs=5e-5)
+    assert nn.CrossEntropyLoss(unit="bits")(q[None], np.array([2]))[0] == pytest.approx(
+        0.7370, abs=5e-5
+    )
+    p = np.array([[0.0, 0.0, 1.0, 0.0]])
+    of_probabilities = nn.ProbabilityCrossEntropyLoss(unit="bits")
+    assert of_probabilities(np.exp(q)[None], p)[0] == pytest.approx(0.7370, abs=5e-5)
 
 
 def test_L0_entropy_is_largest_when_uniform(rng):
@@ -113,6 +119,7 @@ def test_L0_focal_loss(p, cross_entropy, focal):
     assert ce == pytest.approx(cross_entropy, rel=5e-4)
     probability = nn.Softmax()(logits)[0, 0]
     assert (1 - probability) ** 2 * ce == pytest.approx(focal, rel=5e-3)
+    assert nn.FocalLoss()(logits, np.array([0]))[0] == pytest.approx(focal, rel=5e-3)
 
 
 def test_L1_3x3_on_28x28_with_and_without_padding():
@@ -226,6 +233,16 @@ def test_L4_parameters_of_the_first_fully_connected_layer_of_alexnet():
         ("lenet5", {"variant": "lecture"}, 61_706),
         ("lenet5", {"variant": "relu"}, 61_706),
         ("lenet5", {"variant": "1998"}, 60_000),
+        ("alexnet", {"init": init.zeros()}, 60_965_224),
+        ("vgg16", {"init": init.zeros()}, 138_357_544),
+        ("googlenet", {"init": init.zeros()}, 6_998_552),
+        ("googlenet", {"init": init.zeros(), "auxiliary": True}, 13_378_280),
+        ("resnet18", {"init": init.zeros()}, 11_689_512),
+        ("resnet34", {"init": init.zeros()}, 21_797_672),
+        ("resnet50", {"init": init.zeros()}, 25_557_032),
+        ("resnet101", {"init": init.zeros()}, 44_549_160),
+        ("resnet152", {"init": init.zeros()}, 60_192_808),
+        ("densenet121", {"init": init.zeros()}, 7_978_856),
     ],
 )
 def test_parameters_of_the_nets(name, options, count):
