@@ -1,6 +1,6 @@
 """2-D convolution, its backward passes, and im2col: checks, memory, and the call of the kernel.
 
-What a kernel gets is described once, by `_describe`; the algorithms share it:
+What a kernel gets is described once, by `describe`; the algorithms share it:
 
     direct    csrc/conv2d_direct_tmpl.h and conv2d_weight_tmpl.h; no im2col matrix exists
     winograd  csrc/winograd_tmpl.h: 2 to 5 times fewer multiplications for 3x3 and 5x5 kernels of
@@ -11,11 +11,8 @@ What a kernel gets is described once, by `_describe`; the algorithms share it:
 N images, C input channels, H W input size, K output channels, KH KW kernel size, OH OW output size.
 """
 
-import functools
 from collections.abc import Sequence
-from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _kernels
@@ -24,8 +21,6 @@ from .._checks import (
     Padding,
     PaddingMode,
     Pair,
-    Window,
-    check_bytes,
     check_padding_mode,
     conv_window,
     dims,
@@ -36,12 +31,9 @@ from .._checks import (
     window,
     workspace,
 )
-from .._config import get_exact, get_num_threads
-from ._gemm import gemm
-
-Algorithm = Literal["auto", "direct", "winograd", "im2col"]
-_AUTO, _DIRECT, _WINOGRAD = 0, 1, 2  # fc_conv_algorithm
-_CODES = {"auto": _AUTO, "direct": _DIRECT, "winograd": _WINOGRAD, "im2col": _DIRECT}
+from .._config import get_num_threads
+from ._conv_desc import AUTO, Algorithm, algorithm_code, describe
+from ._im2col import Im2col
 
 
 def conv2d(
@@ -112,12 +104,12 @@ def conv2d(
         b = floating(op, "b", b, 1, x.dtype)
         expect_shape(op, "b", b, (w.shape[0],), "one per output channel")
     y = output(op, out, (x.shape[0], w.shape[0], *win.out), x.dtype, (x, w, b))
-    code = _algorithm(op, algorithm)
-    desc = _describe(op, x, x.shape, w.shape, win, groups, padding_mode, code)
+    code = algorithm_code(op, algorithm)
+    desc = describe(op, x, x.shape, w.shape, win, groups, padding_mode, code)
     if desc is None:  # nothing to sum over
         y[...] = 0 if b is None else b[:, None, None]
     elif algorithm == "im2col":
-        _Im2col(x.shape, w.shape, x, groups, win, padding_mode).forward(x, w, b, y)
+        Im2col(x.shape, w.shape, x, groups, win, padding_mode).forward(x, w, b, y)
     else:
         threads = get_num_threads()
         scratch = workspace(op, _kernels.conv2d_workspace_bytes(desc, "forward", threads))
@@ -177,7 +169,7 @@ def conv2d_backward_input(
     shape = dims(op, "input_shape", input_shape, 4)
     win = conv_window(op, shape, w.shape, stride, padding, dilation, groups)
     expect_shape(op, "dy", dy, (shape[0], w.shape[0], *win.out), "the output of these arguments")
-    code = _algorithm(op, algorithm)
+    code = algorithm_code(op, algorithm)
     check_padding_mode(op, shape, padding_mode)
     if padding_mode == "replicate":
         top, bottom, left, right = win.padding
@@ -189,11 +181,11 @@ def conv2d_backward_input(
         dx[...] = _fold_border(dxp, shape, top, left)
         return dx
     dx = output(op, out, shape, dy.dtype, (dy, w))
-    desc = _describe(op, dy, shape, w.shape, win, groups, padding_mode, code)
+    desc = describe(op, dy, shape, w.shape, win, groups, padding_mode, code)
     if desc is None:
         dx[...] = 0
     elif algorithm == "im2col":
-        _Im2col(shape, w.shape, dy, groups, win, padding_mode).backward_input(dy, w, dx)
+        Im2col(shape, w.shape, dy, groups, win, padding_mode).backward_input(dy, w, dx)
     else:
         threads = get_num_threads()
         scratch = workspace(op, _kernels.conv2d_workspace_bytes(desc, "backward_input", threads))
@@ -253,13 +245,13 @@ def conv2d_backward_weight(
     win = conv_window(op, x.shape, shape, stride, padding, dilation, groups)
     expect_shape(op, "dy", dy, (x.shape[0], shape[0], *win.out), "the output of these arguments")
     dw, db = empty(op, shape, dy.dtype), empty(op, shape[:1], dy.dtype)
-    code = _algorithm(op, algorithm)
-    desc = _describe(op, dy, x.shape, shape, win, groups, padding_mode, code)
+    code = algorithm_code(op, algorithm)
+    desc = describe(op, dy, x.shape, shape, win, groups, padding_mode, code)
     if desc is None:
         dw[...] = 0
         db[...] = dy.sum((0, 2, 3))
     elif algorithm == "im2col":
-        _Im2col(x.shape, shape, x, groups, win, padding_mode).backward_weight(dy, x, dw, db)
+        Im2col(x.shape, shape, x, groups, win, padding_mode).backward_weight(dy, x, dw, db)
     else:
         threads = get_num_threads()
         scratch = workspace(op, _kernels.conv2d_workspace_bytes(desc, "backward_weight", threads))
@@ -312,7 +304,7 @@ def im2col(
         op, (x.shape[2], x.shape[3]), kernel_size, stride=stride, padding=padding, dilation=dilation
     )
     cols = empty(op, (n, c * win.kernel[0] * win.kernel[1], win.out[0] * win.out[1]), x.dtype)
-    desc = _describe(op, x, x.shape, (1, c, *win.kernel), win, 1, padding_mode, _AUTO)
+    desc = describe(op, x, x.shape, (1, c, *win.kernel), win, 1, padding_mode, AUTO)
     if desc is None:
         cols[...] = 0
     else:
@@ -367,67 +359,12 @@ def col2im(
     expected = (shape[0], shape[1] * kernel_h * kernel_w, out_h * out_w)
     expect_shape(op, "cols", cols, expected, "im2col of input_shape")
     x = empty(op, shape, cols.dtype)
-    desc = _describe(op, cols, shape, (1, shape[1], *win.kernel), win, 1, padding_mode, _AUTO)
+    desc = describe(op, cols, shape, (1, shape[1], *win.kernel), win, 1, padding_mode, AUTO)
     if desc is None:
         x[...] = 0
     else:
         _kernels.col2im(desc, cols, x, get_num_threads())
     return x
-
-
-def _algorithm(op: str, algorithm: str) -> int:
-    """The kernel's code of an algorithm."""
-    if algorithm not in _CODES:
-        raise ValueError(
-            f"{op}: expected algorithm to be one of {', '.join(map(repr, _CODES))}, "
-            f"got {algorithm!r}"
-        )
-    return _DIRECT if algorithm == "auto" and get_exact() else _CODES[algorithm]
-
-
-def _describe(
-    op: str,
-    like: Array,
-    x_shape: tuple[int, ...],
-    w_shape: tuple[int, ...],
-    win: Window,
-    groups: int,
-    padding_mode: str,
-    algorithm: int,
-) -> "_kernels.Conv2dDesc | None":
-    """The kernel's descriptor, or None where a size is zero and there is nothing to compute."""
-    check_padding_mode(op, x_shape, padding_mode)
-    return _description(op, like.dtype, x_shape, w_shape, win, groups, padding_mode, algorithm)
-
-
-@functools.lru_cache(maxsize=1024)  # a step of training brings the same shapes again
-def _description(
-    op: str,
-    dtype: np.dtype[Any],
-    x_shape: tuple[int, ...],
-    w_shape: tuple[int, ...],
-    win: Window,
-    groups: int,
-    padding_mode: str,
-    algorithm: int,
-) -> "_kernels.Conv2dDesc | None":
-    for shape in (x_shape, w_shape, (x_shape[0], w_shape[0], *win.out)):
-        check_bytes(op, shape, dtype.itemsize)
-    top, bottom, left, right = win.padding
-    padded = (*x_shape[:2], x_shape[2] + top + bottom, x_shape[3] + left + right)
-    check_bytes(op, padded, dtype.itemsize)
-    if padded[2] * padded[3] >= 2**31:
-        raise MemoryError(
-            f"{op}: expected a padded image of fewer than 2**31 pixels, "
-            f"got {padded[2]} x {padded[3]}"
-        )
-    if 0 in x_shape or 0 in w_shape:
-        return None
-    replicate = padding_mode == "replicate"
-    return _kernels.Conv2dDesc(
-        np.empty(0, dtype), x_shape, w_shape, win.stride, win.padding, win.dilation, win.out,
-        groups, replicate, algorithm,
-    )  # fmt: skip
 
 
 def _fold_border(dxp: Array, shape: Sequence[int], top: int, left: int) -> Array:
@@ -443,51 +380,3 @@ def _fold_border(dxp: Array, shape: Sequence[int], top: int, left: int) -> Array
     image[:, :, :, 0] += rows[:, :, :, :left].sum(3)
     image[:, :, :, -1] += rows[:, :, :, left + w :].sum(3)
     return image
-
-
-class _Im2col:
-    """The taught formulation, one image at a time, so that one image's columns are all it holds.
-
-    With groups, the rows of the columns, like the channels they come from, fall into groups.
-    """
-
-    def __init__(self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], like: Array, groups: int,
-                 win: Window, padding_mode: str) -> None:  # fmt: skip
-        one = (1, *x_shape[1:])
-        self.desc = _describe("im2col", like, one, w_shape, win, groups, padding_mode, _AUTO)
-        rows = x_shape[1] * win.kernel[0] * win.kernel[1]
-        self.cols = empty("im2col", (groups, rows // groups, win.out[0] * win.out[1]), like.dtype)
-
-    def columns(self, x: Array) -> Array:
-        """(G, C / G * KH * KW, OH * OW) of one image (C, H, W)."""
-        _kernels.im2col(self.desc, x, self.cols, get_num_threads())
-        return self.cols
-
-    def forward(self, x: Array, w: Array, b: Array | None, y: Array) -> None:
-        groups, rows = self.cols.shape[:2]
-        wg = w.reshape(groups, -1, rows)
-        for n in range(len(x)):
-            cols, yg = self.columns(x[n]), y[n].reshape(groups, wg.shape[1], -1)
-            for g in range(groups):
-                gemm(wg[g], cols[g], out=yg[g])
-        if b is not None:
-            y += b[:, None, None]
-
-    def backward_input(self, dy: Array, w: Array, dx: Array) -> None:
-        groups, rows = self.cols.shape[:2]
-        wg = w.reshape(groups, -1, rows)
-        for n in range(len(dy)):
-            dyg = dy[n].reshape(groups, wg.shape[1], -1)
-            for g in range(groups):
-                gemm(wg[g], dyg[g], trans_a=True, out=self.cols[g])
-            _kernels.col2im(self.desc, self.cols, dx[n], get_num_threads())
-
-    def backward_weight(self, dy: Array, x: Array, dw: Array, db: Array) -> None:
-        groups, rows = self.cols.shape[:2]
-        dwg = dw.reshape(groups, -1, rows)
-        dwg[...] = 0
-        for n in range(len(x)):
-            cols, dyg = self.columns(x[n]), dy[n].reshape(groups, dwg.shape[1], -1)
-            for g in range(groups):
-                gemm(dyg[g], cols[g], trans_b=True, out=dwg[g], accumulate=True)
-        db[...] = dy.sum((0, 2, 3))
