@@ -147,7 +147,8 @@ class ArrayDataset(Dataset):
         uint8, float32 or float64, shape (N, ...); images are (N, C, H, W), while (N, H, W) of
         uint8 counts as one channel. Kept, not copied, if it is an array.
     y : array_like
-        Class labels: integers >= 0, shape (N,), kept as int64; or float targets, shape (N, ...).
+        Class labels: integers >= 0, shape (N,), or one a pixel, (N, H, W), kept as int64; or float
+        targets, shape (N, ...).
     transform : callable, optional
         Called with each batch, float of shape (n, ...), which it may change in place; returns the
         inputs to use, n of them.
@@ -385,8 +386,10 @@ def _labels(y: Array, classes: int) -> Array:
         raise TypeError(
             f"ArrayDataset: expected y of integers (labels) or floats (targets), got {y.dtype}"
         )
-    if y.ndim != 1:
-        raise ValueError(f"ArrayDataset: expected labels of shape (N,), got {y.shape}")
+    if y.ndim not in (1, 3):
+        raise ValueError(
+            f"ArrayDataset: expected labels of shape (N,), or maps of them (N, H, W), got {y.shape}"
+        )
     if y.size and (y.min() < 0 or (classes and y.max() >= classes)):
         limit = classes - 1 if classes else "..."
         raise ValueError(f"ArrayDataset: expected labels in 0..{limit}, got {y.min()}..{y.max()}")

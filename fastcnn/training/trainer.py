@@ -409,7 +409,7 @@ class Trainer:
             outputs = self._outputs(x)
             loss_sum += self.loss(outputs, y)[0] * self._weight(x)
             right += correct(outputs, y)
-            labelled = np.issubdtype(y.dtype, np.integer)
+            labelled = np.issubdtype(y.dtype, np.integer) and y.ndim == 1
             if interrupt is not None and interrupt.raised:
                 return None
         return Evaluation(loss_sum / len(dataset), right / len(dataset) if labelled else math.nan)
@@ -541,7 +541,8 @@ def _series(train: Dataset, held_out: Dataset | None) -> tuple[str, ...]:
     names: list[str] = []
     for kind, part in (("train", train), ("validation", held_out)):
         if part is not None:
-            labelled = np.issubdtype(part.batch(slice(0, 1))[1].dtype, np.integer)
+            y = part.batch(slice(0, 1))[1]
+            labelled = np.issubdtype(y.dtype, np.integer) and y.ndim == 1
             names += [f"{kind}_loss", f"{kind}_accuracy"] if labelled else [f"{kind}_loss"]
     return tuple(names)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import assert_close, normal
 
-from fastcnn import models, nn, testing
+from fastcnn import metrics, models, nn, optim, testing, training
 from fastcnn.nn import init
 
 ZEROS = init.zeros()  # takes no memory until it is written to
@@ -131,6 +131,25 @@ def test_fully_connected_as_convolution(rng):
     assert padded.shape == (2, 8, 5, 4)
     with pytest.raises(ValueError, match="maps of 2048 numbers"):
         models.as_convolution(vgg["fc6"], (512, 2, 3))
+
+
+def test_a_trainer_trains_a_segmentation_net(rng):
+    """Squares, bright or dark, on noise: a class for every pixel. Accuracy is that of images."""
+    y = np.zeros((80, 32, 32), np.int64)
+    x = rng.normal(0, 0.2, (80, 1, 32, 32)).astype(np.float32)
+    for i in range(80):
+        r, c = rng.integers(0, 20, 2)
+        y[i, r : r + 10, c : c + 10] = 1 + i % 2
+        x[i, 0, r : r + 10, c : c + 10] += 2 - 4 * (i % 2)
+    net = models.fcn8s(3, in_channels=1, channels=(8, 16, 16, 32, 32), hidden=32, seed=0)
+    trainer = training.Trainer(
+        net, nn.CrossEntropyLoss(), optim.Adam(net.parameters(), lr=0.003), seed=0
+    )
+    trainer.fit((x[:64], y[:64]), epochs=25, batch_size=16, validation=0.25,
+                progress=False)  # fmt: skip
+    assert metrics.mean_iou(y[64:], trainer.predict(x[64:])) > 0.7
+    assert np.isnan(trainer.evaluate((x, y)).accuracy)
+    assert np.isnan(trainer.history.validation_accuracy).all()
 
 
 # ------------------------------------------------------------------------------- autoencoder
