@@ -1,4 +1,4 @@
-"""Peak memory of whole nets beside PyTorch, each in a fresh process: ``python -m benchmarks.memory``.
+"""Peak memory of whole nets beside PyTorch, in fresh processes: ``python -m benchmarks.memory``.
 
 What is told is the largest resident size of the process, interpreter and libraries included, after
 three training steps (or three inferences) on random data.
@@ -62,7 +62,9 @@ PEAK = "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_max
 def peak(program: str, args: tuple[object, ...], threads: int) -> int:
     """MiB of a process that runs the program."""
     text = program.format(args=args, threads=threads) + PEAK
-    result = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", text], capture_output=True, text=True, check=True
+    )
     return int(result.stdout)
 
 

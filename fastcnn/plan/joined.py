@@ -1,11 +1,11 @@
 """Steps that may end in batch norm, a sum and a ReLU: convolution, batch norm, the sum itself."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _kernels, nn
-from .._checks import Array, Window, check_bytes, empty, window
+from .._checks import Array, Window, check_bytes, empty, window, workspace
 from .._config import get_exact
 from .build import Build, Step, add_gradient, relu_backward
 from .graph import Chain
@@ -86,6 +86,14 @@ class Joined(Step):
         return dz
 
 
+class Weights(NamedTuple):
+    """What a convolution is called with; w is None where prepared weights stand for it."""
+
+    w: Array | None
+    bias: Array | None
+    prepared: Array | None
+
+
 class ConvStep(Joined):
     """Convolution; in inference batch norm is folded into its weights."""
 
@@ -103,25 +111,34 @@ class ConvStep(Joined):
         groups = f", {conv.groups} groups" if conv.groups > 1 else ""
         stride = f" / {max(conv.stride)}" if conv.stride != (1, 1) else ""
         self.text = f"conv {shape[0]} -> {conv.out_channels} @ {kh}x{kw}{stride}{groups}{self.ends}"
-        self.folded: tuple[Array, Array | None] | None = None
+        self.taken: tuple[bool, Weights] | None = None
 
     def refresh(self) -> None:
-        self.folded = None
+        self.taken = None
 
-    def weights(self) -> tuple[Array, Array | None]:
+    def folded(self) -> tuple[Array, Array | None]:
         """Kernels and bias of inference: with batch norm, w * s and (b - mean) * s + beta."""
-        if self.bn is None:
-            return self.conv.weight.data, None if self.conv.bias is None else self.conv.bias.data
-        if self.folded is None:
-            w, bn = self.conv.weight.data, self.bn
-            gamma, beta = bn.affine()
-            scale = 1.0 / np.sqrt(bn.running_var.data.astype(np.float64) + bn.eps)
-            scale = scale if gamma is None else scale * gamma
-            bias = 0.0 if self.conv.bias is None else self.conv.bias.data.astype(np.float64)
-            shift = (bias - bn.running_mean.data) * scale + (0.0 if beta is None else beta)
-            folded = (w * scale[:, None, None, None]).astype(w.dtype)
-            self.folded = folded, shift.astype(w.dtype)
-        return self.folded
+        w, bias, bn = self.conv.weight.data, self.conv.bias, self.bn
+        if bn is None:
+            return w, None if bias is None else bias.data
+        gamma, beta = bn.affine()
+        scale = 1.0 / np.sqrt(bn.running_var.data.astype(np.float64) + bn.eps)
+        scale = scale if gamma is None else scale * gamma
+        start = 0.0 if bias is None else bias.data.astype(np.float64)
+        shift = (start - bn.running_mean.data) * scale + (0.0 if beta is None else beta)
+        return (w * scale[:, None, None, None]).astype(w.dtype), shift.astype(w.dtype)
+
+    def weights(self, desc: Any, threads: int) -> Weights:
+        """Those of inference, taken once: prepared for the kernels where they want that."""
+        exact = get_exact()
+        if self.taken is None or self.taken[0] is not exact:
+            w, bias = self.folded()
+            size, prepared = _kernels.conv2d_prepared_bytes(desc), None
+            if size:
+                prepared = workspace("plan", size)
+                _kernels.conv2d_prepare(desc, w, prepared, threads)
+            self.taken = exact, Weights(None if size else w, bias, prepared)
+        return self.taken[1]
 
     def descriptor(self, b: Build) -> Any:
         win, conv = self.window, self.conv
@@ -137,20 +154,23 @@ class ConvStep(Joined):
     def forward(self, b: Build) -> None:
         tape, threads, conv = b.tape, b.threads, self.conv
         x, desc = b.values[self.first.inputs[0]], self.descriptor(b)
-        size = _kernels.conv2d_workspace_bytes(desc, "forward", threads)
+        prepares = not b.training and _kernels.conv2d_prepared_bytes(desc) > 0
+        which = "prepared" if prepares else "forward"
+        size = _kernels.conv2d_workspace_bytes(desc, which, threads)
         apart = b.training and self.bn is not None
         y = b.cell(self.first.output if apart else self.chain.output)
         other = None if apart or self.other is None else b.values[self.other]
         relu = self.relu and not apart
 
         def call() -> None:
-            if apart:
-                w, bias = conv.weight.data, None if conv.bias is None else conv.bias.data
+            if b.training:
+                bias = None if conv.bias is None else conv.bias.data
+                now = Weights(conv.weight.data, bias, None)
             else:
-                w, bias = self.weights()
+                now = self.weights(desc, threads)
             _kernels.conv2d_forward(
-                desc, x.array, w, bias, y.array, tape.scratch.array, threads,
-                other.array if other is not None else None, relu,
+                desc, x.array, now.w, now.bias, y.array, tape.scratch.array, threads,
+                other.array if other is not None else None, relu, now.prepared,
             )  # fmt: skip
 
         tape.call(call, x, y, other, scratch=size)

@@ -107,7 +107,8 @@ class LayerPlan:
         b = Build(self._net, n, self.dtype, get_num_threads(), training)
         entry = Cell((n, *self.input_shape), self.dtype)
         b.values[self._net.input] = entry
-        steps = self._make_steps()  # with cells of their own
+        # In training steps have cells of their own; in inference all tapes share their weights.
+        steps = self._make_steps() if training else self.steps
         b.tape.mark("forward")
         for step in steps:
             step.forward(b)
@@ -117,7 +118,6 @@ class LayerPlan:
             self._record_backward(b, steps, output)
         else:
             b.tape.keep(output)
-            b.tape.prepare = [step.refresh for step in steps]
         b.tape.mark("end")
         b.tape.lay_out()
         return _Recorded(b.tape, b, entry, output)
@@ -183,8 +183,8 @@ class LayerPlan:
 
     def refresh(self) -> None:
         """Take the parameters and buffers as they are now at the next inference."""
-        for recorded in self._tapes.values():
-            recorded.tape.prepared = False
+        for step in self.steps:
+            step.refresh()
 
     # ---- training ----
 

@@ -41,8 +41,6 @@ class Tape:
 
     def __init__(self) -> None:
         self.calls: list[Callable[[], Any]] = []
-        self.prepare: list[Callable[[], Any]] = []  # run once before the calls, and after refreshes
-        self.prepared = False
         self.marks: dict[str, int] = {}
         self.scratch = Cell((0,), np.uint8)
         self.arena_bytes = 0
@@ -114,9 +112,5 @@ class Tape:
 
     def run(self, first: str, last: str) -> None:
         """Run the calls from one mark to another."""
-        if not self.prepared:
-            for function in self.prepare:
-                function()
-            self.prepared = True
         for function in self.calls[self.marks[first] : self.marks[last]]:
             function()
