@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._checks import number
+from ..optim import WeightAverage
 from .storage import PathLike
 
 if TYPE_CHECKING:
@@ -145,6 +147,70 @@ class EarlyStopping(Callback):
         self.best = math.nan if values["best"] is None else values["best"]
         self.best_epoch, self.waited = values["best_epoch"], values["waited"]
         self._weights = weights
+
+
+class Averaging(Callback):
+    """Average the weights over the steps, and end with the averages in the model.
+
+    Validation during the fit, and checkpoints, are of the trained weights. Not together with
+    `EarlyStopping`, which restores weights of its own.
+
+    Parameters
+    ----------
+    decay : float
+        See `fastcnn.optim.WeightAverage`.
+
+    Attributes
+    ----------
+    average : WeightAverage or None
+        None before the first fit.
+
+    Notes
+    -----
+    After Ctrl-C the weights are left as the last step made them.
+
+    Examples
+    --------
+    >>> Averaging(decay=0.99).decay
+    0.99
+    """
+
+    order = 10  # after those that look at the trained weights
+
+    def __init__(self, decay: float = 0.999) -> None:
+        self.decay = number("Averaging", "decay", decay, 0.0)
+        if self.decay > 1:
+            raise ValueError(f"Averaging: expected decay in 0..1, got {decay}")
+        self.average: WeightAverage | None = None
+        self._loaded: dict[str, Any] | None = None
+
+    def on_fit_begin(self, trainer: "Trainer") -> None:
+        if trainer.steps == 0 or self.average is None or self._loaded is not None:
+            self.average = WeightAverage(trainer.model, self.decay)
+            if self._loaded is not None and trainer.steps:
+                self.average.load_state_dict(self._loaded)
+        self._loaded = None
+
+    def on_batch_end(self, trainer: "Trainer") -> None:
+        if self.average is not None:
+            self.average.update()
+
+    def on_fit_end(self, trainer: "Trainer") -> None:
+        if self.average is not None and not trainer.history.interrupted:
+            trainer.model.load_state_dict(self.average.weights())
+
+    def state(self) -> dict[str, Any]:
+        if self.average is None:
+            return {}
+        state = self.average.state_dict()
+        weights = {f"weights.{name}": array for name, array in state["weights"].items()}
+        return {"steps": state["steps"], **weights}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        weights = {k.removeprefix("weights."): v for k, v in state.items() if "." in k}
+        if state and (set(state) - {f"weights.{k}" for k in weights} != {"steps"}):
+            raise ValueError(f"Averaging: its state is damaged: {sorted(state)}")
+        self._loaded = {"steps": state["steps"], "weights": weights} if state else None
 
 
 class Checkpoint(Callback):
