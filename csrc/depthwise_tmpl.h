@@ -227,7 +227,6 @@ static void depthwise_task(void *arg, int64_t item, int thread) {
             real *dst = r->dst + plane * dst_plane + b.y0 * s->y.out_step * s->x.out;
             /* The kernels may write a pixel twice: not so what may be its own residual. */
             real *to = r->epilogue.residual != NULL ? scratch + r->thread_reals : dst;
-            epilogue_prefetch(&r->epilogue, dst, b.rows * s->x.out);
             depthwise_band(s, r->window, &b, r->w + channel * r->taps,
                            r->bias != NULL ? r->bias[channel] : 0, scratch + i * p->reals, to);
             if (r->epilogue.used) epilogue_store(&r->epilogue, dst, to, b.rows * s->x.out);

@@ -200,13 +200,10 @@ static void wino_product(const wino_run *r, int64_t block, int64_t g, int64_t pa
         const real *from = m + j * VL;
         for (int64_t row = row0; row < row1 && have > 0; row++) {
             int64_t n = row / r->tiles_y, y = row % r->tiles_y * v->m;
-            real *dst = r->dst + ((n * r->groups + g) * r->k + k) * plane + y * r->ow;
-            int64_t rows = fc_min(v->m, r->oh - y);
-            for (int64_t l = 0; l < have; l++)
-                epilogue_prefetch(&r->epilogue, dst + l * plane, rows * r->ow);
             for (int64_t x = 0; x < r->tiles_x; x++, from += width)
                 v->output(from, r->plane_m, strip + x * v->m * VL, cols * VL);
-            strip_drain(strip, cols, rows, r->ow, dst, plane, have,
+            real *dst = r->dst + ((n * r->groups + g) * r->k + k) * plane + y * r->ow;
+            strip_drain(strip, cols, fc_min(v->m, r->oh - y), r->ow, dst, plane, have,
                         r->bias == NULL ? NULL : r->bias + g * r->k + k, &r->epilogue);
         }
     }
