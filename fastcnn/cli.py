@@ -50,7 +50,7 @@ SHAPES = {
 }
 ALL_MODELS = sorted({*MODELS, *models.list()})
 DATA = ("mnist", "fashion_mnist", "kmnist")
-OPTIMIZERS = ("sgd", "adam", "adamw")
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES: dict[str, schedules.Schedule] = {
     "constant": schedules.constant,
     "cosine": schedules.cosine,
@@ -378,6 +378,8 @@ def _optimizer(options: Any, model: nn.Layer) -> Any:
     if options.optimizer == "sgd":
         momentum = options.momentum
         return optim.SGD(model.parameters(), lr=rate, momentum=momentum, weight_decay=decay)
+    if options.optimizer == "rmsprop":
+        return optim.RMSprop(model.parameters(), lr=rate, weight_decay=decay)
     kind = optim.Adam if options.optimizer == "adam" else optim.AdamW
     return kind(model.parameters(), lr=rate, weight_decay=decay)
 

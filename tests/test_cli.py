@@ -95,6 +95,7 @@ def test_train_as_json_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[
         ["--model", "lenet5-1998", "--schedule", "one-cycle"],
         ["--optimizer", "adam", "--patience", "1", "--validation", "0.1"],
         ["--optimizer", "adamw", "--lr", "0.002", "--weight-decay", "0.01"],
+        ["--optimizer", "rmsprop", "--lr", "0.001"],
     ],
     ids=lambda options: " ".join(options),
 )
