@@ -7,7 +7,7 @@
  *
  * outer (many): dy is transposed once per band to [pixel][output channels], so that a pixel is an
  * outer product of NV vectors of output channels and NP taps, summed in registers over the band:
- * no horizontal sums. Bands are handled in batches that fit a bounded workspace; per batch one
+ * no horizontal sums. Bands are handled in batches that stay in L2; per batch one
  * parallel loop packs, and one sums: a task of the second owns some taps of one panel of output
  * channels and adds the bands to its sums in their order.
  *
@@ -19,7 +19,7 @@
  */
 
 enum { DOT_ROWS = N_REGISTERS == 32 ? 3 : 2, DOT_TAPS = 5 };
-enum { DY_BUDGET = 32768, BAND_PIXELS = 512, BATCH_BUDGET = 6 << 20, CHUNK_GROUPS = 16, MOST_SPLITS = 16 };
+enum { DY_BUDGET = 32768, BAND_PIXELS = 512, BATCH_BUDGET = 1 << 20, CHUNK_GROUPS = 16, MOST_SPLITS = 16 };
 
 typedef struct {
     shift_problem s;
@@ -126,6 +126,9 @@ static void weight_sum_task(void *arg, int64_t item, int thread) {
             part.rows = b.images > 1 ? b.rows : fc_min(r->part_rows, b.rows - row);
             outer_pixels at = {.images = part.images, .rows = part.rows, .cols = part.cols,
                                .step = 1, .row = s->pitch, .image = s->image_rows * s->pitch};
+            /* Rows, and images, that follow each other are one row. */
+            if (at.cols == at.row) at.cols *= at.rows, at.row *= at.rows, at.rows = 1;
+            if (at.cols == at.image) at.cols *= at.images, at.images = 1;
             for (int64_t t = t0; t < t1; t++)
                 OUTER_KERNELS[r->nv - 1](&at, x + row * s->pitch, r->shifts + t * r->np,
                                          dy + row * b.cols * width, sums + t * tile, 1);

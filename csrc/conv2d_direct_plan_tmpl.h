@@ -1,0 +1,183 @@
+/* conv2d_direct_plan_tmpl.h - the blocking of a direct convolution (conv2d_direct_tmpl.h), from the
+ * shapes alone, and its workspace; compiled per tier and real type.
+ */
+
+#if N_REGISTERS == 32
+enum { MR_MAX = 8, NV_MAX = 3 };
+#else
+enum { MR_MAX = 6, NV_MAX = 2 };
+#endif
+enum { NR = NV_MAX * VL };
+
+/* Budgets in bytes, for caches from 32 KiB of L1 and 512 KiB of L2 up. */
+enum { L1_BUDGET = 24576, PLANES_BUDGET = 98304, PARTIAL_BUDGET = 393216 };
+/* The lines of a tile, of a band, and what tasks that share their bands pack before. */
+enum { TILE_BUDGET = 16384, LINES_BUDGET = 196608, SHARED_BUDGET = 8 << 20 };
+enum { LINES_FROM = 24 }; /* output channels, from which on copying a tile's lines pays */
+enum { BLOCK_REALS = 1 << 22 };
+enum { TASKS_WANTED = 8 };
+
+/* How a tile of pixels gets to the kernel.
+ * IN_PLANES: the kernel reads the planes, gaps between rows included, by the taps' shifts.
+ * IN_LINES: a tile's pixels, without gaps, are first copied from the planes to lines of NR, one a
+ *   channel and tap: contiguous and aligned. It pays where many panels read them.
+ * IN_SOURCE: 1x1 kernels without padding: there are no planes, the lines come from the source.
+ */
+typedef enum { IN_PLANES, IN_LINES, IN_SOURCE } direct_tiles;
+
+/* A direct convolution as it runs: the problem, its blocking, and where everything lies. */
+typedef struct {
+    shift_problem s;
+    conv_epilogue epilogue;
+    int64_t weight_m, weight_c;          /* strides of w in output and source channel */
+    direct_tiles tiles;
+    int64_t mr, panels;                  /* rows of a panel, panels of a group */
+    int64_t task_panels, splits;         /* panels of a task, tasks that share a band */
+    int64_t block, blocks;               /* source channels of a block, blocks */
+    int64_t block_reals;                 /* a band's planes, or its lines, for a block */
+    int64_t line_reals;                  /* IN_LINES: lines of a tile */
+    int64_t partial_row, partial_phase;  /* strides of the partial sums; 0: one block, none */
+    int64_t packed_group;                /* packed weights of a group */
+    int64_t thread_reals;                /* scratch of a thread */
+    int whole_rows;                      /* q has no gaps: full tiles may be stored at once */
+    int shared;                          /* the tasks of a band share its planes, packed before */
+    const real *src, *w;
+    const real *packed;                  /* weights: in the workspace, or prepared */
+    real *packing, *dst, *bias, *planes, *scratch;
+    int32_t *shifts;                     /* per output phase: [channel of block][tap] */
+    int32_t *lines;                      /* where the lines of a tile begin */
+} direct_run;
+
+/* How the pixels of a band are told apart: with the gaps of the planes, or without. */
+typedef struct {
+    int64_t pitch, image_rows; /* pixels from row to row, rows from image to image */
+    int64_t rows, cols;        /* those that are stored */
+} direct_rows;
+
+INLINE direct_rows direct_rows_of(const direct_run *r, const shift_band *b) {
+    const shift_problem *s = &r->s;
+    if (r->tiles == IN_PLANES) return (direct_rows){s->pitch, s->image_rows, b->rows, b->cols};
+    if (!r->whole_rows) return (direct_rows){b->cols, b->rows, b->rows, b->cols};
+    return (direct_rows){b->rows * b->cols, 1, 1, b->rows * b->cols}; /* rows follow each other */
+}
+
+static shift_band direct_band(const direct_run *r, int64_t i) {
+    shift_band b = shift_get_band(&r->s, i);
+    if (r->tiles != IN_PLANES) b.q = b.images * b.rows * b.cols;
+    return b;
+}
+
+/* The most taps that an output phase of this axis has. */
+static int64_t most_phase_taps(const shift_axis *a) {
+    int64_t most = 1;
+    for (int64_t p = 0; p < a->out_phases; p++) {
+        int64_t taps = 0;
+        for (int64_t i = 0; i < a->taps; i++) taps += shift_out_phase(a, i) == p;
+        most = fc_max(most, taps);
+    }
+    return most;
+}
+
+static direct_tiles direct_choose_tiles(const shift_problem *s) {
+    int bare = s->y.taps * s->x.taps == 1 && s->y.origin == 0 && s->x.origin == 0 &&
+               s->y.out_step * s->x.out_step == 1 && (s->y.q - 1) * s->y.step < s->y.source &&
+               (s->x.q - 1) * s->x.step < s->x.source;
+    if (bare) return IN_SOURCE;
+    return s->m >= LINES_FROM ? IN_LINES : IN_PLANES;
+}
+
+/* Chooses the blocking; everything follows from the shapes. */
+static void direct_plan(direct_run *r) {
+    shift_problem *s = &r->s;
+    int64_t size = sizeof(real), taps = s->y.taps * s->x.taps;
+    int64_t most_y = most_phase_taps(&s->y);
+    r->tiles = direct_choose_tiles(s);
+    r->panels = fc_ceil_div(s->m, MR_MAX);
+    r->mr = fc_ceil_div(s->m, r->panels);
+
+    if (r->tiles == IN_PLANES) { /* a tile touches a run of pixels per channel, row and phase */
+        int64_t touched = s->y.taps * s->x.phases * (NR * size + 64);
+        r->block = fc_max(L1_BUDGET / touched, fc_ceil_div(128, taps));
+    } else { /* the lines of a phase */
+        r->block = fc_max(1, TILE_BUDGET / (NR * size * most_y * most_phase_taps(&s->x)));
+    }
+    r->blocks = fc_ceil_div(s->channels, fc_max(r->block, 1));
+    r->block = fc_ceil_div(s->channels, r->blocks);
+
+    int64_t out_phases = shift_out_phases(s), task_m = fc_min(s->m, 256), q_target;
+    if (r->blocks > 1)
+        q_target = PARTIAL_BUDGET / (task_m * out_phases * size);
+    else if (r->tiles == IN_SOURCE)
+        q_target = LINES_BUDGET / (r->block * size);
+    else
+        q_target = PLANES_BUDGET / (r->block * s->y.phases * s->x.phases * size);
+    q_target = fc_min(fc_max(q_target, 2 * NR), 4096);
+    shift_cut_bands(s, q_target, r->tiles == IN_PLANES ? VL : 2 * q_target);
+    /* Wide kernels and dilations make tall planes: fewer channels at a time then. */
+    if (r->block * s->channel_stride > BLOCK_REALS) {
+        r->block = fc_max(1, BLOCK_REALS / s->channel_stride);
+        r->blocks = fc_ceil_div(s->channels, r->block);
+    }
+
+    int64_t tasks = shift_bands(s) * s->groups;
+    r->splits = fc_ceil_div(s->m, task_m);
+    if (tasks > 0 && tasks * r->splits < TASKS_WANTED) r->splits = fc_ceil_div(TASKS_WANTED, tasks);
+    r->splits = fc_min(r->splits, r->panels);
+    r->task_panels = fc_ceil_div(r->panels, r->splits);
+    r->splits = fc_ceil_div(r->panels, r->task_panels);
+    shift_band largest = {.images = s->band_images, .rows = s->band_rows, .cols = s->band_cols};
+    int64_t q = ((largest.images - 1) * s->image_rows + largest.rows - 1) * s->pitch + largest.cols;
+    if (r->tiles != IN_PLANES) q = largest.images * largest.rows * largest.cols;
+    r->block_reals = (r->tiles == IN_SOURCE ? r->block * fc_round_up(q, NR)
+                                            : r->block * s->channel_stride) + 2 * NR;
+    r->block_reals = fc_round_up(r->block_reals, 16);
+    double all = (double)tasks * (double)r->blocks * (double)r->block_reals * (double)size;
+    r->shared = r->splits > 1 && all <= SHARED_BUDGET;
+    r->line_reals = r->tiles == IN_LINES ? r->block * most_y * s->x.taps * NR + NR : 0;
+    r->partial_row = r->blocks > 1 ? fc_round_up(q, NR) + 16 : 0;
+    r->partial_phase = r->partial_row * r->task_panels * r->mr;
+    r->packed_group = r->panels * r->mr * s->channels * taps; /* the last panel may be shorter */
+    r->thread_reals = (r->shared ? 0 : r->block_reals) + r->line_reals +
+                      r->partial_phase * out_phases + s->x.out_phases * MR_MAX * NR;
+    r->thread_reals = fc_round_up(r->thread_reals, 16);
+    r->whole_rows = s->x.out_step == 1 && s->y.out_step == 1 && s->band_cols == s->x.out &&
+                    (r->tiles != IN_PLANES || (s->pitch == s->x.q && s->band_images == 1));
+}
+
+/* Bytes of the packed weights, in whole cache lines, or -1. */
+static int64_t direct_packed_bytes(const direct_run *r) {
+    int64_t bytes = fc_mul(fc_mul(r->s.groups, r->packed_group), sizeof(real));
+    return fc_round_up(bytes, 64);
+}
+
+/* Lays the workspace out, per region rounded up to cache lines; returns its bytes, or -1 if they
+ * do not fit. With base NULL only the size is meant. Prepared weights have no place in it. */
+static int64_t direct_layout(direct_run *r, int prepared, char *base, int n_threads) {
+    int64_t taps = r->s.y.taps * r->s.x.taps, at = 0;
+    if (fc_mul(r->block, r->s.channel_stride) > INT32_MAX) return -1; /* shifts are int32 */
+    int64_t tables = at;
+    at = fc_round_up(fc_add(at, fc_mul(shift_table_ints(&r->s), 4)), 64);
+    int64_t shifts = at;
+    at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->block, taps), 4)), 64);
+    int64_t lines = at;
+    at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->block, taps), 4)), 64);
+    int64_t bias = at;
+    at = fc_round_up(fc_add(at, fc_mul(r->s.groups * r->s.m, sizeof(real))), 64);
+    int64_t packed = at;
+    at = fc_add(at, prepared ? 0 : direct_packed_bytes(r));
+    int64_t planes = at;
+    int64_t units = r->shared ? fc_mul(fc_mul(shift_bands(&r->s), r->s.groups), r->blocks) : 0;
+    at = fc_round_up(fc_add(at, fc_mul(fc_mul(units, r->block_reals), sizeof(real))), 64);
+    int64_t scratch = at;
+    at = fc_add(at, fc_mul(fc_mul(r->thread_reals, sizeof(real)), n_threads));
+    if (base != NULL) {
+        shift_list_taps(&r->s, (int32_t *)(base + tables));
+        r->shifts = (int32_t *)(base + shifts);
+        r->lines = (int32_t *)(base + lines);
+        r->bias = (real *)(base + bias);
+        r->packing = (real *)(base + packed);
+        r->planes = (real *)(base + planes);
+        r->scratch = (real *)(base + scratch);
+    }
+    return at;
+}
