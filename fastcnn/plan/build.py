@@ -1,5 +1,6 @@
 """What steps record on: a tape, the cells of a net's values, and the cells of their gradients."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ class Build:
         self.values: dict[str, Cell] = {}
         self.gradients: dict[str, Cell] = {}
         self.wanted: set[str] = set()  # values whose gradient somebody needs
+        self.unread: Counter[str] = Counter()  # by how many steps a value is still to be read
         self.settle: list[Callable[[], None]] = []  # after a step whose loss was finite
 
     def cell(self, value: str) -> Cell:
@@ -72,6 +74,11 @@ class Step:
     def __init__(self, chain: Chain) -> None:
         self.chain = chain
         self.layers = chain.names
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The values that it reads."""
+        return (*self.chain.inputs, *self.chain.others)
 
     def trains(self) -> bool:
         """Whether any of its parameters is not frozen."""

@@ -158,8 +158,12 @@ class ConvStep(Joined):
         which = "prepared" if prepares else "forward"
         size = _kernels.conv2d_workspace_bytes(desc, which, threads)
         apart = b.training and self.bn is not None
-        y = b.cell(self.first.output if apart else self.chain.output)
         other = None if apart or self.other is None else b.values[self.other]
+        last = self.other not in self.chain.inputs and b.unread[str(self.other)] == 0
+        if other is not None and last and not b.training:
+            y = other  # in place, which is a stream of memory less
+        else:
+            y = b.cell(self.first.output if apart else self.chain.output)
         relu = self.relu and not apart
 
         def call() -> None:

@@ -1,6 +1,7 @@
 """LayerPlan: a net of any size as recorded calls of the kernels, in one arena."""
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -109,8 +110,12 @@ class LayerPlan:
         b.values[self._net.input] = entry
         # In training steps have cells of their own; in inference all tapes share their weights.
         steps = self._make_steps() if training else self.steps
+        sources = [s for step in steps for s in step.sources]
+        # The caller's array and what is given back are never written over.
+        b.unread = Counter([*sources, self._net.input, self._net.output])
         b.tape.mark("forward")
         for step in steps:
+            b.unread.subtract(step.sources)
             step.forward(b)
         output = b.values[self._net.output]
         b.tape.mark("loss")
@@ -124,8 +129,7 @@ class LayerPlan:
 
     def _record_backward(self, b: Build, steps: Sequence[Step], output: Cell) -> None:
         for step in steps:
-            sources = (*step.chain.inputs, *step.chain.others)
-            if step.trains() or any(s in b.wanted for s in sources):
+            if step.trains() or any(s in b.wanted for s in step.sources):
                 b.wanted.add(step.chain.output)
         dy = b.cell(self._net.output)
 

@@ -163,6 +163,7 @@ class FlattenStep(Step):
 
     def forward(self, b: Build) -> None:
         b.values[self.chain.output] = b.values[self.chain.inputs[0]]
+        b.unread[self.chain.inputs[0]] += 1  # the memory lives on under another name
 
     def backward(self, b: Build, dy: Cell) -> None:
         b.hand(self.chain.inputs[0], dy)
