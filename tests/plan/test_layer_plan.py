@@ -74,23 +74,23 @@ def odd_layers() -> nn.Sequential:
 
 def sums() -> nn.Graph:
     """Sums that may, and that must not, be written over one of their terms."""
-    conv = [nn.Conv2d(3, 3, 3, padding=1, seed=i) for i in range(5)]
+    conv = [nn.Conv2d(24 if i else 3, 24, 3, padding=1, seed=i) for i in range(7)]
     return nn.Graph(
         inputs="x",
         nodes={
             "a": (conv[0], "x"),
-            "over_input": (nn.Add(), "a", "x"),
-            "b": (conv[1], "over_input"),
-            "over_source": (nn.Add(), "b", "over_input"),
+            "b": (conv[1], "a"),
+            "over_source": (nn.Add(), "b", "a"),  # the convolution still reads it
             "c": (conv[2], "over_source"),
+            "d": (conv[3], "c"),
             "flat": (nn.Flatten(), "over_source"),
-            "over_alias": (nn.Add(), "c", "over_source"),
-            "d": (conv[3], "over_alias"),
-            "e": (conv[4], "d"),
-            "over_last": (nn.Add(), "e", "over_alias"),
+            "over_alias": (nn.Add(), "d", "over_source"),  # flat still has it
+            "e": (conv[4], "over_alias"),
+            "f": (conv[5], "e"),
+            "over_last": (nn.Add(), "f", "over_alias"),  # this one may be
             "flat2": (nn.Flatten(), "over_last"),
             "both": (nn.Add(), "flat", "flat2"),
-            "fc": (nn.Linear(75, 10, seed=9), "both"),
+            "fc": (nn.Linear(24 * 40 * 40, 10, seed=9), "both"),
         },
         outputs="fc",
     )
@@ -98,7 +98,7 @@ def sums() -> nn.Graph:
 
 NETS: dict[str, tuple[Callable[[], nn.Layer], tuple[int, ...]]] = {
     "branches": (branches, (3, 12, 12)),
-    "sums": (sums, (3, 5, 5)),
+    "sums": (sums, (3, 40, 40)),
     "odd_layers": (odd_layers, (3, 23, 22)),
     "basic": (lambda: head(blocks.basic_block(3, 8, 2, seed=1)), (3, 9, 9)),
     "pad": (lambda: head(blocks.basic_block(3, 8, 2, shortcut="pad", seed=1)), (3, 9, 9)),
