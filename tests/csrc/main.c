@@ -3,6 +3,7 @@
  *   csrc_tests            arrays between protected pages
  *   csrc_tests --malloc   arrays from malloc, for ASan and valgrind
  *   csrc_tests --brief    two threads and one placement only, for emulators; also after --malloc
+ *   csrc_tests --briefest and float32 only
  *   csrc_tests --self     makes each kind of mistake on purpose: all of them must be caught
  */
 #include "harness.h"
@@ -38,7 +39,8 @@ static const struct {
 
 int main(int argc, char **argv) {
     int from_malloc = argc > 1 && strcmp(argv[1], "--malloc") == 0;
-    int brief = argc > 1 && strcmp(argv[argc - 1], "--brief") == 0;
+    int briefest = argc > 1 && strcmp(argv[argc - 1], "--briefest") == 0;
+    int brief = briefest || (argc > 1 && strcmp(argv[argc - 1], "--brief") == 0);
     int first = brief ? 2 : 1, last = brief ? 2 : 3; /* threads */
     int placements = from_malloc || brief ? 1 : PLACEMENTS;
     harness_start(from_malloc);
@@ -49,7 +51,7 @@ int main(int argc, char **argv) {
         fc_isa_select(tier);
         for (size_t f = 0; f < sizeof FAMILIES / sizeof FAMILIES[0]; f++) {
             long cases = harness_cases(), failures = harness_failures();
-            for (int dtype = FC_FLOAT32; dtype <= FC_FLOAT64; dtype++)
+            for (int dtype = FC_FLOAT32; dtype <= (briefest ? FC_FLOAT32 : FC_FLOAT64); dtype++)
                 for (int threads = first; threads <= last; threads++)
                     for (int where = 0; where < placements; where++) {
                         setting s = {(fc_dtype)dtype, threads, (placement)where};
