@@ -226,7 +226,8 @@ def header(command: str) -> list[str]:
     lines = [
         "# Benchmarks",
         "",
-        f"- Machine: {cpu_model()}, {cores} core{'s' * (cores > 1)} usable, {platform.system()} {platform.machine()}",
+        f"- Machine: {cpu_model()}, {cores} core{'s' * (cores > 1)} usable, "
+        f"{platform.system()} {platform.machine()}",
         f"- fastcnn {ours['fastcnn']}: ISA tier {ours['isa']}, OpenMP "
         f"{'yes' if ours['openmp'] else 'no'}",
     ]
