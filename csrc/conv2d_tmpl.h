@@ -17,8 +17,9 @@
 /* Each pass: Winograd where it serves the shape, else the direct kernels, which are others for
  * depthwise convolutions. */
 
+/* A multiply-add here takes about a fifth of the time that fc_threads_for reckons with. */
 static int conv2d_threads(const fc_conv2d_desc *d, int n_threads) {
-    double work = (double)d->n * d->k * d->oh * d->ow * (d->c / d->groups) * d->kh * d->kw;
+    double work = 0.2 * (double)d->n * d->k * d->oh * d->ow * (d->c / d->groups) * d->kh * d->kw;
     return fc_threads_for(work, n_threads);
 }
 
