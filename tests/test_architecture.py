@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "data": {"_checks", "_config"},
     "metrics": {"_checks"},
     "testing": {"nn", "ops", "reference", *BASE},
-    "plan": {"nn", "optim", *BASE},
+    "plan": {"nn", "optim", "ops", *BASE},
     "training": {"nn", "optim", "data", "plan", "ops", "viz", *BASE},  # viz: History.plot
     "viz": {"nn", "models", "metrics", "data", "training", "ops", *BASE},
     "cli": {"nn", "optim", "models", "data", "training", "viz", "testing", "ops", *BASE},

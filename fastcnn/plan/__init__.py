@@ -20,8 +20,11 @@ order. Neither depends on the number of threads, nor an image's outputs on its b
 """
 
 from .blocks import BlockPlan
+from .build import Step
 from .choose import Plan, compile
 from .layers import LayerPlan, StepResult
-from .lower import LoweringError, Step
+from .lower import BlockStep, LoweringError
 
-__all__ = ["BlockPlan", "LayerPlan", "LoweringError", "Plan", "Step", "StepResult", "compile"]
+__all__ = [
+    "BlockPlan", "BlockStep", "LayerPlan", "LoweringError", "Plan", "Step", "StepResult", "compile",
+]  # fmt: skip

@@ -29,7 +29,7 @@ class BlockPlan:
 
     Attributes
     ----------
-    steps : tuple of Step
+    steps : tuple of BlockStep
         What runs, and which layers each step does the work of.
     input_shape, output_shape : tuple of int
         Without the batch axis.

@@ -92,7 +92,7 @@ def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
     return Net(tuple(calls), "", output, shapes)
 
 
-def is_plain(call: Call) -> bool:
+def has_step(call: Call) -> bool:
     """Whether a layer of a kind that steps know is one that they can run."""
     layer = call.layer
     if isinstance(layer, nn.Conv2d):
@@ -121,7 +121,7 @@ def chains(net: Net) -> list[Chain]:
         others: tuple[str, ...] = ()
         if type(call.layer) is nn.Add and len(call.inputs) == 2:
             others = call.inputs[1:]
-        if type(call.layer) in stages and is_plain(call):
+        if type(call.layer) in stages and has_step(call):
             stage = stages[type(call.layer)]
             while (user := only_user(chain[-1].output)) is not None and user.name not in taken:
                 kind = type(user.layer)

@@ -1,17 +1,17 @@
 """Steps that may end in batch norm, a sum and a ReLU: convolution, batch norm, the sum itself."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import _kernels, nn
-from .._checks import Array, Window, check_bytes, empty, window, workspace
+from .._checks import Array, Window, empty, window, workspace
 from .._config import get_exact
+from ..ops._conv_desc import algorithm_code, describe
 from .build import Build, Step, add_gradient, relu_backward
 from .graph import Chain
 from .tape import Cell
-
-_AUTO, _DIRECT = 0, 1  # fc_conv_algorithm
 
 
 class Joined(Step):
@@ -27,17 +27,19 @@ class Joined(Step):
         ends = [("batch norm", self.bn), ("sum", self.other), ("ReLU", self.relu or None)]
         self.ends = "".join(f" + {name}" for name, found in ends if found is not None)
 
+    def sizes(self, z: Cell) -> tuple[int, int]:
+        """Channels of batch norm, and elements of a plane."""
+        assert self.bn is not None
+        return self.bn.num_features, math.prod(z.shape[1:]) // self.bn.num_features
+
     def normalise(self, b: Build, z: Cell) -> Cell:
         """Record batch norm in training, with the sum and the ReLU."""
         bn, tape, threads, relu = self.bn, b.tape, b.threads, self.relu
         assert bn is not None
-        c = bn.num_features
-        size = int(np.prod(z.shape)) // (b.n * c)
+        c, size = self.sizes(z)
         bn.expect_several(b.n * size)
-        y, other = (
-            b.cell(self.chain.output),
-            b.values[self.other] if self.other is not None else None,
-        )
+        y = b.cell(self.chain.output)
+        other = None if self.other is None else b.values[self.other]
         self.mean, self.inv_std = (tape.cell((c,), np.float64) for _ in range(2))
         mean, inv_std, n = self.mean, self.inv_std, b.n
 
@@ -57,8 +59,7 @@ class Joined(Step):
         """Record the way back to z; through the ReLU in dy, in place."""
         bn, tape, threads, relu, n = self.bn, b.tape, b.threads, self.relu, b.n
         assert bn is not None
-        c = bn.num_features
-        size = int(np.prod(z.shape)) // (n * c)
+        c, size = self.sizes(z)
         mean, inv_std, dz = self.mean, self.inv_std, b.like(z)
 
         def call() -> None:
@@ -130,25 +131,22 @@ class ConvStep(Joined):
 
     def weights(self, desc: Any, threads: int) -> Weights:
         """Those of inference, taken once: prepared for the kernels where they want that."""
-        exact = get_exact()
-        if self.taken is None or self.taken[0] is not exact:
+        exact, taken = get_exact(), self.taken
+        if taken is None or taken[0] is not exact:
             w, bias = self.folded()
             size, prepared = _kernels.conv2d_prepared_bytes(desc), None
             if size:
                 prepared = workspace("plan", size)
                 _kernels.conv2d_prepare(desc, w, prepared, threads)
-            self.taken = exact, Weights(None if size else w, bias, prepared)
-        return self.taken[1]
+            self.taken = taken = exact, Weights(None if size else w, bias, prepared)
+        return taken[1]
 
     def descriptor(self, b: Build) -> Any:
-        win, conv = self.window, self.conv
-        top, bottom, left, right = win.padding
-        c, h, w = self.input_shape
-        check_bytes("plan", (b.n, c, h + top + bottom, w + left + right), b.dtype.itemsize)
-        return _kernels.Conv2dDesc(
-            np.empty(0, b.dtype), (b.n, *self.input_shape), conv.weight.data.shape, win.stride,
-            win.padding, win.dilation, win.out, conv.groups, False,
-            _DIRECT if get_exact() else _AUTO,
+        """What the kernels are told, the same as by `ops.conv2d`."""
+        conv, x_shape = self.conv, (b.n, *self.input_shape)
+        return describe(
+            "plan", np.empty(0, b.dtype), x_shape, conv.weight.data.shape, self.window,
+            conv.groups, conv.padding_mode, algorithm_code("plan", "auto"),
         )  # fmt: skip
 
     def forward(self, b: Build) -> None:
@@ -159,11 +157,9 @@ class ConvStep(Joined):
         size = _kernels.conv2d_workspace_bytes(desc, which, threads)
         apart = b.training and self.bn is not None
         other = None if apart or self.other is None else b.values[self.other]
-        last = self.other not in self.chain.inputs and b.unread[str(self.other)] == 0
-        if other is not None and last and not b.training:
-            y = other  # in place, which is a stream of memory less
-        else:
-            y = b.cell(self.first.output if apart else self.chain.output)
+        y = b.cell(self.first.output if apart else self.chain.output)
+        if other is not None and not b.training and self.may_write_over(b, self.chain.others[0]):
+            y = other  # which is a stream of memory less
         relu = self.relu and not apart
 
         def call() -> None:
@@ -181,6 +177,10 @@ class ConvStep(Joined):
         self.x, self.z = x, y
         self.y = self.normalise(b, y) if apart else y
         b.values[self.chain.output] = self.y
+
+    def may_write_over(self, b: Build, value: str) -> bool:
+        """Whether nobody reads a value after this step, nor the convolution while it writes."""
+        return value not in self.chain.inputs and b.unread[value] == 0
 
     def backward(self, b: Build, dy: Cell) -> None:
         tape, threads, conv = b.tape, b.threads, self.conv
@@ -229,12 +229,13 @@ class NormStep(Joined):
     def infer(self, b: Build) -> Cell:
         bn, z, threads, n = self.bn, self.z, b.threads, b.n
         assert bn is not None
-        y, size = b.cell(self.chain.output), int(np.prod(z.shape)) // (n * bn.num_features)
-        other, relu = b.values[self.other] if self.other is not None else None, self.relu
+        (c, size), relu = self.sizes(z), self.relu
+        y = b.cell(self.chain.output)
+        other = None if self.other is None else b.values[self.other]
 
         def call() -> None:
             _kernels.batch_norm_inference(
-                n, bn.num_features, size, bn.eps, z.array, *bn.affine(), bn.running_mean.data,
+                n, c, size, bn.eps, z.array, *bn.affine(), bn.running_mean.data,
                 bn.running_var.data, y.array, threads,
             )  # fmt: skip
             flat = y.array.reshape(-1)

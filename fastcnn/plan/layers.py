@@ -1,6 +1,7 @@
 """LayerPlan: a net of any size as recorded calls of the kernels, in one arena."""
 
 import math
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -78,6 +79,7 @@ class LayerPlan:
         self._arena = np.empty(0, np.uint8)
         self._y: Any = None
         self._loss_value = math.nan
+        self._running = threading.Lock()  # one arena: calls from several threads take turns
 
     def _make_steps(self) -> tuple[Step, ...]:
         return tuple(step_of(chain, self._net.shapes) for chain in self._chains)
@@ -178,10 +180,11 @@ class LayerPlan:
         a = self._input(x)
         if len(a) == 0:
             return np.empty((0, *self.output_shape), self.dtype)
-        recorded = self._record(len(a), False)
-        recorded.input.array = a
-        recorded.tape.run("forward", "end")
-        return recorded.output.array.reshape(len(a), *self.output_shape).copy()
+        with self._running:
+            recorded = self._record(len(a), False)
+            recorded.input.array = a
+            recorded.tape.run("forward", "end")
+            return recorded.output.array.reshape(len(a), *self.output_shape).copy()
 
     predict = __call__
 
@@ -220,6 +223,10 @@ class LayerPlan:
         a = self._input(x)
         if len(a) == 0:
             raise ValueError("plan.step: expected at least one image, got none")
+        with self._running:
+            return self._train(a, y)
+
+    def _train(self, a: Array, y: Any) -> StepResult:
         tape, build, entry, output = self._record(len(a), True)
         buffers = [
             (buffer, buffer.data.copy())

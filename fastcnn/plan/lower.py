@@ -12,7 +12,7 @@ class LoweringError(ValueError):
     """A net that no plan can run; the message names the layer and says why."""
 
 
-class Step(NamedTuple):
+class BlockStep(NamedTuple):
     """One step of the program, and the layers that it does the work of."""
 
     kind: int
@@ -54,7 +54,7 @@ def _image(name: str, layer: nn.Layer, shape: tuple[int, ...]) -> tuple[int, int
     return shape[0], shape[1], shape[2]
 
 
-def _conv(name: str, layer: nn.Conv2d, shape: tuple[int, ...]) -> Step:
+def _conv(name: str, layer: nn.Conv2d, shape: tuple[int, ...]) -> BlockStep:
     c, h, w = _image(name, layer, shape)
     for what, value, wanted in (
         ("stride", layer.stride, (1, 1)),
@@ -68,7 +68,7 @@ def _conv(name: str, layer: nn.Conv2d, shape: tuple[int, ...]) -> Step:
     (kh, kw), sides = win.kernel, win.padding
     if max(sides[:2]) >= kh or max(sides[2:]) >= kw:
         raise _refuse(name, layer, "a plan knows padding smaller than the kernel only")
-    return Step(
+    return BlockStep(
         _kernels.PLAN_CONV,
         (name,),
         f"conv {c} -> {layer.out_channels} @ {kh}x{kw}",
@@ -81,7 +81,7 @@ def _conv(name: str, layer: nn.Conv2d, shape: tuple[int, ...]) -> Step:
     )
 
 
-def _pool(name: str, layer: nn.MaxPool2d | nn.AvgPool2d, shape: tuple[int, ...]) -> Step:
+def _pool(name: str, layer: nn.MaxPool2d | nn.AvgPool2d, shape: tuple[int, ...]) -> BlockStep:
     c, h, w = _image(name, layer, shape)
     kh, kw = layer.kernel_size
     out = layer.output_shape(shape)
@@ -91,12 +91,12 @@ def _pool(name: str, layer: nn.MaxPool2d | nn.AvgPool2d, shape: tuple[int, ...])
     largest = isinstance(layer, nn.MaxPool2d)
     kind = _kernels.PLAN_MAX_POOL if largest else _kernels.PLAN_AVG_POOL
     text = f"{'max' if largest else 'average'} pool {kh}x{kw}"
-    return Step(kind, (name,), text, (c, h, w), out, (kh, kw))
+    return BlockStep(kind, (name,), text, (c, h, w), out, (kh, kw))
 
 
-def _linear(name: str, layer: nn.Linear, shape: tuple[int, ...]) -> Step:
+def _linear(name: str, layer: nn.Linear, shape: tuple[int, ...]) -> BlockStep:
     (out,) = layer.output_shape(shape)
-    return Step(
+    return BlockStep(
         _kernels.PLAN_LINEAR,
         (name,),
         f"linear {shape[0]} -> {out}",
@@ -107,17 +107,21 @@ def _linear(name: str, layer: nn.Linear, shape: tuple[int, ...]) -> Step:
     )
 
 
-def _activation(name: str, layer: nn.Layer, shape: tuple[int, ...], before: Sequence[Step]) -> Step:
+def _activation(
+    name: str, layer: nn.Layer, shape: tuple[int, ...], before: Sequence[BlockStep]
+) -> BlockStep:
     """In the shape that the step before it gives: a Flatten between them moves nothing."""
     code, text = _ACTIVATIONS[type(layer)]
     if before:
         c, h, w = before[-1].output_shape
     else:
         c, h, w = shape if len(shape) == 3 else (math.prod(shape), 1, 1)
-    return Step(_kernels.PLAN_ACTIVATION, (name,), text, (c, h, w), (c, h, w), activation=code)
+    return BlockStep(_kernels.PLAN_ACTIVATION, (name,), text, (c, h, w), (c, h, w), activation=code)
 
 
-def _one(name: str, layer: nn.Layer, shape: tuple[int, ...], before: Sequence[Step]) -> Step | None:
+def _one(
+    name: str, layer: nn.Layer, shape: tuple[int, ...], before: Sequence[BlockStep]
+) -> BlockStep | None:
     """The step of one layer; None where there is nothing to do."""
     kind = type(layer)  # exactly: a subclass may compute anything
     if isinstance(layer, nn.Conv2d) and kind is nn.Conv2d:
@@ -134,9 +138,9 @@ def _one(name: str, layer: nn.Layer, shape: tuple[int, ...], before: Sequence[St
     raise _refuse(name, layer, f"a block plan knows chains (Sequential) of {known}")
 
 
-def _fused(steps: list[Step]) -> list[Step]:
+def _fused(steps: list[BlockStep]) -> list[BlockStep]:
     """Convolutions that a 2x2 max pool follows, with a ReLU before or after it, as one step."""
-    result: list[Step] = []
+    result: list[BlockStep] = []
     i = 0
     while i < len(steps):
         conv, after = steps[i], steps[i + 1 : i + 3]
@@ -165,7 +169,7 @@ def _fused(steps: list[Step]) -> list[Step]:
     return result
 
 
-def lower(model: nn.Layer, input_shape: tuple[int, ...]) -> list[Step]:
+def lower(model: nn.Layer, input_shape: tuple[int, ...]) -> list[BlockStep]:
     """The steps of a net for inputs of shape (C, H, W) or (F,).
 
     Raises
@@ -176,7 +180,7 @@ def lower(model: nn.Layer, input_shape: tuple[int, ...]) -> list[Step]:
         If the layers do not fit each other or the input.
     """
     shape = tuple(input_shape)
-    steps: list[Step] = []
+    steps: list[BlockStep] = []
     seen: set[int] = set()
     for name, layer in _chain(model):
         for p in layer.parameters():

@@ -12,7 +12,7 @@ import numpy as np
 from .. import _kernels, nn
 from .._checks import Array, empty, pool_window
 from .build import Build, Step, add_gradient, relu_backward, relu_in_place
-from .graph import Call, Chain, is_plain
+from .graph import Call, Chain, has_step
 from .joined import ConvStep, NormStep, SumStep
 from .tape import Cell
 
@@ -98,19 +98,23 @@ class PoolStep(Step):
         self.indices = None
         if isinstance(layer, nn.MaxPool2d):
             indices = self.indices = b.tape.cell(y.shape, np.int32)
-            call = lambda: _kernels.max_pool2d_forward(  # noqa: E731
-                self.window, shape, x.array, y.array, indices.array, threads
-            )
+
+            def call() -> None:
+                at = indices.array
+                _kernels.max_pool2d_forward(self.window, shape, x.array, y.array, at, threads)
+
         elif isinstance(layer, nn.AvgPool2d):
             pads = bool(layer.count_include_pad)
-            call = lambda: _kernels.avg_pool2d_forward(  # noqa: E731
-                self.window, shape, x.array, y.array, pads, threads
-            )
+
+            def call() -> None:
+                _kernels.avg_pool2d_forward(self.window, shape, x.array, y.array, pads, threads)
+
         else:
             planes, size = b.n * self.shape[0], self.shape[1] * self.shape[2]
-            call = lambda: _kernels.global_avg_pool2d_forward(  # noqa: E731
-                planes, size, x.array, y.array, threads
-            )
+
+            def call() -> None:
+                _kernels.global_avg_pool2d_forward(planes, size, x.array, y.array, threads)
+
         b.tape.call(call, x, y, self.indices)
         b.values[self.chain.output] = y
 
@@ -119,19 +123,27 @@ class PoolStep(Step):
 
         def write(dx: Cell) -> None:
             if indices is not None:
-                call = lambda: _kernels.max_pool2d_backward(  # noqa: E731
-                    self.window, shape, dy.array, indices.array, dx.array, threads
-                )
+
+                def call() -> None:
+                    at = indices.array
+                    _kernels.max_pool2d_backward(
+                        self.window, shape, dy.array, at, dx.array, threads
+                    )
+
             elif isinstance(layer, nn.AvgPool2d):
                 pads = bool(layer.count_include_pad)
-                call = lambda: _kernels.avg_pool2d_backward(  # noqa: E731
-                    self.window, shape, dy.array, dx.array, pads, threads
-                )
+
+                def call() -> None:
+                    _kernels.avg_pool2d_backward(
+                        self.window, shape, dy.array, dx.array, pads, threads
+                    )
+
             else:
                 planes, size = b.n * self.shape[0], self.shape[1] * self.shape[2]
-                call = lambda: _kernels.global_avg_pool2d_backward(  # noqa: E731
-                    planes, size, dy.array, dx.array, threads
-                )
+
+                def call() -> None:
+                    _kernels.global_avg_pool2d_backward(planes, size, dy.array, dx.array, threads)
+
             b.tape.call(call, dy, dx, indices)
 
         b.give(self.chain.inputs[0], write)
@@ -200,31 +212,29 @@ class LayerStep(Step):
         b.values[output] = y
 
     def backward(self, b: Build, dy: Cell) -> None:
-        inputs, output, slot = self.chain.inputs, self.chain.output, {}
+        inputs, output = self.chain.inputs, self.chain.output
         need = any(s in b.wanted for s in inputs)
+        dx = [b.cell(s) for s in inputs]
 
         def call() -> None:
             g = self._shaped(b, output, dy).copy()  # what it gives may be a view of it
-            dx = self.layer.backward(g, self.context, need_dx=need)
+            result = self.layer.backward(g, self.context, need_dx=need)
             self.context = None
-            slot["dx"] = dx if isinstance(dx, tuple) else (dx,)
+            if need:
+                parts = result if isinstance(result, tuple) else (result,)
+                for cell, part in zip(dx, parts, strict=True):
+                    np.copyto(cell.array, part)
 
-        b.tape.call(call, dy, *self.cells)
-        for i, s in enumerate(inputs):
-
-            def write(target: Cell, i: int = i) -> None:
-                b.tape.call(
-                    lambda: np.copyto(target.array, slot["dx"][i].reshape(target.shape)), target
-                )
-
-            b.give(s, write)
+        b.tape.call(call, dy, *self.cells, *(dx if need else ()))
+        for s, cell in zip(inputs, dx, strict=True):
+            b.hand(s, cell)
 
 
 def step_of(chain: Chain, shapes: Mapping[str, tuple[int, ...]]) -> Step:
     """The step for a chain; what is not known here runs by its layer."""
     call: Call = chain.calls[0]
     kind, shape = type(call.layer), shapes[call.inputs[0]]
-    if not is_plain(call):
+    if not has_step(call):
         return LayerStep(chain)
     if kind is nn.Conv2d:
         return ConvStep(chain, shape)

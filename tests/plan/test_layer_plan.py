@@ -1,6 +1,7 @@
 """A layer plan against the layers: same bits in training, close outputs in inference, memory."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -96,9 +97,16 @@ def sums() -> nn.Graph:
     )
 
 
+def shared() -> nn.Sequential:
+    """Layers that run twice: their gradients are summed, their statistics move twice."""
+    conv, bn = nn.Conv2d(3, 3, 3, padding=1, seed=1), nn.BatchNorm2d(3)
+    return nn.Sequential(conv, bn, nn.ReLU(), conv, bn, nn.Flatten(), nn.Linear(147, 10, seed=2))
+
+
 NETS: dict[str, tuple[Callable[[], nn.Layer], tuple[int, ...]]] = {
     "branches": (branches, (3, 12, 12)),
     "odd_layers": (odd_layers, (3, 23, 22)),
+    "shared": (shared, (3, 7, 7)),
     "basic": (lambda: head(blocks.basic_block(3, 8, 2, seed=1)), (3, 9, 9)),
     "pad": (lambda: head(blocks.basic_block(3, 8, 2, shortcut="pad", seed=1)), (3, 9, 9)),
     "bottleneck": (lambda: head(blocks.bottleneck(8, 2, seed=1)), (8, 7, 7)),
@@ -184,6 +192,16 @@ def test_same_bits_at_any_thread_count(name: str) -> None:
     for other in results[1:]:
         for a, b in zip(other, results[0], strict=True):
             assert_same_bits(a, b)
+
+
+def test_many_threads_may_infer_at_once() -> None:
+    make, shape = NETS["resnet20"]
+    program = plan.LayerPlan(make(), shape)
+    inputs = [batch(i, 4, shape, "float32")[0] for i in range(8)]
+    expected = [program(x) for x in inputs]
+    with ThreadPoolExecutor(8) as pool:
+        for i, y in enumerate(pool.map(lambda i: program(inputs[i % 8]), range(80))):
+            assert_same_bits(y, expected[i % 8])
 
 
 def test_without_an_optimizer_gradients_are_added() -> None:

@@ -1,5 +1,7 @@
 """Trainer by a plan and by layers: the choice, and that both come to the same."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from helpers import assert_close, assert_same_bits
@@ -31,11 +33,13 @@ class Own(nn.Layer):
     def __init__(self) -> None:
         self.fc = nn.Linear(784, 10, seed=1)
 
-    def forward(self, x):  # type: ignore[no-untyped-def]
+    def forward(self, x: np.ndarray) -> tuple[np.ndarray, Any]:
         return self.fc.forward(x.reshape(len(x), -1))
 
-    def backward(self, dy, ctx):  # type: ignore[no-untyped-def]
-        return self.fc.backward(dy, ctx).reshape(len(dy), 1, 28, 28)
+    def backward(self, dy: np.ndarray, ctx: Any) -> np.ndarray:
+        dx = self.fc.backward(dy, ctx)
+        assert dx is not None
+        return dx.reshape(len(dy), 1, 28, 28)
 
 
 def test_layers_run_what_no_plan_knows() -> None:
