@@ -10,11 +10,12 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -qq
 TIERS   = $$($(BIN)/python -c "import fastcnn._kernels as k; print(*[n for n, ok in k.isa_tiers() if ok and n != k.isa_active()])")
 
-SOURCES := pyproject.toml setup.py $(wildcard csrc/*.[ch] bindings/*.p[yx]*)
+EXAMPLES := $(filter-out common,$(basename $(notdir $(wildcard examples/*.py))))
+SOURCES  := pyproject.toml setup.py $(wildcard csrc/*.[ch] bindings/*.p[yx]*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train test lint format types sanitize harness wheel bench bench-peers clean
+.PHONY: help train examples test lint format types sanitize harness wheel bench bench-peers clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +29,11 @@ test: $(VENV)/ready-test ## the whole test suite with coverage and doctests; ops
 	@set -e; for tier in $(TIERS); do \
 	    echo "== tests/ops and tests/plan on the $$tier tier"; \
 	    FASTCNN_ISA=$$tier $(BIN)/python -m pytest -q tests/ops tests/plan; \
+	done
+
+examples: $(VENV)/ready-viz,data ## run all of examples/ in full (an hour), with their pages' output (ONLY=name)
+	@set -e; for name in $(or $(ONLY),$(EXAMPLES)); do \
+	    echo "== $$name"; $(BIN)/python examples/$$name.py; \
 	done
 
 lint: $(VENV)/ready-dev ## ruff: rules, and the format of Python
