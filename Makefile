@@ -15,7 +15,7 @@ SOURCES  := pyproject.toml setup.py $(wildcard csrc/*.[ch] bindings/*.p[yx]*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train examples test lint format types sanitize harness wheel bench bench-peers clean
+.PHONY: help train examples docs test lint format types sanitize harness wheel bench bench-peers clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ examples: $(VENV)/ready-viz,data ## run all of examples/ in full (an hour), with
 	@set -e; for name in $(or $(ONLY),$(EXAMPLES)); do \
 	    echo "== $$name"; $(BIN)/python examples/$$name.py; \
 	done
+
+docs: $(VENV)/ready-docs ## the site, into docs/_build (index.html); warnings are errors
+	rm -rf docs/_build docs/api/generated
+	$(BIN)/sphinx-build -q -W --keep-going -j auto -b html docs docs/_build
 
 lint: $(VENV)/ready-dev ## ruff: rules, and the format of Python
 	$(BIN)/ruff check .
@@ -66,7 +70,7 @@ bench-peers: ## the table beside PyTorch, into docs/benchmarks.md (OUT=file, ARG
 
 clean: ## remove all that was made here, the environment included
 	rm -rf $(VENV) .venv-bench build dist *.egg-info fastcnn/_kernels*.so .coverage tests/csrc/build
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf docs/_build docs/api/generated .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find fastcnn tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environment with what a build needs. Pip gives up on a blocked network after seconds.

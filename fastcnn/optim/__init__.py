@@ -1,4 +1,4 @@
-"""Optimizers over `Parameter`s: PyTorch's formulas and defaults, fused updates, exact resume."""
+"""Optimizers over a net's parameters: PyTorch's formulas and defaults, fused, exact resume."""
 
 from ._base import Optimizer
 from .adam import Adam, AdamW

@@ -124,7 +124,7 @@ class BlockPlan:
         Parameters
         ----------
         x : array_like
-            (N, *input_shape), of the plan's dtype.
+            ``(N, *input_shape)``, of the plan's dtype.
 
         Returns
         -------
@@ -166,7 +166,7 @@ class BlockPlan:
         Parameters
         ----------
         x : array_like
-            (N, *input_shape), N >= 1, of the plan's dtype.
+            ``(N, *input_shape)``, N >= 1, of the plan's dtype.
         y : array_like
             Integer classes (N,), or for `MSELoss` targets (N, F).
 

@@ -165,12 +165,12 @@ class LayerPlan:
         Parameters
         ----------
         x : array_like
-            (N, *input_shape), of the plan's dtype.
+            ``(N, *input_shape)``, of the plan's dtype.
 
         Returns
         -------
         ndarray
-            (N, *output_shape). An image's outputs have the same bits in any batch.
+            ``(N, *output_shape)``. An image's outputs have the same bits in any batch.
 
         Raises
         ------
@@ -204,7 +204,7 @@ class LayerPlan:
         Parameters
         ----------
         x : array_like
-            (N, *input_shape), N >= 1, of the plan's dtype.
+            ``(N, *input_shape)``, N >= 1, of the plan's dtype.
         y : array_like
             What the loss takes beside the outputs.
 
