@@ -33,7 +33,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ops": BASE,
     "nn": {"ops", *BASE},
     "optim": {"nn", "ops", *BASE},
-    "models": {"nn", "ops", *BASE},
+    "models": {"nn", "ops", "training", *BASE},  # training: SimpleConvNet's files
     "data": {"_checks", "_config"},
     "metrics": {"_checks"},
     "testing": {"nn", "ops", "reference", *BASE},

@@ -18,11 +18,12 @@ from .lenet import lenet5
 from .lenet_1998 import DistanceLoss
 from .resnet import resnet18, resnet34, resnet50, resnet101, resnet152
 from .resnet_cifar import resnet20, resnet32, resnet44, resnet56, resnet110
-from .simple_convnet import simple_convnet
+from .simple_convnet import SimpleConvNet, simple_convnet
 from .vgg import vgg11, vgg13, vgg16, vgg19
 
 __all__ = [
     "DistanceLoss",
+    "SimpleConvNet",
     "alexnet",
     "as_convolution",
     "autoencoder",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .. import nn
-from .lower import LoweringError
+from .lower import LoweringError, is_drawn
 
 
 class Call(NamedTuple):
@@ -67,7 +67,7 @@ def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
 
     def expand(layer: nn.Layer, name: str, inputs: Sequence[str]) -> str:
         """Append the calls of a layer; the name of its value."""
-        if not isinstance(layer, nn.Graph) or type(layer) not in (nn.Sequential, nn.Graph):
+        if not isinstance(layer, nn.Graph) or not is_drawn(layer):
             given = [shapes[s] for s in inputs]
             try:
                 shapes[name] = tuple(layer.output_shape(given if layer.takes_many else given[0]))
@@ -86,7 +86,7 @@ def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
             values[key] = expand(node.layer, f"{name}.{key}" if name else key, sources)
         return values[layer.outputs[0]]
 
-    output = expand(model, "" if type(model) in (nn.Sequential, nn.Graph) else "net", ("",))
+    output = expand(model, "" if is_drawn(model) else "net", ("",))
     if not calls:
         raise LoweringError("plan: expected at least one layer")
     return Net(tuple(calls), "", output, shapes)

@@ -35,9 +35,18 @@ _ACTIVATIONS: dict[type, tuple[int, str]] = {
 }
 
 
+def is_drawn(layer: nn.Layer) -> bool:
+    """Whether a layer is a net that does what its graph says: no subclass with calls of its own."""
+    own = type(layer)
+    return isinstance(layer, nn.Graph) and all(
+        getattr(own, call) is getattr(nn.Graph, call)
+        for call in ("__call__", "forward", "backward")
+    )
+
+
 def _chain(model: nn.Layer, prefix: str = "") -> Iterator[tuple[str, nn.Layer]]:
     """The layers of nested chains, in order, with their dotted names."""
-    if type(model) is nn.Sequential:
+    if isinstance(model, nn.Sequential) and is_drawn(model):
         for name, node in model.nodes.items():
             yield from _chain(node.layer, f"{prefix}.{name}" if prefix else name)
     else:

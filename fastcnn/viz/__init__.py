@@ -6,10 +6,10 @@ first call (``pip install "fastcnn[viz]"``).
 
 from ._figure import save_png
 from .confusion import confusion_counts, confusion_matrix
-from .curves import learning_curves
+from .curves import curves, learning_curves
 from .maps import feature_maps, filters
 
 __all__ = [
-    "confusion_counts", "confusion_matrix", "feature_maps", "filters", "learning_curves",
-    "save_png",
+    "confusion_counts", "confusion_matrix", "curves", "feature_maps", "filters",
+    "learning_curves", "save_png",
 ]  # fmt: skip

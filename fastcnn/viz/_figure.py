@@ -19,6 +19,9 @@ Array = NDArray[Any]
 
 # Of Okabe and Ito's palette, which colour-blind readers can tell apart (2008).
 BLUE, VERMILLION = "#0072B2", "#D55E00"
+PALETTE = (
+    BLUE, VERMILLION, "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#7F7F7F",
+)  # fmt: skip
 
 
 def new_figure(width: float, height: float) -> "Figure":

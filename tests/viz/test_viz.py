@@ -62,6 +62,29 @@ def test_curves_can_be_told_apart_without_colours() -> None:
     assert train.get_marker() != validation.get_marker()
 
 
+def test_curves_of_several_runs() -> None:
+    figure = viz.curves({"once": [1, 2, 4], "twice": [[1, 2], [3, 6]]}, ylabel="loss")
+    (axes,) = figure.axes
+    once, twice = axes.lines
+    np.testing.assert_array_equal(once.get_ydata(), [1, 2, 4])
+    np.testing.assert_array_equal(twice.get_ydata(), [2, 4])  # the mean
+    np.testing.assert_array_equal(twice.get_xdata(), [1, 2])
+    (band,) = axes.collections  # none around a single run
+    corners = {tuple(point) for point in band.get_paths()[0].vertices}
+    assert {(1, 1), (1, 3), (2, 2), (2, 6)} <= corners
+    assert once.get_linestyle() != twice.get_linestyle()
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["once", "twice"]
+    assert_drawn(figure)
+    moved = viz.curves({"a": [5, 6]}, x=[10, 20]).axes[0].lines[0]
+    np.testing.assert_array_equal(moved.get_xdata(), [10, 20])
+    with pytest.raises(ValueError, match="1 to 8 series, got 0"):
+        viz.curves({})
+    with pytest.raises(ValueError, match=r"'a' to be \(T,\) or \(R, T\).*got \(3,\)"):
+        viz.curves({"a": [1, 2, 3]}, x=[1, 2])
+    with pytest.raises(ValueError, match="not empty"):
+        viz.curves({"a": []})
+
+
 def grid_of(axes: Any) -> np.ndarray:
     return np.ma.filled(axes.images[0].get_array(), np.nan)
 
