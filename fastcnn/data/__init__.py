@@ -1,10 +1,12 @@
 """Data: digits and other images with labels, batches of them, and images from files.
 
-`mnist` and its siblings give datasets; `DataLoader` gives batches of any dataset; `read_images`
-reads pictures to predict on.
+`mnist`, `cifar10` and their siblings give datasets, `image_folder` makes one of your own pictures;
+`DataLoader` gives batches of any dataset; `read_images` reads pictures to predict on.
 """
 
+from .cifar import cifar10, cifar100
 from .dataset import ArrayDataset, Dataset, Subset, as_dataset
+from .folder import image_folder
 from .idx import read_idx, write_idx
 from .images import read_images
 from .loader import DataLoader
@@ -18,8 +20,11 @@ __all__ = [
     "Subset",
     "as_dataset",
     "cache_folder",
+    "cifar10",
+    "cifar100",
     "data_folders",
     "fashion_mnist",
+    "image_folder",
     "kmnist",
     "mnist",
     "mnist_or_subset",

@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -86,7 +86,7 @@ def read_images(
     for file in files:
         x = _channels(_read(Path(file), max_pixels), channels, Path(file))
         if size is not None and x.shape[2:] != tuple(size):
-            x = _resize(x, size)
+            x = resize_pictures(x, size)
         if batches and x.shape[1:] != batches[0].shape[1:]:
             raise ValueError(
                 f"{file}: expected {_hw(batches[0])} like {files[0]}, got {_hw(x)}; "
@@ -154,10 +154,38 @@ def _read_npy(path: Path) -> Array:
 
 def _read_picture(path: Path, max_pixels: int) -> Array:
     """One image file as float32 (1, 1 or 3, H, W) in [0, 1]."""
+    with open(path, "rb") as file:
+        pixels = decode_picture(file, str(path), max_pixels=max_pixels)
+    return pixels[None] if pixels.dtype == np.float32 else np.divide(pixels[None], np.float32(255))
+
+
+def decode_picture(
+    file: BinaryIO, name: str, *, channels: int | None = None, max_pixels: int = MAX_PIXELS
+) -> Array:
+    """One picture as (1 or 3, H, W): uint8, but 16-bit grey as float32 in [0, 1].
+
+    Parameters
+    ----------
+    file : binary file
+        The picture, from where the file stands.
+    name : str
+        For messages.
+    channels : int, optional
+        1 or 3; by default grey pictures have one and others three. 16-bit grey has one.
+    max_pixels : int, optional
+        The most pixels that it may have; looked at before anything is decoded.
+
+    Raises
+    ------
+    ValueError
+        If it is no picture, damaged or too big.
+    ImportError
+        If Pillow is not installed.
+    """
     image_module = _pillow()
     from PIL import ImageOps
 
-    with open(path, "rb") as file, warnings.catch_warnings():
+    with warnings.catch_warnings():
         # The limit is ours: Pillow's own is higher, and only warns up to twice that.
         warnings.simplefilter("ignore", image_module.DecompressionBombWarning)
         try:
@@ -168,18 +196,18 @@ def _read_picture(path: Path, max_pixels: int) -> Array:
                 )
             picture = ImageOps.exif_transpose(picture)
             if picture.mode.startswith("I"):  # 16-bit grey
-                return np.asarray(picture, dtype=np.float32)[None, None] / np.float32(65535)
+                return np.asarray(picture, dtype=np.float32)[None] / np.float32(65535)
             if picture.has_transparency_data:
                 picture = picture.convert("RGBA")
                 white = image_module.new("RGBA", picture.size, "white")
                 picture = image_module.alpha_composite(white, picture)
-            grey = picture.mode in ("1", "L", "LA")
-            pixels = np.asarray(picture.convert("L" if grey else "RGB"))
+            if channels is None:
+                channels = 1 if picture.mode in ("1", "L", "LA") else 3
+            pixels = np.asarray(picture.convert("L" if channels == 1 else "RGB"))
         except Exception as error:  # Pillow's decoders raise errors of many kinds
             kinds = f"a picture ({', '.join(_FORMATS)}), .npy or IDX file"
-            raise ValueError(f"{path}: expected {kinds}: {error}") from error
-    planes = pixels[None] if grey else pixels.transpose(2, 0, 1)
-    return np.divide(planes[None], np.float32(255))
+            raise ValueError(f"{name}: expected {kinds}: {error}") from error
+    return pixels[None] if channels == 1 else pixels.transpose(2, 0, 1)
 
 
 def _channels(x: Array, channels: int, path: Path) -> Array:
@@ -194,9 +222,10 @@ def _channels(x: Array, channels: int, path: Path) -> Array:
     raise ValueError(f"{path}: expected 1 or 3 channels, got {x.shape[1]}")
 
 
-def _resize(x: Array, size: tuple[int, int]) -> Array:
+def resize_pictures(x: Array, size: tuple[int, int]) -> Array:
+    """(N, C, H, W) of float32 or uint8 in another size (H, W): bilinear, averaging in shrinking."""
     image_module = _pillow()
-    out = np.empty((*x.shape[:2], *size), np.float32)
+    out = np.empty((*x.shape[:2], *size), x.dtype)
     for n, c in np.ndindex(*x.shape[:2]):
         plane = image_module.fromarray(np.ascontiguousarray(x[n, c]))
         out[n, c] = plane.resize(size[::-1], image_module.Resampling.BILINEAR)

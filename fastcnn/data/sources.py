@@ -1,9 +1,11 @@
-"""Where collections of IDX files come from: folders searched in order, then verified downloads.
+"""Where datasets come from: folders searched in order, then verified downloads.
 
 The sources in order: the folder that the caller names, the folder that FASTCNN_DATA names, the
 cache folder, then download into the cache folder from several mirrors. Each file is verified by
 its content, so a wrong, damaged or half-written file is like none: the next source is tried, and
 the last error lists all that was tried and says how to place the files by hand.
+
+`Collection` and `load` are for four IDX files; `search` and `bring` for any others.
 """
 
 import hashlib
@@ -13,12 +15,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from .dataset import ArrayDataset
 from .idx import Array, PathLike, content_sha256, read_idx_images, read_idx_labels
+
+Pair = tuple[ArrayDataset, ArrayDataset]
 
 _MAX_BYTES = 2**26  # 60,000 images of 28 x 28 are 47 MB
 _ANSWER_SECONDS = 4.0  # all mirrors are asked at once; none within this time: no network
@@ -98,40 +102,89 @@ def find_file(folder: Path, name: str) -> Path:
     raise FileNotFoundError(f"{folder} has no {name}.gz or {name}")
 
 
-def load(c: Collection, root: PathLike | None, download: bool) -> tuple[ArrayDataset, ArrayDataset]:
+def load(c: Collection, root: PathLike | None, download: bool) -> Pair:
     """The collection from the first source that has it."""
+    names = [f"{name}.gz" for name in c.digests]
+
+    def verify(path: Path, name: str) -> None:
+        _read_file(c, path, name.removesuffix(".gz"))
+
+    return search(
+        c.name,
+        c.folders,
+        lambda folder: read_folder(c, folder, str(folder)),
+        (lambda folder: bring(c.mirrors, names, folder, verify, _MAX_BYTES)) if download else None,
+        root,
+        f"{', '.join(names)} (from {' or '.join(c.mirrors)})",
+        c.hint,
+    )
+
+
+def search(
+    name: str,
+    folders: Sequence[str],
+    read: Callable[[Path], Pair],
+    fetch: Callable[[Path], None] | None,
+    root: PathLike | None,
+    files: str,
+    hint: str = "",
+) -> Pair:
+    """What `read` makes of the first folder that has the data.
+
+    Parameters
+    ----------
+    name : str
+        Of the data, for the message.
+    folders : sequence of str
+        Subfolders looked into beside each folder; the first is the place in the cache.
+    read : callable
+        Reads a folder; OSError or ValueError if it does not have the data.
+    fetch : callable or None
+        Brings the data into a folder; None if that is not allowed.
+    root : path or None
+        As for `data_folders`.
+    files, hint : str
+        What to place by hand, and what else would help, for the message.
+
+    Returns
+    -------
+    train, test : ArrayDataset
+
+    Raises
+    ------
+    FileNotFoundError
+        If no source has the data; the message lists what was tried.
+    """
     tried = []
     for who, base in data_folders(root).items():
-        subfolders = [base / sub for sub in c.folders if (base / sub).is_dir()]
+        subfolders = [base / sub for sub in folders if (base / sub).is_dir()]
         for folder in (base, *subfolders):
             try:
-                return read_folder(c, folder, str(folder))
+                return read(folder)
             except (OSError, ValueError) as error:
                 tried.append(f"{who}: {error}")
-    cache = cache_folder() / c.folders[0]
-    if download:
+    cache = cache_folder() / folders[0]
+    if fetch is not None:
         try:
-            _download(c, cache)
-            return read_folder(c, cache, str(cache))
+            fetch(cache)
+            return read(cache)
         except (OSError, ValueError, ImportError) as error:
             tried.append(f"download: {error}")
     else:
         tried.append("download: not allowed (download=False)")
     places = f"{cache}, or a folder that FASTCNN_DATA or root= names"
-    files = ", ".join(f"{name}.gz" for name in c.digests)
     raise FileNotFoundError(
         "\n".join(
             [
-                f"{c.name}: no source has the data. Tried:",
+                f"{name}: no source has the data. Tried:",
                 *(f"  {line}" for line in tried),
-                f"To place it by hand, put {files} (from {' or '.join(c.mirrors)}) into {places}."
-                + c.hint,
+                f"To place it by hand, put {files} into {places}.{hint}",
             ]
         )
     )
 
 
-def read_folder(c: Collection, folder: Path, source: str) -> tuple[ArrayDataset, ArrayDataset]:
+def read_folder(c: Collection, folder: Path, source: str) -> Pair:
     """The two datasets from the four files of one folder, each verified."""
     x, y, test_x, test_y = (_read_file(c, find_file(folder, name), name) for name in c.digests)
     return (
@@ -163,59 +216,75 @@ def _md5() -> Any:
     return hashlib.md5(usedforsecurity=False)
 
 
-def _download(c: Collection, folder: Path) -> None:
-    """Bring the files that `folder` lacks, from the first mirror that has them all."""
+def bring(
+    mirrors: tuple[str, ...],
+    names: Sequence[str],
+    folder: Path,
+    verify: Callable[[Path, str], None],
+    max_bytes: int,
+) -> None:
+    """Bring the files that `folder` lacks, from the first mirror that has them all.
+
+    `verify` raises OSError or ValueError for a file that is not the named one.
+    """
     try:
         import pooch
     except ImportError:
         raise ImportError('needs pooch: pip install "fastcnn[data]"') from None
 
-    first = _first_answering(c.mirrors, next(iter(c.digests)), _ANSWER_SECONDS)
+    first = _first_answering(mirrors, names[0], _ANSWER_SECONDS)
     if first is None:
-        hosts = ", ".join(c.mirrors)
+        hosts = ", ".join(mirrors)
         raise OSError(f"no answer from {hosts} (waited at most {_ANSWER_SECONDS:g} s)")
     get = pooch.HTTPDownloader(timeout=(_ANSWER_SECONDS, _STALL_SECONDS), chunk_size=2**16)
     folder.mkdir(parents=True, exist_ok=True)
     failures = []
-    for mirror in (first, *(m for m in c.mirrors if m != first)):
+    for mirror in (first, *(m for m in mirrors if m != first)):
         try:
-            for name in c.digests:
-                _fetch(c, get, mirror, name, folder)
+            for name in names:
+                _fetch(get, mirror, name, folder, verify, max_bytes)
             return
         except Exception as error:  # whatever a network does: the next mirror may do better
             failures.append(f"{mirror}: {error}")
     raise OSError("; ".join(failures))
 
 
-def _fetch(c: Collection, get: Any, mirror: str, name: str, folder: Path) -> None:
+def _fetch(
+    get: Any,
+    mirror: str,
+    name: str,
+    folder: Path,
+    verify: Callable[[Path, str], None],
+    max_bytes: int,
+) -> None:
     """Bring one file, unless it is there; it appears whole and verified, or not at all."""
-    target = folder / f"{name}.gz"
+    target = folder / name
     try:
-        _read_file(c, target, name)
+        verify(target, name)
         return
     except (OSError, ValueError):
         pass
     handle, temporary = tempfile.mkstemp(prefix=f".{name}-", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
-            get(f"{mirror}{name}.gz", _Limited(file), None)
-        _read_file(c, Path(temporary), name)
+            get(f"{mirror}{name}", _Limited(file, max_bytes), None)
+        verify(Path(temporary), name)
         os.replace(temporary, target)
     finally:
         Path(temporary).unlink(missing_ok=True)
 
 
 class _Limited:
-    """A file to write to that takes no more than _MAX_BYTES: a server may send without end."""
+    """A file to write to that takes no more than `most` bytes: a server may send without end."""
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: Any, most: int) -> None:
         self._file = file
-        self._room = _MAX_BYTES
+        self._most = self._room = most
 
     def write(self, chunk: bytes) -> None:
         self._room -= len(chunk)
         if self._room < 0:
-            raise ValueError(f"more than {_MAX_BYTES} bytes")
+            raise ValueError(f"more than {self._most} bytes")
         self._file.write(chunk)
 
     def flush(self) -> None:
@@ -231,7 +300,7 @@ def _first_answering(mirrors: tuple[str, ...], name: str, seconds: float) -> str
     answers: queue.Queue[tuple[str, bool]] = queue.Queue()
 
     def ask(mirror: str) -> None:
-        answers.put((mirror, _offers(f"{mirror}{name}.gz", seconds)))
+        answers.put((mirror, _offers(f"{mirror}{name}", seconds)))
 
     for mirror in mirrors:
         threading.Thread(target=ask, args=(mirror,), daemon=True).start()

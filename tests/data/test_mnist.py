@@ -332,7 +332,7 @@ def test_mnist_or_subset(cache, tmp_path):
 def test_the_embedded_subset(monkeypatch):
     """Its content, by hash; it touches neither network nor any other folder."""
     monkeypatch.setattr(sources, "data_folders", None)
-    monkeypatch.setattr(sources, "_download", None)
+    monkeypatch.setattr(sources, "bring", None)
     train, test = data.mnist("nowhere", subset=True)
     assert train.x.shape == (5000, 1, 28, 28) and test.x.shape == (1000, 1, 28, 28)
     assert train.x.dtype == np.float32 and train.x.min() == 0 and train.x.max() == 1

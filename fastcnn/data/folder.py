@@ -1,0 +1,225 @@
+"""Folders and zip files of pictures, a subfolder for each class, as datasets.
+
+Zip files are read in place: nothing is extracted to disk. What a file declares (its length, its
+pixels, the whole data set) is checked before memory is taken.
+"""
+
+import contextlib
+import io
+import math
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+import numpy as np
+
+from .dataset import ArrayDataset, Transform
+from .idx import MAX_BYTES, Array, PathLike
+from .images import MAX_PIXELS, decode_picture, resize_pictures
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"}
+_MAX_FILE = 2**28  # bytes of one compressed picture
+
+
+def image_folder(
+    path: PathLike,
+    split: str | None = None,
+    *,
+    channels: int = 3,
+    size: tuple[int, int] | None = None,
+    transform: Transform | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+) -> ArrayDataset:
+    """Labelled pictures from ``<class>/<picture>`` in a folder or a zip file.
+
+    Pictures are PNG, JPEG, BMP, GIF, WebP, PPM or PGM files, told by their suffix; other files are
+    passed over. They are kept in memory as 8-bit numbers and become float32 batch by batch.
+
+    Parameters
+    ----------
+    path : path
+        The folder, or the zip file.
+    split : str, optional
+        The subfolder that holds the classes, such as ``"train"`` or ``"test"``.
+    channels : int, optional
+        3 for RGB, 1 for grey.
+    size : (H, W), optional
+        Resize every picture to this (bilinear, averaging where it shrinks). By default pictures
+        stay as they are, and all must have the same size.
+    transform : callable, optional
+        As for `ArrayDataset`, for instance a normalisation.
+    max_pixels : int, optional
+        The most pixels that a picture may have.
+    max_bytes : int, optional
+        The most bytes that all pictures together may take, 1 GiB by default.
+
+    Returns
+    -------
+    ArrayDataset
+        ``.x`` float32 of shape (N, channels, H, W) in [0, 1]; ``.y`` int64 of shape (N,);
+        ``.classes`` are the names of the subfolders, sorted. Samples are in the order of the
+        classes, within one in the order of the file names.
+
+    Raises
+    ------
+    ValueError
+        If there are no pictures, or one is damaged, too big or of another size than the first; if
+        the zip file is damaged; or if an option is out of range. The message names the file.
+    ImportError
+        If Pillow is not installed.
+    OSError
+        If a file cannot be opened.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> from PIL import Image
+    >>> from fastcnn import data
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     for name in ("cat", "dog"):
+    ...         os.mkdir(os.path.join(folder, name))
+    ...         Image.new("RGB", (8, 8), "white").save(os.path.join(folder, name, "0.png"))
+    ...     dataset = data.image_folder(folder)
+    >>> dataset.classes, dataset.x.shape, dataset.y
+    (('cat', 'dog'), (2, 3, 8, 8), array([0, 1]))
+    """
+    x, y, classes = read_classes(
+        Path(path), split, channels=channels, size=size, max_pixels=max_pixels, max_bytes=max_bytes
+    )
+    return ArrayDataset(x, y, transform=transform, classes=classes, source=str(path))
+
+
+def read_classes(
+    path: Path,
+    split: str | None,
+    *,
+    channels: int,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_PIXELS,
+    max_bytes: int = MAX_BYTES,
+    in_turn: bool = False,
+) -> tuple[Array, Array, list[str]]:
+    """The pictures (uint8, N C H W), labels and class names of `image_folder`.
+
+    With `in_turn` the samples come from one class after the other in turn, so that the first
+    samples are of all classes.
+    """
+    if channels not in (1, 3):
+        raise ValueError(f"image_folder: expected channels of 1 or 3, got {channels!r}")
+    if size is not None and (len(size) != 2 or min(size) < 1 or math.prod(size) > max_pixels):
+        raise ValueError(
+            f"image_folder: expected size (H, W) of 1..{max_pixels} pixels, got {size}"
+        )
+    if split is not None and (split in ("", ".", "..") or "/" in split or "\\" in split):
+        raise ValueError(f"image_folder: expected split to name a subfolder, got {split!r}")
+    with contextlib.ExitStack() as stack:
+        names, read = _listing(path, split, stack)
+        pictures = [name for name in names if _is_picture(name)]
+        if not pictures:
+            inside = sorted({name.split("/")[0] for name in names})[:5]
+            raise ValueError(
+                f"{path}: expected <class>/<picture>{f' in {split}/' if split else ''}, found none"
+                + (f"; split={inside[0]!r} may be meant" if inside and split is None else "")
+            )
+        classes = sorted({name.split("/")[0] for name in pictures})
+        label_of = {name: i for i, name in enumerate(classes)}
+        pictures.sort(key=lambda name: name.split("/"))
+        labels = np.array([label_of[name.split("/")[0]] for name in pictures])
+        if in_turn:
+            rank = np.arange(len(labels)) - np.searchsorted(labels, labels)
+            order = np.lexsort((labels, rank))
+            pictures, labels = [pictures[i] for i in order], labels[order]
+        x: Array = np.empty(0, np.uint8)
+        for i, name in enumerate(pictures):
+            where = f"{path}: {name}"
+            pixels = _uint8(
+                decode_picture(
+                    io.BytesIO(read(name)), where, channels=channels, max_pixels=max_pixels
+                ),
+                channels,
+            )
+            if size is not None and pixels.shape[1:] != tuple(size):
+                pixels = resize_pictures(pixels[None], size)[0]
+            if i == 0:
+                if len(pictures) * pixels.size > max_bytes:
+                    raise ValueError(
+                        f"{path}: {len(pictures)} pictures of {pixels.shape} need more than "
+                        f"max_bytes={max_bytes}"
+                    )
+                x = np.empty((len(pictures), *pixels.shape), np.uint8)
+            if pixels.shape != x.shape[1:]:
+                raise ValueError(
+                    f"{where}: expected {x.shape[2]}x{x.shape[3]} like {pictures[0]}, got "
+                    f"{pixels.shape[1]}x{pixels.shape[2]}; size=(H, W) would make them equal"
+                )
+            x[i] = pixels
+    return x, labels, classes
+
+
+def _listing(
+    path: Path, split: str | None, stack: contextlib.ExitStack
+) -> tuple[list[str], Callable[[str], bytes]]:
+    """The files below the classes' parent, as ``a/b`` (or deeper), and what reads one."""
+    if path.is_dir():
+        base = path / split if split else path
+        if not base.is_dir():
+            raise ValueError(f"{path}: expected a subfolder {split!r}")
+        files = [
+            f"{entry.name}/{file.name}"
+            for entry in os.scandir(base)
+            if entry.is_dir()
+            for file in os.scandir(entry)
+        ]
+
+        def read(name: str) -> bytes:
+            with open(base / name, "rb") as file:
+                return _whole(file, os.fstat(file.fileno()).st_size, str(base / name))
+
+        return files, read
+
+    try:
+        archive = stack.enter_context(zipfile.ZipFile(path))
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path}: expected a folder or a zip file: {error}") from error
+    prefix = f"{split}/" if split else ""
+    members = {
+        info.filename.removeprefix(prefix): info
+        for info in archive.infolist()
+        if info.filename.startswith(prefix) and not info.is_dir()
+    }
+
+    def read_member(name: str) -> bytes:
+        try:
+            with archive.open(members[name]) as file:  # gives no more than was declared
+                return _whole(file, members[name].file_size, f"{path}: {name}")
+        except Exception as error:  # zipfile and its decoders raise errors of many kinds
+            raise ValueError(f"{path}: {name}: expected a whole member: {error}") from error
+
+    return [*members], read_member
+
+
+def _whole(file: IO[bytes], size: int, where: str) -> bytes:
+    if size > _MAX_FILE:
+        raise ValueError(f"{where}: {size} bytes, expected at most {_MAX_FILE}")
+    return file.read(size)
+
+
+def _is_picture(name: str) -> bool:
+    """Whether it is ``<class>/<picture>``, neither of them hidden."""
+    parts = name.split("/")
+    return (
+        len(parts) == 2
+        and PurePosixPath(name).suffix.lower() in _SUFFIXES
+        and not parts[0].startswith((".", "__MACOSX"))
+        and not parts[1].startswith(".")
+    )
+
+
+def _uint8(pixels: Array, channels: int) -> Array:
+    """16-bit grey as 8-bit of the wanted channels; anything else as it is."""
+    if pixels.dtype == np.uint8:
+        return pixels
+    return np.repeat(np.rint(pixels * 255).astype(np.uint8), channels, axis=0)
