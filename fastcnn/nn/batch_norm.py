@@ -23,6 +23,23 @@ class BatchNormContext(NamedTuple):
     inv_std: Array
 
 
+class FrozenNormContext(NamedTuple):
+    """What it needs if the running statistics were used."""
+
+    x: Array
+    mean: Array
+    var: Array
+
+
+def frozen_gradients(
+    dy: Array, x: Array, mean: Array, var: Array, eps: float
+) -> tuple[Array, Array]:
+    """Gradients of weight and bias where the statistics are constants."""
+    axes = (0, *range(2, x.ndim))
+    normalised = ops.batch_norm(x, None, None, mean, var, eps=eps)
+    return (dy * normalised).sum(axes), np.asarray(dy).sum(axes)
+
+
 class BatchNorm2d(SameShape):
     """Take each channel to mean 0 and variance 1, then scale it by `weight` and shift it by `bias`.
 
@@ -31,7 +48,8 @@ class BatchNorm2d(SameShape):
     ``running = (1 - momentum) * running + momentum * batch``. Inference, ``layer(x)``, normalises
     with the running statistics and changes nothing, so a sample's result does not depend on the
     others in its batch. The running statistics are buffers: they are in `state_dict`, but no
-    optimizer sees them.
+    optimizer sees them. Frozen by `freeze`, they are used in training too and stay as they are;
+    ``requires_grad = False`` for weight and bias alone leaves them moving, as in PyTorch.
 
     Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
     internal covariate shift", ICML 2015.
@@ -102,9 +120,18 @@ class BatchNorm2d(SameShape):
         mean, var = self.running_mean.data, self.running_var.data
         return ops.batch_norm(self._checked(x), *self.affine(), mean, var, eps=self.eps)
 
-    def forward(self, x: ArrayLike) -> tuple[Array, BatchNormContext]:
-        """y, normalised with x's own statistics; the running ones move on."""
+    @property
+    def frozen(self) -> bool:
+        """Whether training uses the running statistics, and leaves them as they are."""
+        return self.running_mean.frozen and self.running_var.frozen
+
+    def forward(self, x: ArrayLike) -> tuple[Array, BatchNormContext | FrozenNormContext]:
+        """y, normalised with x's own statistics; the running ones move on, unless frozen."""
         a = self._checked(x)
+        if self.frozen:
+            mean, var = self.running_mean.data.copy(), self.running_var.data.copy()
+            y = ops.batch_norm(a, *self.affine(), mean, var, eps=self.eps)
+            return y, FrozenNormContext(a, mean, var)
         count = a.size // self.num_features
         self.expect_several(count)
         y, mean, inv_std = ops.batch_norm_forward(a, *self.affine(), eps=self.eps)
@@ -132,16 +159,33 @@ class BatchNorm2d(SameShape):
         running.data[...] = (1 - self.momentum) * running.data + self.momentum * batch
 
     def backward(
-        self, dy: ArrayLike, ctx: BatchNormContext, *, need_dx: bool = True
+        self,
+        dy: ArrayLike,
+        ctx: BatchNormContext | FrozenNormContext,
+        *,
+        need_dx: bool = True,
     ) -> Array | None:
         """Gradients of weight and bias are added to theirs, that of x is returned."""
         if not need_dx and not self.trains():
             return None
+        if isinstance(ctx, FrozenNormContext):
+            return self._backward_frozen(np.asarray(dy), ctx, need_dx)
         dx, dw, db = ops.batch_norm_backward(dy, ctx.x, self.affine()[0], ctx.mean, ctx.inv_std)
         if self.weight is not None and self.bias is not None:
             self.weight.add_grad(dw, fresh=True)
             self.bias.add_grad(db, fresh=True)
         return dx if need_dx else None
+
+    def _backward_frozen(self, dy: Array, ctx: FrozenNormContext, need_dx: bool) -> Array | None:
+        """The statistics are constants here, so the way back is a scale."""
+        if self.weight is not None and self.bias is not None and self.trains():
+            dw, db = frozen_gradients(dy, ctx.x, ctx.mean, ctx.var, self.eps)
+            self.weight.add_grad(dw, fresh=True)
+            self.bias.add_grad(db, fresh=True)
+        if not need_dx:
+            return None
+        zeros = np.zeros_like(ctx.mean)
+        return ops.batch_norm(dy, self.affine()[0], None, zeros, ctx.var, eps=self.eps)
 
     def _checked(self, x: ArrayLike) -> Array:
         a = floating("BatchNorm2d", "x", x, None)

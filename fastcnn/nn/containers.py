@@ -182,6 +182,54 @@ class Graph(Layer):
             yield name, node.layer
         yield from super()._members()
 
+    def _put(self, key: str, layer: Layer) -> None:
+        if key not in self.nodes:
+            super()._put(key, layer)
+            return
+        self.nodes[key] = self._node(key, (layer, *self.nodes[key].inputs))
+
+    def until(self, name: str) -> "Graph":
+        """The net up to a layer, whose output it gives: the base of a net, without its head.
+
+        Parameters
+        ----------
+        name : str
+            Dotted name of a node, of this graph or of one in it.
+
+        Returns
+        -------
+        Graph
+            A `Sequential` of a `Sequential`. The layers are the same objects, not copies.
+
+        Raises
+        ------
+        ValueError
+            If there is no such node.
+
+        Examples
+        --------
+        >>> from fastcnn import models
+        >>> models.lenet5(seed=0).until("pool2").output_shape((1, 28, 28))
+        (16, 5, 5)
+        """
+        key, _, rest = name.partition(".")
+        if key not in self.nodes:
+            raise ValueError(f"until: there is no node {name!r}; there are {', '.join(self.nodes)}")
+        layer = self.nodes[key].layer
+        if rest and not isinstance(layer, Graph):
+            raise ValueError(f"until: {key!r} is no graph, so there is no {name!r} in it")
+        needed = {key}
+        nodes: dict[str, tuple[Any, ...]] = {}
+        for at, node in reversed(self.nodes.items()):
+            if at in needed:
+                needed.update(node.inputs)
+                cut = layer.until(rest) if at == key and isinstance(layer, Graph) and rest else None
+                nodes[at] = (cut or node.layer, *node.inputs)
+        nodes = dict(reversed(nodes.items()))
+        if isinstance(self, Sequential):
+            return Sequential({at: spec[0] for at, spec in nodes.items()})
+        return Graph([s for s in self.inputs if s in needed], nodes, key)
+
     # ---- the passes ------------------------------------------------------------------------
 
     def _take(self, what: str, names: tuple[str, ...], value: Any, some: bool) -> dict[str, Any]:

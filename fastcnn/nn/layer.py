@@ -22,6 +22,7 @@ from numpy.typing import DTypeLike
 
 from .._checks import FLOATS, Array
 from .parameter import Buffer, Parameter
+from .selection import Selection
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -49,7 +50,7 @@ def _accept_need_dx(backward: Callable[..., Any]) -> Callable[..., Any]:
     return with_need_dx
 
 
-class Layer:
+class Layer(Selection):
     """Base of all layers and nets.
 
     A layer of your own is a subclass with `forward` and `backward`. Parameters, buffers and

@@ -125,6 +125,8 @@ class Buffer:
         float32 or float64, any shape. The array itself is kept if it can be written to.
     name : str
         A layer that owns the buffer sets this; in a net it is the whole dotted name.
+    frozen : bool
+        Whether training leaves it as it is; see `Layer.freeze`.
 
     Examples
     --------
@@ -134,12 +136,14 @@ class Buffer:
     Buffer('running_mean', shape=(3,), float32)
     """
 
-    __slots__ = ("data", "name")
+    __slots__ = ("data", "frozen", "name")
 
-    def __init__(self, data: ArrayLike, name: str = "") -> None:
+    def __init__(self, data: ArrayLike, name: str = "", frozen: bool = False) -> None:
         array = floating("Buffer", "data", data, None)
         self.data: Array = array if array.flags.writeable else array.copy()
         self.name = name
+        self.frozen = frozen
 
     def __repr__(self) -> str:
-        return f"Buffer({self.name!r}, shape={self.data.shape}, {self.data.dtype})"
+        frozen = ", frozen=True" if self.frozen else ""
+        return f"Buffer({self.name!r}, shape={self.data.shape}, {self.data.dtype}{frozen})"

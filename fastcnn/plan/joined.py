@@ -8,6 +8,7 @@ import numpy as np
 from .. import _kernels, nn
 from .._checks import Array, Window, empty, window, workspace
 from .._config import get_exact
+from ..nn.batch_norm import frozen_gradients
 from ..ops._conv_desc import algorithm_code, describe
 from .build import Build, Step, add_gradient, relu_backward
 from .graph import Chain
@@ -32,10 +33,34 @@ class Joined(Step):
         assert self.bn is not None
         return self.bn.num_features, math.prod(z.shape[1:]) // self.bn.num_features
 
+    def normalise_by_running(self, b: Build, z: Cell) -> Cell:
+        """Record batch norm by its running statistics, with the sum and the ReLU."""
+        bn, threads, n = self.bn, b.threads, b.n
+        assert bn is not None
+        (c, size), relu = self.sizes(z), self.relu
+        y = b.cell(self.chain.output)
+        other = None if self.other is None else b.values[self.other]
+
+        def call() -> None:
+            _kernels.batch_norm_inference(
+                n, c, size, bn.eps, z.array, *bn.affine(), bn.running_mean.data,
+                bn.running_var.data, y.array, threads,
+            )  # fmt: skip
+            flat = y.array.reshape(-1)
+            if other is not None:
+                _kernels.add(relu, flat, other.array.reshape(-1), flat, threads)
+            elif relu:
+                _kernels.activation_forward(_kernels.RELU, 0.0, flat, flat, threads)
+
+        b.tape.call(call, z, y, other)
+        return y
+
     def normalise(self, b: Build, z: Cell) -> Cell:
         """Record batch norm in training, with the sum and the ReLU."""
         bn, tape, threads, relu = self.bn, b.tape, b.threads, self.relu
         assert bn is not None
+        if bn.frozen:
+            return self.normalise_by_running(b, z)
         c, size = self.sizes(z)
         bn.expect_several(b.n * size)
         y = b.cell(self.chain.output)
@@ -75,11 +100,40 @@ class Joined(Step):
         tape.call(call, dy, z, mean, inv_std, dz, y if relu else None)
         return dz
 
+    def denormalise_by_running(self, b: Build, dy: Cell, y: Cell, z: Cell) -> Cell:
+        """Record the way back to z where the statistics are constants."""
+        bn, threads, n = self.bn, b.threads, b.n
+        assert bn is not None
+        if self.relu:
+            relu_backward(b, dy, y)
+        (c, size), dz, trains = self.sizes(z), b.like(z), bn.trains()
+
+        def call() -> None:
+            gamma, var = bn.affine()[0], bn.running_var.data
+            zeros = np.zeros_like(var)
+            _kernels.batch_norm_inference(
+                n, c, size, bn.eps, dy.array, gamma, None, zeros, var, dz.array, threads
+            )
+            if trains:
+                g = dy.array.reshape(z.shape)
+                dw, db = frozen_gradients(g, z.array, bn.running_mean.data, var, bn.eps)
+                add_gradient(bn.weight, dw)
+                add_gradient(bn.bias, db)
+
+        b.tape.call(call, dy, dz, z if trains else None)
+        return dz
+
     def ends_backward(self, b: Build, dy: Cell, y: Cell, z: Cell) -> Cell:
         """Record the way back through ReLU, sum and batch norm: the gradient of z."""
-        dz = dy
-        if self.bn is not None:
-            dz = self.denormalise(b, dy, y, z)
+        dz, bn = dy, self.bn
+        below = [c.layer for c in self.chain.calls if type(c.layer) in (nn.Conv2d, nn.BatchNorm2d)]
+        if bn is not None and not (
+            any(layer.trains() for layer in below) or self.chain.inputs[0] in b.wanted
+        ):
+            bn = None  # only the sum's other term is of use
+        if bn is not None:
+            back = self.denormalise_by_running if bn.frozen else self.denormalise
+            dz = back(b, dy, y, z)
         elif self.relu:
             relu_backward(b, dy, y)
         if self.other is not None:
@@ -220,32 +274,9 @@ class NormStep(Joined):
 
     def forward(self, b: Build) -> None:
         self.z = b.values[self.chain.inputs[0]]
-        if b.training:
-            self.y = self.normalise(b, self.z)
-        else:
-            self.y = self.infer(b)
+        run = self.normalise if b.training else self.normalise_by_running
+        self.y = run(b, self.z)
         b.values[self.chain.output] = self.y
-
-    def infer(self, b: Build) -> Cell:
-        bn, z, threads, n = self.bn, self.z, b.threads, b.n
-        assert bn is not None
-        (c, size), relu = self.sizes(z), self.relu
-        y = b.cell(self.chain.output)
-        other = None if self.other is None else b.values[self.other]
-
-        def call() -> None:
-            _kernels.batch_norm_inference(
-                n, c, size, bn.eps, z.array, *bn.affine(), bn.running_mean.data,
-                bn.running_var.data, y.array, threads,
-            )  # fmt: skip
-            flat = y.array.reshape(-1)
-            if other is not None:
-                _kernels.add(relu, flat, other.array.reshape(-1), flat, threads)
-            elif relu:
-                _kernels.activation_forward(_kernels.RELU, 0.0, flat, flat, threads)
-
-        b.tape.call(call, z, y, other)
-        return y
 
     def backward(self, b: Build, dy: Cell) -> None:
         b.hand(self.chain.inputs[0], self.ends_backward(b, dy, self.y, self.z))

@@ -93,7 +93,10 @@ class LayerPlan:
 
     def _record(self, n: int, training: bool) -> _Recorded:
         """The tape for a batch of n under the present settings."""
-        frozen = tuple(p.requires_grad for p in self.model.parameters()) if training else ()
+        frozen: tuple[bool, ...] = ()
+        if training:
+            frozen = tuple(not p.requires_grad for p in self.model.parameters())
+            frozen += tuple(buffer.frozen for _, buffer in self.model.named_buffers())
         key = (n, training, get_num_threads(), get_exact(), frozen)
         found = self._tapes.pop(key, None)
         if found is None:

@@ -6,9 +6,10 @@ from .checkpoint import check_arrays, load_checkpoint, load_weights, save_weight
 from .history import History
 from .storage import atomic_write, read_safetensors, write_safetensors
 from .trainer import Evaluation, Loss, Trainer
+from .transfer import features
 
 __all__ = [
     "Averaging", "Callback", "Checkpoint", "EarlyStopping", "Evaluation", "History", "Loss",
-    "Trainer", "atomic_write", "check_arrays", "load_checkpoint", "load_weights",
+    "Trainer", "atomic_write", "check_arrays", "features", "load_checkpoint", "load_weights",
     "read_safetensors", "save_weights", "schedules", "weights_sha256", "write_safetensors",
 ]  # fmt: skip

@@ -1,5 +1,7 @@
 """A layer plan against the layers: same bits in training, close outputs in inference, memory."""
 
+import fnmatch
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -8,7 +10,7 @@ import pytest
 from helpers import Array, assert_close, assert_same_bits
 
 import fastcnn
-from fastcnn import models, nn, optim, plan
+from fastcnn import _kernels, models, nn, optim, plan
 from fastcnn.nn import blocks
 
 
@@ -231,6 +233,65 @@ def test_frozen_parameters() -> None:
         assert program.step(x, y).loss == by_layers(theirs, other, x, y)
         for a, b in zip(state(ours).values(), state(theirs).values(), strict=True):
             assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "branches", "odd_layers", "bottleneck", "basic"])
+@pytest.mark.parametrize(
+    "patterns", [("*1*",), ("*bn*", "*norm*", "*downsample*"), ("*running*",), ("*conv*",)]
+)
+def test_frozen_layers_have_the_bits_of_the_layers(name: str, patterns: tuple[str, ...]) -> None:
+    """Batch norms by their running statistics too, and frozen or thawed between two steps."""
+    make, shape = NETS[name]
+    ours, theirs = make(), make()
+    optimizer, other = sgd(ours), sgd(theirs)
+    program = plan.compile(ours, shape, loss=nn.CrossEntropyLoss(), optimizer=optimizer)
+    names = [item for item, _ in ours._named_state()]
+    fitting = [p for p in patterns if any(fnmatch.fnmatch(item, p) for item in names)]
+    for i in range(4):
+        for net in (ours, theirs):
+            if i in (1, 2) and fitting:
+                net.freeze(*fitting)
+            else:
+                net.unfreeze()
+        before = state(ours)
+        x, y = batch(i, 4, shape, "float32")
+        loss, expected = program.step(x, y).loss, by_layers(theirs, other, x, y)
+        for (key, a), b in zip(state(ours).items(), state(theirs).values(), strict=True):
+            if name == "branches":  # gradients of one value are added in another order
+                assert_close(a, b, 1e-4)
+            else:
+                assert_same_bits(a, b)
+                assert loss == expected
+            if i in (1, 2) and any(fnmatch.fnmatch(key, p) for p in fitting):
+                assert_same_bits(a, before[key])
+
+
+def test_frozen_layers_skip_their_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen base costs no backward pass at all; a frozen middle costs the way through it."""
+    net = models.resnet20(seed=1)
+    program = plan.compile(net, (3, 16, 16), loss=nn.CrossEntropyLoss(), optimizer=sgd(net))
+    calls: Counter[str] = Counter()
+    for kernel in [k for k in dir(_kernels) if "backward" in k and k.islower()]:
+
+        def call(*args: object, _name: str = kernel, _run: object = getattr(_kernels, kernel)):
+            calls[_name] += 1
+            return _run(*args)
+
+        if callable(getattr(_kernels, kernel)):
+            monkeypatch.setattr(_kernels, kernel, call)
+    x, y = batch(0, 4, (3, 16, 16), "float32")
+    net.freeze(before="fc")
+    program.step(x, y)
+    assert calls == {"linear_backward_weight": 1}
+    calls.clear()
+    net.unfreeze("layer3.2.conv2")
+    program.step(x, y)
+    assert calls["conv2d_backward_weight"] == 1 and not calls["conv2d_backward_input"]
+    assert not calls["batch_norm_backward"]
+    calls.clear()
+    net.unfreeze("layer3.2.conv1")
+    program.step(x, y)
+    assert calls["conv2d_backward_weight"] == 2 and calls["conv2d_backward_input"] == 1
 
 
 def test_a_loss_that_is_not_finite_changes_nothing() -> None:
