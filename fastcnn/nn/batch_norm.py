@@ -34,10 +34,11 @@ class FrozenNormContext(NamedTuple):
 def frozen_gradients(
     dy: Array, x: Array, mean: Array, var: Array, eps: float
 ) -> tuple[Array, Array]:
-    """Gradients of weight and bias where the statistics are constants."""
-    axes = (0, *range(2, x.ndim))
-    normalised = ops.batch_norm(x, None, None, mean, var, eps=eps)
-    return (dy * normalised).sum(axes), np.asarray(dy).sum(axes)
+    """Gradients of weight and bias where the statistics are constants, of any (N, C, ...)."""
+    planes = (len(x), len(mean), x.size // max(len(x) * len(mean), 1))
+    g = dy.reshape(planes)
+    normalised = ops.batch_norm(x.reshape(planes), None, None, mean, var, eps=eps)
+    return (g * normalised).sum((0, 2)), g.sum((0, 2))
 
 
 class BatchNorm2d(SameShape):

@@ -115,8 +115,8 @@ class Joined(Step):
                 n, c, size, bn.eps, dy.array, gamma, None, zeros, var, dz.array, threads
             )
             if trains:
-                g = dy.array.reshape(z.shape)
-                dw, db = frozen_gradients(g, z.array, bn.running_mean.data, var, bn.eps)
+                mean = bn.running_mean.data
+                dw, db = frozen_gradients(dy.array, z.array, mean, var, bn.eps)
                 add_gradient(bn.weight, dw)
                 add_gradient(bn.bias, db)
 
