@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import fastcnn
-from fastcnn import viz
+from fastcnn import data, viz
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,6 +52,14 @@ class Example:
                 for i, (cell, width) in enumerate(zip(row, widths, strict=True))
             ]
             self.say("  ".join(cells))
+
+    def mnist(self) -> tuple[data.Dataset, data.Dataset]:
+        """MNIST's training and test digits; in the shortened form those that come with fastcnn."""
+        if self.quick:
+            return data.mnist(subset=True)
+        train, test, _ = data.mnist_or_subset()
+        self.say(f"MNIST: {len(train):,} digits for training, {len(test):,} for test")
+        return train, test
 
     def figure(self, figure: Any, name: str) -> None:
         """Write a matplotlib figure as NAME.png beside the output."""

@@ -214,3 +214,39 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     ):
         with pytest.raises(ImportError, match=r'matplotlib.*pip install "fastcnn\[viz\]"'):
             draw()
+
+
+def test_images_are_drawn_as_they_are() -> None:
+    """Grays, colours and classes; the rows under their names, the columns under their titles."""
+    rng = np.random.default_rng(0)
+    gray, colour = rng.random((2, 1, 4, 6)), rng.random((2, 3, 4, 6))
+    classes = rng.integers(0, 3, size=(2, 4, 6))
+    classes[0, 0, :3] = 0, 1, 2
+    rows = {"gray": gray, "colour": colour, "classes": classes}
+    figure = viz.images(rows, titles=["a", "b"], classes=["background", "one", "two"])
+    axes = figure.axes
+    assert [ax.get_ylabel() for ax in axes[::2]] == ["gray", "colour", "classes"]
+    assert [ax.get_title() for ax in axes] == ["a", "b", "", "", "", ""]
+    shown = [np.asarray(ax.images[0].get_array()) for ax in axes]
+    np.testing.assert_array_equal(shown[1], gray[1, 0])
+    np.testing.assert_array_equal(shown[2], colour[0].transpose(1, 2, 0))
+    black, one, two = shown[4][0, :3]
+    assert not black.any() and one.any() and not np.array_equal(one, two)
+    patches = figure.legends[0].get_patches()
+    assert [text.get_text() for text in figure.legends[0].get_texts()][1] == "one"
+    np.testing.assert_allclose(patches[1].get_facecolor()[:3], one)
+    assert_drawn(figure)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"a": np.zeros((2, 4, 4)), "b": np.zeros((3, 4, 4))}, r"got \[2, 3\]"),
+        ({"a": np.zeros((0, 4, 4))}, "same number"),
+        ({}, "same number"),
+        ({"a": np.zeros((2, 2, 4, 4))}, r"'a' as \(N, H, W\)"),
+    ],
+)
+def test_images_that_do_not_fit(rows: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        viz.images(rows)
