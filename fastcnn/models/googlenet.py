@@ -64,7 +64,7 @@ def googlenet(
 
         a head: average pool 5, stride 3 - conv 128 @ 1x1 - fc 1024 - dropout - fc 1000
 
-    22 layers deep with a twelfth of AlexNet's parameters. New in it: the inception module, which
+    22 layers deep with a ninth of AlexNet's parameters. New in it: the inception module, which
     looks at its input at three scales and keeps that cheap by 1x1 convolutions that reduce the
     channels first; a global average in the place of fully connected layers; and auxiliary heads,
     whose losses (weighted 0.3) feed gradients into the middle of the net.
