@@ -84,5 +84,6 @@ def run(main: Callable[[Example], None], description: str | None) -> None:
     start = time.perf_counter()
     main(example)
     example.say()
-    example.say(f"{time.perf_counter() - start:.0f} s on {fastcnn.get_num_threads()} threads")
+    threads = fastcnn.get_num_threads()
+    example.say(f"{time.perf_counter() - start:.0f} s on {threads} thread{'s' * (threads > 1)}")
     (options.output / "output.txt").write_text("\n".join(example.lines) + "\n")
