@@ -9,7 +9,18 @@ import pytest
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MODULES = [
-    *("data", "metrics", "models", "nn", "nn.blocks", "nn.init", "ops", "optim", "plan"),
+    *(
+        "data",
+        "data.augment",
+        "metrics",
+        "models",
+        "nn",
+        "nn.blocks",
+        "nn.init",
+        "ops",
+        "optim",
+        "plan",
+    ),
     *("reference", "testing", "training", "training.schedules", "viz"),
 ]
 PAGES = [

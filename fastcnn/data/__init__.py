@@ -1,9 +1,11 @@
 """Data: digits and other images with labels, batches of them, and images from files.
 
 `mnist`, `cifar10` and their siblings give datasets, `image_folder` makes one of your own pictures;
-`DataLoader` gives batches of any dataset; `read_images` reads pictures to predict on.
+`DataLoader` gives batches of any dataset, `augment` changes them at random; `read_images` reads
+pictures to predict on.
 """
 
+from . import augment
 from .cifar import cifar10, cifar100
 from .dataset import ArrayDataset, Dataset, Subset, as_dataset
 from .folder import image_folder
@@ -19,6 +21,7 @@ __all__ = [
     "Dataset",
     "Subset",
     "as_dataset",
+    "augment",
     "cache_folder",
     "cifar10",
     "cifar100",

@@ -204,7 +204,7 @@ class ArrayDataset(Dataset):
         self._x = inputs
         self._y = _labels(targets, len(classes))
         self._floats: Array | None = None if inputs.dtype == np.uint8 else inputs
-        self.transform = transform
+        self.transform = _fixed(transform)
         self.classes = tuple(classes)
         self.source = source
 
@@ -254,7 +254,7 @@ class ArrayDataset(Dataset):
         -1.0
         """
         other = copy.copy(self)
-        other.transform = transform
+        other.transform = _fixed(transform)
         return other
 
 
@@ -376,6 +376,16 @@ def permutation(n: int, *seed: int) -> Array:
 def _fresh(a: Array, rows: Rows) -> Array:
     """The rows of `a` as a new C-contiguous array."""
     return a[rows].copy() if isinstance(rows, slice) else np.take(a, rows, axis=0)
+
+
+def _fixed(transform: Transform | None) -> Transform | None:
+    """`transform`; ValueError if it is a random augmentation, which must know the epoch."""
+    if getattr(transform, "random", False):
+        raise ValueError(
+            f"ArrayDataset: expected a transform that always does the same, got {transform!r}; "
+            "DataLoader(..., augment=...) and Trainer.fit(..., augment=...) take random ones"
+        )
+    return transform
 
 
 def _labels(y: Array, classes: int) -> Array:

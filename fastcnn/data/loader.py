@@ -1,12 +1,25 @@
-"""Batches of a dataset, epoch after epoch, in an order that can be stored and resumed."""
+"""Batches of a dataset, epoch after epoch, in an order that can be stored and resumed.
 
+Batches may be prepared by background threads (read, augmented) while the ones before are used.
+What a batch holds depends on the seed, the epoch and its rows alone, never on who prepared it.
+"""
+
+import collections
+import contextlib
 import operator
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Generator
 from typing import Any
 
 import numpy as np
 
+from .augment import Augmentation
 from .dataset import Array, Dataset, as_dataset, permutation
+
+Batch = tuple[Array, Array]
+Prepare = Callable[[int, int], list[Batch]]
+
+_BLOCK_BYTES = 2**20  # background threads prepare batches in blocks of about so much
 
 
 class DataLoader:
@@ -27,6 +40,12 @@ class DataLoader:
         For the shuffle.
     drop_last : bool, optional
         Leave out a last batch that is not full.
+    augment : Augmentation, optional
+        Changes each batch, see `fastcnn.data.augment`; seeded by `seed`, the epoch, and the numbers
+        of the samples.
+    num_workers : int, optional
+        Background threads that prepare batches; 0 prepares each when it is asked for. The dataset's
+        ``batch`` is called from them, with several at the same time.
 
     Attributes
     ----------
@@ -36,7 +55,9 @@ class DataLoader:
     Raises
     ------
     ValueError
-        If `batch_size` is less than 1 or `seed` less than 0.
+        If `batch_size` is less than 1, or `seed` or `num_workers` less than 0.
+    TypeError
+        If `augment` is no Augmentation.
 
     Notes
     -----
@@ -45,6 +66,11 @@ class DataLoader:
 
     Batches are fresh arrays, which the caller may change. The shuffle makes an index per epoch
     (8 bytes a sample), never a copy of the data.
+
+    What is prepared ahead is bounded: for each worker two blocks, of about a megabyte or one batch.
+    The threads end with the pass: at its end, when its iterator is closed or forgotten, or with an
+    error, which is raised where the batch would have come. A process forked within a pass prepares
+    its batches itself.
 
     Examples
     --------
@@ -67,12 +93,21 @@ class DataLoader:
         shuffle: bool = False,
         seed: int = 0,
         drop_last: bool = False,
+        augment: Augmentation | None = None,
+        num_workers: int = 0,
     ) -> None:
         self.dataset = as_dataset(dataset)
         self.batch_size = _integer("batch_size", batch_size, 1)
         self.shuffle = bool(shuffle)
         self.seed = _integer("seed", seed, 0)
         self.drop_last = bool(drop_last)
+        if not isinstance(augment, Augmentation | None):
+            raise TypeError(
+                f"DataLoader: expected augment to be a fastcnn.data.augment.Augmentation, got "
+                f"{augment!r}"
+            )
+        self.augment = augment
+        self.num_workers = _integer("num_workers", num_workers, 0)
         self.epoch = 0
         self._position = 0  # batches given in the running epoch
         self._resume_at = 0  # where the next pass starts: after load_state_dict not at 0
@@ -82,17 +117,28 @@ class DataLoader:
         full, rest = divmod(len(self.dataset), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
-    def __iter__(self) -> Iterator[tuple[Array, Array]]:
+    def __iter__(self) -> Generator[Batch, None, None]:
         """Yield the (x, y) of each batch of an epoch."""
-        epoch, n = self.epoch, len(self.dataset)
+        epoch, n, size, count = self.epoch, len(self.dataset), self.batch_size, len(self)
         start, self._resume_at = self._resume_at, 0
         order = permutation(n, self.seed, epoch) if self.shuffle else None
         self._position = start
-        for i in range(start, len(self)):
-            rows = slice(i * self.batch_size, min((i + 1) * self.batch_size, n))
-            batch = self.dataset.batch(rows if order is None else order[rows])
-            self._position = i + 1
-            yield batch
+
+        def prepare(first: int, last: int) -> list[Batch]:
+            """The batches first..last-1, made in one go: it costs less than one by one."""
+            rows = slice(first * size, min(last * size, n))
+            numbers = np.arange(rows.start, rows.stop) if order is None else order[rows]
+            x, y = self.dataset.batch(rows if order is None else numbers)
+            if self.augment is not None:
+                x = self.augment(x, seed=self.seed, epoch=epoch, rows=numbers)
+            cuts = range(0, len(numbers), size)
+            return [(x[i : i + size], y[i : i + size]) for i in cuts]
+
+        work = _in_background if self.num_workers else _in_turn
+        with contextlib.closing(work(prepare, start, count, self.num_workers)) as batches:
+            for i, batch in enumerate(batches, start):
+                self._position = i + 1
+                yield batch
         self.epoch, self._position = epoch + 1, 0
 
     def state_dict(self) -> dict[str, int]:
@@ -174,3 +220,41 @@ def _integer(name: str, value: Any, least: int) -> int:
     if number < least:
         raise ValueError(f"DataLoader: expected {name} >= {least}, got {number}")
     return number
+
+
+def _in_turn(
+    prepare: Prepare, start: int, count: int, workers: int
+) -> Generator[Batch, None, None]:
+    """Each batch when it is asked for."""
+    for i in range(start, count):
+        yield from prepare(i, i + 1)
+
+
+def _in_background(
+    prepare: Prepare, start: int, count: int, workers: int
+) -> Generator[Batch, None, None]:
+    """Batches in their order, prepared ahead by threads in blocks."""
+    from concurrent.futures import Future, ThreadPoolExecutor
+
+    owner = os.getpid()  # a forked child has this frame, but not the threads
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="fastcnn-loader")
+    pending: collections.deque[tuple[int, int, Future[list[Batch]]]] = collections.deque()
+    block, ahead = 1, start
+    try:
+        while ahead < count or pending:
+            while ahead < count and len(pending) < 2 * workers and os.getpid() == owner:
+                last = min(ahead + block, count)
+                pending.append((ahead, last, pool.submit(prepare, ahead, last)))
+                ahead = last
+            if not pending:
+                yield from prepare(ahead, ahead + 1)
+                ahead += 1
+                continue
+            first, last, future = pending.popleft()
+            ready = os.getpid() == owner or future.done()
+            batches = future.result() if ready else prepare(first, last)
+            block = max(1, _BLOCK_BYTES // max(batches[0][0].nbytes, 1))
+            yield from batches
+    finally:
+        if os.getpid() == owner:
+            pool.shutdown(cancel_futures=True)

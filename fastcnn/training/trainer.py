@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..data import DataLoader, Dataset, as_dataset
+from ..data.augment import Augmentation
 from ..nn import Layer
 from .callbacks import Callback
 from .checkpoint import check_arrays, load_checkpoint, save_checkpoint
@@ -135,6 +136,7 @@ class Trainer:
         epochs: int,
         batch_size: int = 64,
         validation: Data | float | None = None,
+        augment: Augmentation | None = None,
         progress: Progress = "auto",
         callbacks: Sequence[Callback] = (),
         resume: PathLike | None = None,
@@ -154,13 +156,17 @@ class Trainer:
             Data to measure after each epoch, or the fraction of the training data to set aside
             for that (chosen by the trainer's seed). Never the test data: what chooses among
             models must not judge them.
+        augment : Augmentation, optional
+            Random changes of the training data, never of the validation data, such as
+            ``data.augment.RandomCrop(32, padding=4)``: other ones in each epoch, chosen by the
+            trainer's seed. Batches are then prepared by a background thread.
         progress : bool or "auto", optional
             Draw progress bars; "auto" does in notebooks and if stderr is a terminal.
         callbacks : sequence of Callback, optional
             Such as `EarlyStopping` and `Checkpoint`.
         resume : str or PathLike, optional
             Continue the run of this checkpoint (see `resume`), exactly, with the same number of
-            samples, batch size, seed, validation, schedule and callbacks as before.
+            samples, batch size, seed, validation, schedule, augmentation and callbacks as before.
 
         Returns
         -------
@@ -186,7 +192,7 @@ class Trainer:
             raise ValueError(f"fit: expected epochs to be an integer >= 0, got {epochs!r}")
         show = wanted(progress)
         with self._all_or_nothing(resume):
-            loader, held_out = self._split(train, validation, batch_size)
+            loader, held_out = self._split(train, validation, batch_size, augment)
             self._callbacks = sorted(callbacks, key=lambda callback: callback.order)
             self._begin(loader, held_out, validation)
             with InterruptFlag() as interrupt:
@@ -223,7 +229,11 @@ class Trainer:
         self._stop = True
 
     def _split(
-        self, train: Data, validation: Data | float | None, batch_size: int
+        self,
+        train: Data,
+        validation: Data | float | None,
+        batch_size: int,
+        augment: Augmentation | None,
     ) -> tuple[DataLoader, Dataset | None]:
         """What to train on and what to measure on."""
         dataset: Dataset = as_dataset(train)
@@ -235,7 +245,15 @@ class Trainer:
         for name, part in (("training", dataset), ("validation", held_out)):
             if part is not None and len(part) == 0:
                 raise ValueError(f"fit: expected at least one {name} sample, got none")
-        return DataLoader(dataset, batch_size, shuffle=True, seed=self.seed), held_out
+        loader = DataLoader(
+            dataset,
+            batch_size,
+            shuffle=True,
+            seed=self.seed,
+            augment=augment,
+            num_workers=0 if augment is None else 1,
+        )
+        return loader, held_out
 
     def _own_settings(self) -> dict[str, Any]:
         """The part of the run's settings that does not come with the data."""
@@ -255,6 +273,7 @@ class Trainer:
             "training samples": len(loader.dataset),
             "batch size": loader.batch_size,
             "validation": validation if fraction else f"{len(held_out or ())} samples",
+            "augmentation": None if loader.augment is None else repr(loader.augment),
         }
         states = self._callback_states
         if states is None:
@@ -303,8 +322,11 @@ class Trainer:
         )
         after_batch = [c for c in self._callbacks if _overrides(c, "on_batch_end")]
         before, start = here.seconds, time.perf_counter()
-        with EpochBar(here.epoch + 1, epochs, total, here.batch, show) as bar:
-            for x, y in loader:
+        with (
+            EpochBar(here.epoch + 1, epochs, total, here.batch, show) as bar,
+            contextlib.closing(iter(loader)) as batches,
+        ):
+            for x, y in batches:
                 done = (here.epoch + here.batch / total) / epochs
                 self.optimizer.lr = self._rate * self.schedule(done)
                 loss, right = self._step(x, y)

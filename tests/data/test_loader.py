@@ -1,12 +1,16 @@
 """The loader: every sample once an epoch, an order fixed by seed and epoch, exact resume."""
 
 import json
+import os
+import signal
+import threading
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from fastcnn.data import ArrayDataset, DataLoader
+from fastcnn.data import ArrayDataset, DataLoader, augment
+from fastcnn.data import loader as module
 
 
 def numbered(n: int) -> ArrayDataset:
@@ -172,3 +176,149 @@ def test_the_shuffle_copies_no_data():
         assert tracemalloc.get_traced_memory()[1] < 2 * 2**20
     finally:
         tracemalloc.stop()
+
+
+# ---- augmentation and background threads ----
+
+
+class Numbers(augment.Augmentation):
+    """Adds a random number of the sample to it."""
+
+    def apply(self, x, keys):
+        return x + augment.uniforms(keys, 1)[0].reshape(-1, 1, 1, 1).astype(x.dtype)
+
+
+def passes(loader: DataLoader, epochs: int = 2) -> list[tuple[np.ndarray, np.ndarray]]:
+    return [batch for _ in range(epochs) for batch in loader]
+
+
+def loader_threads() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name.startswith("fastcnn-loader")]
+
+
+@pytest.mark.parametrize("block", [1, 100, 2**20])
+@pytest.mark.parametrize("workers", [1, 2, 5])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_background_threads_change_nothing(workers, shuffle, block, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK_BYTES", block)
+    options = {"shuffle": shuffle, "seed": 4, "augment": Numbers()}
+    plain = passes(DataLoader(numbered(53), 4, **options))
+    ahead = passes(DataLoader(numbered(53), 4, num_workers=workers, **options))
+    for (x, y), (other_x, other_y) in zip(plain, ahead, strict=True):
+        np.testing.assert_array_equal(x, other_x)
+        np.testing.assert_array_equal(y, other_y)
+        assert other_x.flags.c_contiguous and other_x.flags.writeable
+    assert not loader_threads()
+
+
+def test_augmentation_is_of_the_sample_not_of_the_batch():
+    """Any batch size, order and start give a sample the same numbers in the same epoch."""
+
+    def numbers(loader: DataLoader) -> dict[int, float]:
+        return {int(k): float(v) for x, y in loader for k, v in zip(y, x.ravel(), strict=True)}
+
+    options = {"seed": 1, "augment": Numbers()}
+    one = DataLoader(numbered(20), 4, **options)
+    other = DataLoader(numbered(20), 7, shuffle=True, num_workers=2, **options)
+    first, second = numbers(one), numbers(one)
+    assert [first, second] == [numbers(other), numbers(other)]
+    assert all(0 <= first[i] - i < 1 and first[i] != second[i] for i in range(20))
+    assert numbers(DataLoader(numbered(20), 4, seed=2, augment=Numbers())) != first
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_resume_in_the_middle_with_threads(workers):
+    options = {"shuffle": True, "augment": Numbers(), "num_workers": workers}
+    whole = [x for x, _ in passes(DataLoader(numbered(30), 4, **options))]
+    loader = DataLoader(numbered(30), 4, **options)
+    for i, _ in enumerate(loader):
+        if i == 2:
+            state = json.loads(json.dumps(loader.state_dict()))
+            break
+    assert state["position"] == 3 and not loader_threads()
+    again = DataLoader(numbered(30), 4, **options)
+    again.load_state_dict(state)
+    rest = [x for x, _ in passes(again)]
+    assert len(rest) == 13
+    for x, y in zip(rest, whole[3:], strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+class Breaks(ArrayDataset):
+    """Fails for a batch that holds a certain row."""
+
+    def batch(self, rows):
+        if 9 in np.arange(len(self))[rows]:
+            raise OSError("row 9 cannot be read")
+        return super().batch(rows)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_errors_come_where_the_batch_would(workers, monkeypatch):
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 1)
+    dataset = Breaks(np.zeros((20, 1, 1, 1), np.float32), np.arange(20))
+    loader, seen = DataLoader(dataset, 4, num_workers=workers), []
+    with pytest.raises(OSError, match="row 9 cannot be read"):
+        for _, y in loader:
+            seen += y.tolist()
+    assert seen == list(range(8)) and not loader_threads() and loader.epoch == 0
+
+
+def test_little_is_prepared_ahead(monkeypatch):
+    """Nobody prepares an epoch of batches that nobody takes."""
+    monkeypatch.setattr(module, "_BLOCK_BYTES", 1)
+    asked = []
+
+    class Counts(ArrayDataset):
+        def batch(self, rows):
+            asked.append(rows)
+            return super().batch(rows)
+
+    dataset = Counts(np.zeros((1000, 1, 1, 1), np.float32), np.zeros(1000, int))
+    batches = iter(DataLoader(dataset, 1, num_workers=2))
+    for _ in range(10):
+        next(batches)
+    batches.close()
+    assert len(asked) <= 10 + 2 * 2 and not loader_threads()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_forked_child_goes_on_by_itself():
+    loader = DataLoader(numbered(200), 4, num_workers=2, augment=Numbers())
+    expected = [x for x, _ in DataLoader(numbered(200), 4, augment=Numbers())]
+    batches = iter(loader)
+    next(batches)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            signal.alarm(30)
+            rest = [x for x, _ in batches]
+            again = [x for x, _ in DataLoader(numbered(200), 4, num_workers=2, augment=Numbers())]
+            ok = [
+                np.array_equal(a, b)
+                for a, b in zip(rest + again, expected[1:] + expected, strict=True)
+            ]
+            code = 0 if all(ok) else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert len(list(batches)) == 49
+
+
+def test_ctrl_c_within_a_pass_ends_the_threads():
+    loader = DataLoader(numbered(100), 1, num_workers=2)
+    with pytest.raises(KeyboardInterrupt):
+        for i, _ in enumerate(loader):
+            if i == 3:
+                signal.raise_signal(signal.SIGINT)
+    del loader
+    assert not loader_threads()
+
+
+def test_what_augment_and_num_workers_may_be():
+    with pytest.raises(TypeError, match="expected augment to be a fastcnn"):
+        DataLoader(numbered(3), augment=lambda x: x)
+    with pytest.raises(ValueError, match="num_workers >= 0"):
+        DataLoader(numbered(3), num_workers=-1)
