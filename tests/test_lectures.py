@@ -9,6 +9,7 @@ import pytest
 from helpers import assert_same
 
 from fastcnn import models, nn, ops, reference
+from fastcnn.data import augment
 from fastcnn.nn import init
 
 F4 = np.float32
@@ -191,6 +192,13 @@ def test_L2_shared_weights_of_a_1d_kernel(length):
 def test_L2_parameters_of_a_multi_layer_perceptron():
     assert (784 + 1) * 100 + (100 + 1) * 10 == 79_510
     assert models.dmlp().num_parameters() == 79_510
+
+
+def test_L2_alexnet_crop_and_flip():
+    """(256 - 224)^2 * 2 = 2,048 views, as in its paper; that leaves out the last of 33 offsets."""
+    views = augment.Compose([augment.RandomCrop(224), augment.RandomHorizontalFlip()]).num_views
+    assert views(255, 255) == (256 - 224) ** 2 * 2 == 2_048
+    assert views(256, 256) == 33**2 * 2 == 2_178
 
 
 @pytest.mark.parametrize("padding, stride, out", [(0, 1, 3), (2, 1, 7), (1, 2, 3)])
