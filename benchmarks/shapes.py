@@ -262,6 +262,18 @@ POOL_LAYERS = (
 )
 
 
+# Rows: images one pixel high, for the 1-D layers.
+CONV1D_LAYERS = (
+    Conv("text3", "textcnn.conv3", 32, 128, 1, 56, 100, 1, 3),
+    Conv("m5_2", "m5.conv2", 16, 32, 1, 500, 64, 1, 3, 1, (0, 1)),
+    Conv("tcn", "tcn.block3", 8, 64, 1, 1024, 64, 1, 5, 1, (0, 8), 4),
+)
+POOL1D_LAYERS = (
+    Pool("max1d", "m5.pool1", "max", 16, 64, 1, 1000, 4, 4),
+    Pool("avg1d", "avg_rows", "avg", 16, 64, 1, 1000, 2, 2),
+)
+
+
 class Linear(NamedTuple):
     """A fully connected layer at a batch size: x (N, I), w (O, I)."""
 

@@ -15,6 +15,7 @@ from .peers_models import LenetCase
 from .peers_nets import NetCase
 from .peers_pointwise import PASSES, PointwiseCase
 from .peers_pool import PoolCase
+from .peers_rows import Conv1dCase, Pool1dCase
 
 
 class Suite(NamedTuple):
@@ -70,6 +71,20 @@ SUITES = {
         "Pooling",
         PoolCase,
         tuple(product(shapes.POOL_LAYERS, shapes.POOL_PASSES)),
+        "GB/s",
+        lambda case: case.bytes / 1e9,
+    ),
+    "conv1d": Suite(
+        "1-D convolution",
+        Conv1dCase,
+        tuple(product(shapes.CONV1D_LAYERS, shapes.CONV_PASSES)),
+        "GFLOP/s",
+        lambda case: case.layer.flops / 1e9,
+    ),
+    "pool1d": Suite(
+        "1-D pooling",
+        Pool1dCase,
+        tuple(product(shapes.POOL1D_LAYERS, shapes.POOL_PASSES)),
         "GB/s",
         lambda case: case.bytes / 1e9,
     ),

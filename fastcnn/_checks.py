@@ -200,6 +200,13 @@ def conv_window(
     groups: int,
 ) -> Window:
     """The window of a convolution, after checking that channels and groups fit."""
+    check_groups(op, x_shape, w_shape, groups)
+    size, kernel = (x_shape[2], x_shape[3]), (w_shape[2], w_shape[3])
+    return window(op, size, kernel, stride=stride, padding=padding, dilation=dilation)
+
+
+def check_groups(op: str, x_shape: tuple[int, ...], w_shape: tuple[int, ...], groups: int) -> None:
+    """ValueError unless the channels of x and w fit each other and the groups."""
     g = integer(op, "groups", groups, 1)
     if x_shape[1] != g * w_shape[1]:
         raise ValueError(
@@ -211,8 +218,28 @@ def conv_window(
             f"{op}: expected w.shape[0] to be a multiple of groups ({g}), "
             f"got w.shape={tuple(w_shape)}"
         )
-    size, kernel = (x_shape[2], x_shape[3]), (w_shape[2], w_shape[3])
-    return window(op, size, kernel, stride=stride, padding=padding, dilation=dilation)
+
+
+def single(op: str, name: str, value: Any, least: int) -> int:
+    """An int, or (int,), as an int: an argument along the one axis of a row."""
+    if isinstance(value, (tuple, list)) and len(value) == 1:
+        value = value[0]
+    return integer(op, name, value, least)
+
+
+def row_options(
+    op: str, stride: Any, padding: Any, dilation: Any
+) -> tuple[tuple[int, int], Any, tuple[int, int]]:
+    """Stride, padding and dilation of a row as those of an image one pixel high."""
+    step, dil = single(op, "stride", stride, 1), single(op, "dilation", dilation, 1)
+    if isinstance(padding, (tuple, list)) and len(padding) == 2:
+        sides: Any = ((0, 0), pair(op, "padding", padding, 0))
+    elif isinstance(padding, str):
+        sides = padding
+    else:
+        p = single(op, "padding", padding, 0)
+        sides = ((0, 0), (p, p))
+    return (1, step), sides, (1, dil)
 
 
 def conv_transpose_size(

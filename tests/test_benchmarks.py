@@ -22,6 +22,7 @@ from benchmarks.peers_linear import LinearCase
 from benchmarks.peers_lrn import LrnCase
 from benchmarks.peers_pointwise import PASSES, PointwiseCase
 from benchmarks.peers_pool import PoolCase
+from benchmarks.peers_rows import Conv1dCase, Pool1dCase
 from benchmarks.suites import SUITES, chosen
 
 ALL_CONVS = shapes.CONV_LAYERS + shapes.CONV_EXTRAS
@@ -104,6 +105,17 @@ def test_numpy_columns(wrt: str) -> None:
 @pytest.mark.parametrize("kind", ["max", "avg", "global"])
 def test_numpy_pooling(kind: str, window: tuple[int, int, int], wrt: str) -> None:
     _tiny(PoolCase, shapes.Pool("t", "tiny", kind, 2, 3, 8, 9, *window), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.CONV_PASSES)
+def test_numpy_convolution_of_rows(wrt: str) -> None:
+    _tiny(Conv1dCase, shapes.Conv("t", "tiny", 3, 4, 1, 19, 6, 1, 3, 1, (0, 2), 2), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.POOL_PASSES)
+@pytest.mark.parametrize("kind", ["max", "avg"])
+def test_numpy_pooling_of_rows(kind: str, wrt: str) -> None:
+    _tiny(Pool1dCase, shapes.Pool("t", "tiny", kind, 2, 3, 1, 13, 3, 3), wrt)
 
 
 @pytest.mark.parametrize("wrt", shapes.LINEAR_PASSES)

@@ -184,9 +184,9 @@ def test_L2_parameters_of_64_7x7_kernels():
 
 @pytest.mark.parametrize("length", [3, 10, 1000])
 def test_L2_shared_weights_of_a_1d_kernel(length):
-    conv = nn.Conv2d(1, 1, (1, 3), bias=False, init=init.normal(1.0), seed=0)
+    conv = nn.Conv1d(1, 1, 3, bias=False, seed=0)
     assert conv.num_parameters() == 3
-    assert conv(np.zeros((1, 1, 1, length), F4)).shape == (1, 1, 1, length - 2)
+    assert conv(np.zeros((1, 1, length), F4)).shape == (1, 1, length - 2)
 
 
 def test_L2_parameters_of_a_multi_layer_perceptron():

@@ -11,6 +11,7 @@ from .batch_norm import BatchNorm2d
 from .class_losses import BinaryFocalLoss, FocalLoss, NLLLoss, ProbabilityCrossEntropyLoss
 from .containers import Graph, Sequential
 from .conv import Conv2d
+from .conv1d import Conv1d
 from .conv_transpose import ConvTranspose2d
 from .dropout import Dropout
 from .layer import Layer
@@ -20,6 +21,7 @@ from .lrn import LocalResponseNorm
 from .merge import Add, Concat
 from .parameter import Buffer, Parameter
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
+from .pooling1d import AvgPool1d, MaxPool1d
 from .rectifiers import ELU, PReLU, Step
 from .shape import CropLike, Flatten, Unflatten
 from .summary import Summary
@@ -29,11 +31,13 @@ __all__ = [
     "Add",
     "AuxiliaryGraph",
     "AuxiliaryLoss",
+    "AvgPool1d",
     "AvgPool2d",
     "BatchNorm2d",
     "BinaryFocalLoss",
     "Buffer",
     "Concat",
+    "Conv1d",
     "Conv2d",
     "ConvTranspose2d",
     "CropLike",
@@ -48,6 +52,7 @@ __all__ = [
     "Linear",
     "LocalResponseNorm",
     "MSELoss",
+    "MaxPool1d",
     "MaxPool2d",
     "NLLLoss",
     "PReLU",

@@ -200,8 +200,8 @@ class Tracer:
         field = tuple(f + (w - 1) * j for (f, j), w in zip(before, window, strict=True))
         jump = tuple(j * s for (_, j), s in zip(before, step, strict=True))
         now = maps[0]  # flattened: the maps' H, W until a layer has seen all of them
-        if len(shape) == 3:
-            now = (shape[1], shape[2])
+        if len(shape) in (2, 3):  # a row is an image one pixel high
+            now = (shape[1] if len(shape) == 3 else 1, shape[-1])
         elif reach is None:
             now = (1, 1)
         return Signal(shape, (field[0], field[1]), (jump[0], jump[1]), now)
@@ -224,7 +224,10 @@ def summarize(layer: Layer, input_shape: Any, *, batch_size: int, strict: bool) 
     else:
         raise ValueError(f"summary: expected a dict of shapes of {', '.join(names)}")
     tracer = Tracer(batch, dtype.itemsize, strict)
-    signals = tuple(Signal(s, maps=(s[1], s[2])) if len(s) == 3 else Signal(s) for s in shapes)
+    signals = tuple(
+        Signal(s, maps=(s[1] if len(s) == 3 else 1, s[-1])) if len(s) in (2, 3) else Signal(s)
+        for s in shapes
+    )
     layer.trace(tracer, "", signals)
     input_bytes = batch * dtype.itemsize * sum(math.prod(s) for s in shapes)
     return Summary(type(layer).__name__, tuple(tracer.rows), input_shape, batch, input_bytes)

@@ -20,6 +20,7 @@ from .activation import (
 )
 from .batch_norm import batch_norm, batch_norm_backward, batch_norm_forward
 from .conv import col2im, conv2d, conv2d_backward_input, conv2d_backward_weight, im2col
+from .conv1d import conv1d, conv1d_backward_input, conv1d_backward_weight
 from .conv_transpose import (
     conv_transpose2d,
     conv_transpose2d_backward_input,
@@ -38,16 +39,22 @@ from .pool import (
     max_pool2d,
     max_pool2d_backward,
 )
+from .pool1d import avg_pool1d, avg_pool1d_backward, max_pool1d, max_pool1d_backward
 
 __all__ = [
     "adam_update",
     "add",
+    "avg_pool1d",
+    "avg_pool1d_backward",
     "avg_pool2d",
     "avg_pool2d_backward",
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_forward",
     "col2im",
+    "conv1d",
+    "conv1d_backward_input",
+    "conv1d_backward_weight",
     "conv2d",
     "conv2d_backward_input",
     "conv2d_backward_weight",
@@ -66,6 +73,8 @@ __all__ = [
     "local_response_norm_backward",
     "log_softmax",
     "log_softmax_backward",
+    "max_pool1d",
+    "max_pool1d_backward",
     "max_pool2d",
     "max_pool2d_backward",
     "mse",

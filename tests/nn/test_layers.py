@@ -58,6 +58,13 @@ CASES = {
     "max pool ceil dilation": (lambda: nn.MaxPool2d(2, 3, 0, 2, True), (1, 7, 8)),
     "average pool": (lambda: nn.AvgPool2d(2), (2, 4, 6)),
     "average pool padded": (lambda: nn.AvgPool2d(3, 2, 1, True, False), (2, 6, 5)),
+    "conv1d": (lambda: nn.Conv1d(4, 6, 3, 2, (1, 0), 2, 2, seed=0), (4, 11)),
+    "conv1d replicate": (
+        lambda: nn.Conv1d(2, 3, 4, padding=2, bias=False, padding_mode="replicate", seed=0),
+        (2, 7),
+    ),
+    "max pool 1d": (lambda: nn.MaxPool1d(3, 2, 1, ceil_mode=True), (2, 8)),
+    "average pool 1d": (lambda: nn.AvgPool1d(3, 2, 1, True, False), (2, 8)),
     "global average pool": (nn.GlobalAvgPool2d, (3, 4, 5)),
     "linear": (lambda: nn.Linear(7, 4, seed=0), (7,)),
     "linear no bias": (lambda: nn.Linear(3, 5, False, seed=0), (3,)),
@@ -376,6 +383,14 @@ def test_strict_convolution():
     assert nn.Conv2d(1, 1, 3, 2, "same", strict=True).output_shape((1, 6, 6)) == (1, 3, 3)
 
 
+def test_strict_rows():
+    with pytest.raises(ValueError, match=r"2\.33; padding=1 would fit"):
+        nn.Conv1d(1, 1, 3, stride=3, strict=True, seed=0)(np.zeros((1, 1, 7), np.float32))
+    assert nn.Conv1d(1, 1, 3, 3, 1, strict=True, seed=0).output_shape((1, 7)) == (1, 3)
+    with pytest.raises(ValueError, match="remainder along W"):
+        nn.MaxPool1d(2).summary((1, 7), strict=True)
+
+
 @pytest.mark.parametrize("size", [(6, 6), (7, 6), (6, 9), (5, 8)])
 @pytest.mark.parametrize("kernel, stride", [(3, 2), (2, 3), ((3, 2), (2, 4)), (5, (3, 1))])
 def test_the_padding_that_strict_mode_names_fits(size, kernel, stride):
@@ -407,6 +422,12 @@ def test_the_padding_that_strict_mode_names_fits(size, kernel, stride):
         (lambda: nn.ConvTranspose2d(2, 1, 3)(np.zeros((1, 3, 2, 2), np.float32)), "w.shape"),
         (lambda: nn.ConvTranspose2d(2, 1, 3).output_shape((3, 2, 2)), "2 input channels, got 3"),
         (lambda: init.bilinear()((3, 2, 4, 4), np.random.default_rng(0)), r"\(C, C, KH, KW\)"),
+        (lambda: nn.Conv1d(1, 1, (3, 3)), "kernel_size"),
+        (lambda: nn.Conv1d(1, 1, 3, padding=(1, 2, 3)), "padding"),
+        (lambda: nn.Conv1d(1, 1, 3, padding="half"), "padding"),
+        (lambda: nn.Conv1d(3, 4, 3, groups=2), r"multiples of groups=2, got 3 and 4"),
+        (lambda: nn.Conv1d(1, 1, 3, padding_mode="mirror"), "'zeros' or 'replicate'"),
+        (lambda: nn.MaxPool1d(2, padding=2), "MaxPool1d.*half the kernel"),
         (lambda: nn.MaxPool2d(2, padding=2), "MaxPool2d.*half the kernel"),
         (lambda: nn.AvgPool2d(0), "AvgPool2d.*kernel_size"),
         (lambda: nn.Linear(4, -1), "out_features"),
@@ -441,6 +462,9 @@ def test_bad_sizes_are_errors(bad):
         (nn.Conv2d(1, 8, 5), (1, 4, 28), "padding 1 or H >= 5 would fit"),
         (nn.Conv2d(1, 8, 5), (64, 1, 28, 28), r"\(C, H, W\), without the batch axis"),
         (nn.MaxPool2d(3), (1, 2, 2), "would fit"),
+        (nn.Conv1d(3, 8, 5), (1, 28), r"expected 3 input channels, got 1 .*Conv1d\(1, 8"),
+        (nn.Conv1d(1, 8, 5), (1, 4), "padding 1 or W >= 5 would fit"),
+        (nn.AvgPool1d(3), (1, 2, 2), r"\(C, L\), without the batch axis"),
         (nn.Linear(400, 120), (16, 5, 5), r"a Flatten before it would give \(400,\)"),
         (nn.Linear(400, 120), (576,), r"Linear\(576, 120\) would fit"),
         (nn.Add(), ((1, 2), (1, 3)), "inputs of one shape"),
@@ -505,6 +529,11 @@ REPRS = {
     "MaxPool2d(2)": nn.MaxPool2d(2),
     "MaxPool2d(3, stride=2, padding=1, ceil_mode=True)": nn.MaxPool2d(3, 2, 1, ceil_mode=True),
     "AvgPool2d((2, 3), count_include_pad=False)": nn.AvgPool2d((2, 3), count_include_pad=False),
+    "Conv1d(1, 6, kernel_size=5, padding=(1, 0), dilation=2, bias=False)": nn.Conv1d(
+        1, 6, (5,), 1, (1, 0), 2, bias=False
+    ),
+    "MaxPool1d(3, stride=2, padding=1, ceil_mode=True)": nn.MaxPool1d(3, 2, 1, ceil_mode=True),
+    "AvgPool1d(2, count_include_pad=False)": nn.AvgPool1d(2, count_include_pad=False),
     "Linear(4, 2, bias=False)": nn.Linear(4, 2, bias=False),
     "LeakyReLU(0.1)": nn.LeakyReLU(0.1),
     "Softmax(axis=1)": nn.Softmax(),

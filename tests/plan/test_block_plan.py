@@ -349,6 +349,34 @@ def test_many_steps_in_float32_stay_beside_the_layers() -> None:
         assert_close(b.data, a.data, 1e-2)
 
 
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.CrossEntropyLoss(weight=np.arange(1.0, 11.0, dtype=np.float32)),
+        nn.CrossEntropyLoss(label_smoothing=0.1),
+        nn.CrossEntropyLoss(unit="bits"),
+    ],
+    ids=["class weights", "label smoothing", "bits"],
+)
+def test_losses_with_options_run_by_layers(loss: nn.CrossEntropyLoss) -> None:
+    """The program knows the plain loss only; the plan has the others' values and gradients."""
+    nets = [models.lenet5(seed=1).double() for _ in range(2)]
+    optimizers = [optim.SGD(net.parameters(), lr=0.1, momentum=0.9) for net in nets]
+    with pytest.raises(plan.LoweringError, match="expected a loss of"):
+        plan.BlockPlan(nets[0], (1, 28, 28), loss, optimizers[0])
+    program = plan.compile(nets[0], (1, 28, 28), loss=loss, optimizer=optimizers[0])
+    assert isinstance(program, plan.LayerPlan)
+    x, y = batch(np.random.default_rng(0), 9, (1, 28, 28), np.dtype("float64"))
+    for _ in range(2):
+        _, value, gradients = eager(nets[1], loss, x, y)
+        for p, gradient in zip(nets[1].parameters(), gradients, strict=True):
+            p.grad = gradient
+        optimizers[1].step()
+        assert program.step(x, y).loss == pytest.approx(value, rel=1e-12)
+    for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
+        assert_close(a.data, b.data, 1e-12)
+
+
 @pytest.mark.parametrize("frozen", [("conv1",), ("conv1", "conv2"), ("fc2",), ("fc3",)])
 def test_frozen_layers(frozen: tuple[str, ...]) -> None:
     """Frozen before or after compiling: their weights stay, the others' gradients do not change."""
