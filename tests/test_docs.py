@@ -1,4 +1,4 @@
-"""The pages in docs/: the API reference has every public name, and the code on the pages runs."""
+"""docs/ and the READMEs: every public name is in the reference, and the code on the pages runs."""
 
 import doctest
 import importlib
@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 import pytest
+
+import fastcnn
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MODULES = [
@@ -74,7 +76,29 @@ def code_of(page: Path) -> doctest.DocTest:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(DOCS)))
 def test_the_code_on_a_page_gives_what_it_shows(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    fastcnn.set_num_threads(1)  # small nets; conftest.py puts it back
     runner = doctest.DocTestRunner()
     said: list[str] = []
     runner.run(code_of(page), out=said.append)
     assert not said, "".join(said)
+
+
+def facts_of(page: Path) -> list[list[str]]:
+    """What a translation keeps: code blocks, code in lines, links and numbers."""
+    text = page.read_text()
+    blocks = re.findall(r"^```.*?^```", text, re.M | re.S)
+    text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
+    links = [to for to in re.findall(r"\]\(([^)]+)\)", text) if not to.startswith("README")]
+    numbers = re.findall(r"\d[\d,.x-]*\d|\d", re.sub(r"\]\([^)]*\)|`[^`]*`", "", text))
+    return [blocks, sorted(re.findall(r"`[^`]+`", text)), sorted(links), sorted(numbers)]
+
+
+def test_both_readmes_say_the_same():
+    english, korean = DOCS.parent / "README.md", DOCS.parent / "README.ko.md"
+    assert facts_of(korean) == facts_of(english)
+    assert "(README.ko.md)" in english.read_text() and "(README.md)" in korean.read_text()
+
+
+def test_the_links_of_the_readme_lead_somewhere():
+    _, _, links, _ = facts_of(DOCS.parent / "README.md")
+    assert [to for to in links if not (DOCS.parent / to).exists()] == []

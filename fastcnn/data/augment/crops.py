@@ -207,7 +207,7 @@ def five_crop(x: Array, size: Size) -> tuple[Array, ...]:
     Returns
     -------
     tuple of ndarray
-        Top left, top right, bottom left, bottom right, centre; each of shape (N, C, *size).
+        Top left, top right, bottom left, bottom right, centre; each of shape ``(N, C, *size)``.
 
     Raises
     ------
@@ -241,7 +241,7 @@ def ten_crop(x: Array, size: Size) -> tuple[Array, ...]:
     Returns
     -------
     tuple of ndarray
-        Ten, each of shape (N, C, *size).
+        Ten, each of shape ``(N, C, *size)``.
 
     Raises
     ------
