@@ -14,6 +14,9 @@
  * dot (few: depthwise, first layers): vectors run along pixels, ROWS x TAPS dot products at a time,
  * and lanes are summed once at the end.
  *
+ * Where images fill the lanes (conv2d_lanes_tmpl.h), dot's vectors are made of VL images, and no lane
+ * is idle at the end of a row.
+ *
  * Where there are few tasks, the bands are dealt to `splits` sets of sums, added up in order at the
  * end. The number of splits follows from the shapes, so the bits do not depend on the threads.
  */
@@ -24,7 +27,7 @@ enum { DY_BUDGET = 32768, BAND_PIXELS = 512, BATCH_BUDGET = 1 << 20, CHUNK_GROUP
 typedef struct {
     shift_problem s;
     const fc_conv2d_desc *d;
-    int dot;
+    int dot, lanes;               /* lanes: dot, on images in lanes */
     int64_t block, c0;            /* outer: source channels of a group at a time; the first of them */
     int64_t taps;                 /* of a block: channels * KH * KW */
     int64_t nv, np, panels;       /* vectors of a panel, taps of a tap group, panels of a group */
@@ -35,10 +38,11 @@ typedef struct {
     int64_t part_rows;            /* rows of a band that are summed at a time: their dy fits L1 */
     int64_t band_x, band_dy, band_db;  /* reals of a band's planes, transposed dy, bias sums */
     int64_t thread_reals;         /* dot: scratch of a thread */
+    int64_t rows, bands;          /* lanes: output rows of a band, bands of an image */
     int64_t first_band, n_bands;  /* of the current batch */
     const real *dy, *x;
     real *dw, *db, *sums, *bias_sums, *packed_x, *packed_dy, *packed_db;
-    int32_t *shifts;              /* outer: [channel][tap] */
+    int32_t *shifts;              /* outer: [channel][tap]; lanes: [tap], in reals */
 } weight_run;
 
 /* ---------------------------------------------------------------- outer: packing */
@@ -237,6 +241,32 @@ static void dot_bias(const dot_pixels *at, const real *dy, real *bias) {
     v_store(bias, sum);
 }
 
+/* The bands of a split on images in lanes, added to sums[m][taps][VL] and bias[m][VL]. */
+static void dot_lanes(const weight_run *r, int64_t split, int64_t g, real *planes, real *dy,
+                      real *sums, real *bias) {
+    const shift_problem *s = &r->s;
+    int64_t kernel = s->y.taps * s->x.taps, cols = s->x.out;
+    int64_t src = s->y.source * s->x.source, src_image = s->groups * s->channels * src;
+    int64_t out = s->y.out * cols, out_image = s->groups * s->m * out;
+    int64_t units = fc_ceil_div(s->n, VL) * r->bands;
+    for (int64_t unit = split; unit < units; unit += r->splits) {
+        int64_t n0 = unit / r->bands * VL, images = fc_min(VL, s->n - n0);
+        int64_t y0 = unit % r->bands * r->rows, rows = fc_min(r->rows, s->y.q - y0);
+        dot_pixels at = {rows, cols * VL, cols * VL, s->pitch * VL};
+        const real *from = r->dy + n0 * out_image + g * s->m * out + y0 * cols;
+        for (int64_t m = 0; m < s->m; m++) {
+            lanes_turn(from + m * out, out_image, images, rows * cols, dy + m * rows * cols * VL);
+            dot_bias(&at, dy + m * rows * cols * VL, bias + m * VL);
+        }
+        from = r->x + n0 * src_image + g * s->channels * src;
+        for (int64_t c = 0; c < s->channels; c++) {
+            lanes_pack(s, from + c * src, src_image, images, y0, rows + s->y.max_shift, planes);
+            dot_plane(s->m, kernel, &at, dy, rows * cols * VL, planes, r->shifts,
+                      sums + c * kernel * VL, r->taps * VL);
+        }
+    }
+}
+
 /* Item: a split and a group: all bands of the split, start to end; sums and bias sums of a split
  * are scalars, [m][taps] and [m]. */
 static void dot_task(void *arg, int64_t item, int thread) {
@@ -248,7 +278,8 @@ static void dot_task(void *arg, int64_t item, int thread) {
     real *planes = r->packed_x + thread * r->thread_reals;
     real *sums = planes + s->channel_stride, *bias = sums + s->m * row_sums;
     fill(sums, s->m * (row_sums + VL), 0);
-    for (int64_t band = split; band < shift_bands(s); band += r->splits) {
+    if (r->lanes) dot_lanes(r, split, g, planes, bias + s->m * VL, sums, bias);
+    for (int64_t band = split; !r->lanes && band < shift_bands(s); band += r->splits) {
         shift_band b = shift_get_band(s, band);
         dot_pixels at = {b.rows, b.cols, s->x.out, s->pitch};
         for (int64_t c = 0; c < s->channels; c++) {
@@ -272,12 +303,31 @@ static void dot_task(void *arg, int64_t item, int thread) {
 
 /* ---------------------------------------------------------------- driver */
 
+/* 1 if images in lanes serve this shape best. */
+static int weight_plan_lanes(weight_run *r) {
+    shift_problem *s = &r->s;
+    if (!lanes_fit(s) || s->m >= VL) return 0;
+    lanes_pitch(s);
+    r->rows = lanes_rows(s, s->pitch + s->m * s->x.out);
+    if (r->rows == 0 || s->m * r->taps * VL > LANES_SUMS) return 0;
+    r->dot = r->lanes = 1;
+    r->bands = fc_ceil_div(s->y.q, r->rows);
+    s->channel_stride = ((r->rows + s->y.max_shift) * s->pitch + s->x.max_shift) * VL;
+    r->tap_groups = s->y.taps * s->x.taps, r->np = 1; /* shifts of one channel */
+    r->splits = fc_min(fc_ceil_div(MOST_SPLITS, s->groups), fc_ceil_div(s->n, VL) * r->bands);
+    r->split_sums = s->groups * s->m * r->taps;
+    int64_t dy = s->m * r->rows * s->x.out * VL;
+    r->thread_reals = fc_round_up(s->channel_stride + s->m * (r->taps + 1) * VL + dy, 16);
+    return 1;
+}
+
 static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     shift_problem *s = &r->s;
     int64_t size = sizeof(real);
     *r = (weight_run){.d = d};
     shift_forward(d, s);
     r->taps = s->channels * s->y.taps * s->x.taps;
+    if (weight_plan_lanes(r)) return;
     r->dot = s->m <= VL / 2;
     int64_t phases = s->y.phases * s->x.phases, all;
     if (r->dot) {
@@ -349,7 +399,7 @@ static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
         for (int64_t j = 0; j < padded; j++) /* taps beyond the last are computed and left out */
             r->shifts[j] = j >= r->taps ? 0
                                         : (int32_t)(j / kernel * s->channel_stride) +
-                                              s->tap_shift[j % kernel];
+                                              s->tap_shift[j % kernel] * (r->lanes ? VL : 1);
     }
     return at;
 }

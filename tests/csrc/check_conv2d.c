@@ -50,6 +50,10 @@ static const shape SHAPES[] = {
     {  1,  3, 13, 70, 33, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* several vectors a row */
     {  1,  2,  6, 300, 3, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* a wide row */
     { 17,  2,  3,  3, 11, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* many small images */
+    { 16,  1, 12, 13,  6, 5, 5,  1, 1,  2, 2, 2, 2,  1, 1,  1}, /* images in lanes */
+    { 14,  6,  9,  8, 16, 5, 5,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* the same, two lanes idle */
+    { 16,  4,  9,  7,  2, 3, 2,  1, 1,  3, 0, 1, 2,  2, 1,  2}, /* the same, groups, dilated */
+    { 31, 20,  7, 90,  3, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* the same, some rows at a time */
 };
 enum { N_SHAPES = sizeof SHAPES / sizeof SHAPES[0], N_RANDOM = 40 };
 
