@@ -274,6 +274,35 @@ POOL1D_LAYERS = (
 )
 
 
+WEIGHTED_POOL_LAYERS = (
+    Pool("blur3", "blur3x3_stride2", "weighted", 32, 64, 56, 56, 3, 2, 1),
+    Pool("weighted2", "weighted2x2_stride2", "weighted", 64, 16, 28, 28, 2, 2),
+)
+
+
+class Roi(NamedTuple):
+    """RoI pooling: boxes on the maps of N images, a grid of cells each."""
+
+    key: str
+    name: str
+    N: int
+    C: int
+    H: int
+    W: int
+    boxes: int
+    grid: int
+
+    @property
+    def x_shape(self) -> tuple[int, int, int, int]:
+        return self.N, self.C, self.H, self.W
+
+    def __str__(self) -> str:
+        return f"{self.N},{self.C},{self.H},{self.W}, {self.boxes} boxes {self.grid}x{self.grid}"
+
+
+ROI_LAYERS = (Roi("fast_rcnn", "fast_rcnn.roi_pool", 2, 512, 38, 50, 128, 7),)
+
+
 class Linear(NamedTuple):
     """A fully connected layer at a batch size: x (N, I), w (O, I)."""
 

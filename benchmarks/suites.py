@@ -15,6 +15,7 @@ from .peers_models import LenetCase
 from .peers_nets import NetCase
 from .peers_pointwise import PASSES, PointwiseCase
 from .peers_pool import PoolCase
+from .peers_regions import RoiCase, WeightedPoolCase
 from .peers_rows import Conv1dCase, Pool1dCase
 
 
@@ -87,6 +88,20 @@ SUITES = {
         tuple(product(shapes.POOL1D_LAYERS, shapes.POOL_PASSES)),
         "GB/s",
         lambda case: case.bytes / 1e9,
+    ),
+    "weighted_pool": Suite(
+        "Weighted-average pooling",
+        WeightedPoolCase,
+        tuple(product(shapes.WEIGHTED_POOL_LAYERS, shapes.CONV_PASSES)),
+        "GB/s",
+        lambda case: case.bytes / 1e9,
+    ),
+    "roi": Suite(
+        "RoI pooling",
+        RoiCase,
+        tuple(product(shapes.ROI_LAYERS, shapes.POOL_PASSES)),
+        "boxes/s",
+        lambda case: case.layer.boxes,
     ),
     "linear": Suite(
         "Fully connected layers",

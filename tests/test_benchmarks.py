@@ -22,6 +22,7 @@ from benchmarks.peers_linear import LinearCase
 from benchmarks.peers_lrn import LrnCase
 from benchmarks.peers_pointwise import PASSES, PointwiseCase
 from benchmarks.peers_pool import PoolCase
+from benchmarks.peers_regions import RoiCase, WeightedPoolCase
 from benchmarks.peers_rows import Conv1dCase, Pool1dCase
 from benchmarks.suites import SUITES, chosen
 
@@ -116,6 +117,16 @@ def test_numpy_convolution_of_rows(wrt: str) -> None:
 @pytest.mark.parametrize("kind", ["max", "avg"])
 def test_numpy_pooling_of_rows(kind: str, wrt: str) -> None:
     _tiny(Pool1dCase, shapes.Pool("t", "tiny", kind, 2, 3, 1, 13, 3, 3), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.CONV_PASSES)
+def test_numpy_weighted_pooling(wrt: str) -> None:
+    _tiny(WeightedPoolCase, shapes.Pool("t", "tiny", "weighted", 2, 3, 8, 9, 3, 2, 1), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.POOL_PASSES)
+def test_numpy_roi_pooling(wrt: str) -> None:
+    _tiny(RoiCase, shapes.Roi("t", "tiny", 2, 3, 6, 7, 9, 2), wrt)
 
 
 @pytest.mark.parametrize("wrt", shapes.LINEAR_PASSES)

@@ -23,8 +23,10 @@ from .parameter import Buffer, Parameter
 from .pooling import AvgPool2d, GlobalAvgPool2d, MaxPool2d
 from .pooling1d import AvgPool1d, MaxPool1d
 from .rectifiers import ELU, PReLU, Step
+from .roi import RoIPool
 from .shape import CropLike, Flatten, Unflatten
 from .summary import Summary
+from .weighted_pool import WeightedAvgPool2d
 
 __all__ = [
     "ELU",
@@ -59,6 +61,7 @@ __all__ = [
     "Parameter",
     "ProbabilityCrossEntropyLoss",
     "ReLU",
+    "RoIPool",
     "Sequential",
     "Sigmoid",
     "Softmax",
@@ -66,6 +69,7 @@ __all__ = [
     "Summary",
     "Tanh",
     "Unflatten",
+    "WeightedAvgPool2d",
     "blocks",
     "init",
 ]

@@ -40,6 +40,12 @@ from .pool import (
     max_pool2d_backward,
 )
 from .pool1d import avg_pool1d, avg_pool1d_backward, max_pool1d, max_pool1d_backward
+from .roi import roi_pool, roi_pool_backward
+from .weighted_pool import (
+    weighted_avg_pool2d,
+    weighted_avg_pool2d_backward_input,
+    weighted_avg_pool2d_backward_weight,
+)
 
 __all__ = [
     "adam_update",
@@ -80,6 +86,8 @@ __all__ = [
     "mse",
     "relu",
     "relu_backward",
+    "roi_pool",
+    "roi_pool_backward",
     "sgd_update",
     "sigmoid",
     "sigmoid_backward",
@@ -88,4 +96,7 @@ __all__ = [
     "softmax_cross_entropy",
     "tanh",
     "tanh_backward",
+    "weighted_avg_pool2d",
+    "weighted_avg_pool2d_backward_input",
+    "weighted_avg_pool2d_backward_weight",
 ]

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from helpers import assert_same, assert_same_bits, distinct, integers, layouts
+from helpers import assert_close, assert_same, assert_same_bits, distinct, integers, layouts
 
 import fastcnn
-from fastcnn import nn, ops, testing
+from fastcnn import nn, ops, optim, testing
 from fastcnn.models.lenet_1998 import (
     C3_TABLE,
     DistanceOutput,
@@ -65,6 +65,12 @@ CASES = {
     ),
     "max pool 1d": (lambda: nn.MaxPool1d(3, 2, 1, ceil_mode=True), (2, 8)),
     "average pool 1d": (lambda: nn.AvgPool1d(3, 2, 1, True, False), (2, 8)),
+    "weighted pool": (
+        lambda: nn.WeightedAvgPool2d(3, 2, 1, weight=np.arange(1.0, 10).reshape(3, 3)),
+        (2, 6, 5),
+    ),
+    "weighted pool of channels": (lambda: nn.WeightedAvgPool2d((2, 3), channels=2), (2, 6, 6)),
+    "weighted pool, fixed": (lambda: nn.WeightedAvgPool2d(2, 1, learned=False), (3, 4, 5)),
     "global average pool": (nn.GlobalAvgPool2d, (3, 4, 5)),
     "linear": (lambda: nn.Linear(7, 4, seed=0), (7,)),
     "linear no bias": (lambda: nn.Linear(3, 5, False, seed=0), (3,)),
@@ -383,6 +389,62 @@ def test_strict_convolution():
     assert nn.Conv2d(1, 1, 3, 2, "same", strict=True).output_shape((1, 6, 6)) == (1, 3, 3)
 
 
+def test_weighted_pool_starts_as_the_average_and_learns(rng):
+    """All alike it is the average; learned, one step of descent moves its weights."""
+    x = rng.standard_normal((2, 3, 6, 6)).astype(np.float32)
+    learned = nn.WeightedAvgPool2d(2)
+    assert_close(learned(x), nn.AvgPool2d(2)(x), 1e-6)
+    fixed = nn.WeightedAvgPool2d(2, weight=[[2, 1], [1, 0]], learned=False)
+    assert fixed.weight.data.tolist() == [[0.5, 0.25], [0.25, 0.0]]
+    assert [*fixed.state_dict()] == ["weight"] and fixed.num_parameters() == 0
+    assert_same(fixed(np.ones((1, 1, 2, 2), np.float32)).ravel(), np.ones(1))
+    optimizer = optim.SGD(learned.parameters(), lr=0.1)
+    target, losses = fixed(x), []
+    for _ in range(60):
+        y, ctx = learned.forward(x)
+        value, gradient = nn.MSELoss()(y, target)
+        optimizer.zero_grad()
+        learned.backward(gradient, ctx)
+        optimizer.step()
+        losses.append(value)
+    assert losses[-1] < losses[0] / 100
+    assert np.abs(learned.weight.data - fixed.weight.data).max() < 0.05
+
+
+def test_roi_pool_of_a_shared_map(rng):
+    """Its gradient goes through the net that made the map; that of the boxes is zero."""
+    boxes = np.array([[0, 0, 0, 5, 3], [1, 2, 1, 2, 1], [1, 0, 2, 7, 7]], np.float32)
+    net = nn.Graph(
+        inputs=("x", "boxes"),
+        nodes={
+            "conv": (nn.Conv2d(1, 2, 3, padding=1, seed=1), "x"),
+            "roi": (nn.RoIPool(2), "conv", "boxes"),
+            "flat": (nn.Flatten(), "roi"),
+            "fc": (nn.Linear(8, 3, seed=2), "flat"),
+        },
+        outputs="fc",
+    )
+    x = inputs((1, 8, 8))
+    y, ctx = net.forward({"x": x, "boxes": boxes})
+    assert y.shape == (3, 3)
+
+    class WithBoxes(nn.Layer):
+        def __init__(self):
+            self.net = net
+
+        def forward(self, x):
+            return self.net.forward({"x": x, "boxes": boxes.astype(x.dtype)})
+
+        def backward(self, dy, ctx):
+            return self.net.backward(dy, ctx)["x"]
+
+    testing.gradcheck(WithBoxes(), x)
+    gradients = net.astype(np.float32).backward(gradients_of(y), ctx)
+    assert not gradients["boxes"].any() and gradients["x"].any()
+    rows = net.summary({"x": (1, 8, 8), "boxes": (5,)}).rows
+    assert rows[1].output_shape == (2, 2, 2)
+
+
 def test_strict_rows():
     with pytest.raises(ValueError, match=r"2\.33; padding=1 would fit"):
         nn.Conv1d(1, 1, 3, stride=3, strict=True, seed=0)(np.zeros((1, 1, 7), np.float32))
@@ -428,6 +490,10 @@ def test_the_padding_that_strict_mode_names_fits(size, kernel, stride):
         (lambda: nn.Conv1d(3, 4, 3, groups=2), r"multiples of groups=2, got 3 and 4"),
         (lambda: nn.Conv1d(1, 1, 3, padding_mode="mirror"), "'zeros' or 'replicate'"),
         (lambda: nn.MaxPool1d(2, padding=2), "MaxPool1d.*half the kernel"),
+        (lambda: nn.WeightedAvgPool2d(2, weight=[[1, -1], [1, -1]]), "sum is not 0"),
+        (lambda: nn.WeightedAvgPool2d(2, weight=[1, 1]), r"weight of shape \(2, 2\), got \(2,\)"),
+        (lambda: nn.WeightedAvgPool2d(2, channels=0), "channels"),
+        (lambda: nn.RoIPool(0), "output_size"),
         (lambda: nn.MaxPool2d(2, padding=2), "MaxPool2d.*half the kernel"),
         (lambda: nn.AvgPool2d(0), "AvgPool2d.*kernel_size"),
         (lambda: nn.Linear(4, -1), "out_features"),
@@ -462,6 +528,8 @@ def test_bad_sizes_are_errors(bad):
         (nn.Conv2d(1, 8, 5), (1, 4, 28), "padding 1 or H >= 5 would fit"),
         (nn.Conv2d(1, 8, 5), (64, 1, 28, 28), r"\(C, H, W\), without the batch axis"),
         (nn.MaxPool2d(3), (1, 2, 2), "would fit"),
+        (nn.WeightedAvgPool2d(2, channels=3), (2, 4, 4), "expected 3 channels, got 2.*channels=2"),
+        (nn.RoIPool(2), ((3, 8, 8), (4,)), r"boxes of shape \(5,\)"),
         (nn.Conv1d(3, 8, 5), (1, 28), r"expected 3 input channels, got 1 .*Conv1d\(1, 8"),
         (nn.Conv1d(1, 8, 5), (1, 4), "padding 1 or W >= 5 would fit"),
         (nn.AvgPool1d(3), (1, 2, 2), r"\(C, L\), without the batch axis"),
@@ -534,6 +602,10 @@ REPRS = {
     ),
     "MaxPool1d(3, stride=2, padding=1, ceil_mode=True)": nn.MaxPool1d(3, 2, 1, ceil_mode=True),
     "AvgPool1d(2, count_include_pad=False)": nn.AvgPool1d(2, count_include_pad=False),
+    "WeightedAvgPool2d(3, stride=1, padding=1, learned=False)": nn.WeightedAvgPool2d(
+        3, 1, 1, learned=False
+    ),
+    "RoIPool((2, 3), spatial_scale=0.0625)": nn.RoIPool((2, 3), 1 / 16),
     "Linear(4, 2, bias=False)": nn.Linear(4, 2, bias=False),
     "LeakyReLU(0.1)": nn.LeakyReLU(0.1),
     "Softmax(axis=1)": nn.Softmax(),
