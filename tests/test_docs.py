@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+import inspect
 import re
 from pathlib import Path
 
@@ -10,21 +11,16 @@ import pytest
 import fastcnn
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-MODULES = [
-    *(
-        "data",
-        "data.augment",
-        "metrics",
-        "models",
-        "nn",
-        "nn.blocks",
-        "nn.init",
-        "ops",
-        "optim",
-        "plan",
-    ),
-    *("reference", "testing", "training", "training.schedules", "viz"),
-]
+
+
+def public_modules(name: str = "") -> list[str]:
+    """The package, and every module that an __all__ names: "", "data", "data.augment", ..."""
+    space = importlib.import_module(f"fastcnn.{name}".rstrip("."))
+    inside = [n for n in getattr(space, "__all__", ()) if inspect.ismodule(getattr(space, n))]
+    below = [public_modules(f"{name}.{n}".lstrip(".")) for n in inside]
+    return [name, *(m for modules in below for m in modules)]
+
+
 PAGES = [
     p for p in sorted(DOCS.rglob("*.md")) if "_build" not in p.parts and ">>>" in p.read_text()
 ]
@@ -33,16 +29,12 @@ pytestmark = pytest.mark.skipif(not DOCS.is_dir(), reason="needs the source tree
 
 
 def public_names(module: str) -> set[str]:
-    """What a module offers: its __all__ without submodules, else its functions and classes."""
+    """What a module offers: its __all__ without modules, else its functions and classes."""
     space = importlib.import_module(f"fastcnn.{module}".rstrip("."))
+    names = [n for n in getattr(space, "__all__", vars(space)) if not n.startswith("_")]
     if hasattr(space, "__all__"):
-        submodules = {m.rpartition(".")[2] for m in MODULES}
-        return {n for n in space.__all__ if n not in submodules and not n.startswith("__")}
-    return {
-        name
-        for name, value in vars(space).items()
-        if not name.startswith("_") and getattr(value, "__module__", "") == space.__name__
-    }
+        return {n for n in names if not inspect.ismodule(getattr(space, n))}
+    return {n for n in names if getattr(vars(space)[n], "__module__", "") == space.__name__}
 
 
 def listed_names(text: str, module: str) -> set[str]:
@@ -56,7 +48,7 @@ def listed_names(text: str, module: str) -> set[str]:
     return {name for group in names for name in group}
 
 
-@pytest.mark.parametrize("module", ["", *MODULES])
+@pytest.mark.parametrize("module", public_modules())
 def test_the_reference_lists_every_public_name(module):
     page = DOCS / "api" / f"{module.partition('.')[0] or 'fastcnn'}.rst"
     assert listed_names(page.read_text(), module) == public_names(module)
