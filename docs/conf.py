@@ -54,5 +54,11 @@ def draw_math(writer: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
+def skip_fields(app: Any, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out the fields of named tuples, which their docstrings list."""
+    return True if str(getattr(obj, "__doc__", "")).startswith("Alias for field") else None
+
+
 def setup(app: Any) -> None:
+    app.connect("autodoc-skip-member", skip_fields)
     app.add_html_math_renderer("mathml", (draw_math, None), (draw_math, None))

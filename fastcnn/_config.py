@@ -116,6 +116,20 @@ def get_num_threads() -> int:
 def threads(n: int) -> Iterator[None]:
     """Use `n` threads inside a ``with`` block, in this Python thread (or task) only.
 
+    Parameters
+    ----------
+    n : int
+        At least 1.
+
+    Yields
+    ------
+    None
+
+    Raises
+    ------
+    ValueError
+        If `n` is not an integer in 1..4096.
+
     Examples
     --------
     >>> import fastcnn
@@ -139,6 +153,10 @@ def set_exact(exact: bool) -> None:
     Winograd's convolution is two to four times faster for 3x3 and 5x5 kernels, and its rounding
     error two to seven times larger; both are deterministic. Whole-number inputs give whole-number
     results only with the direct kernels. For the whole process; off at the start.
+
+    Parameters
+    ----------
+    exact : bool
 
     Examples
     --------

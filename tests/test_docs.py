@@ -41,7 +41,7 @@ def listed_names(text: str, module: str) -> set[str]:
     """The names in the autosummary tables of a page under `currentmodule` MODULE."""
     _, *parts = re.split(r"^\.\. currentmodule:: (\S+)$", text, flags=re.M)
     names = [
-        re.findall(r"^   (\w+)$", body, re.M)
+        re.findall(r"^(?:   |\.\. type:: )(\w+)$", body, re.M)
         for current, body in zip(parts[::2], parts[1::2], strict=True)
         if current == f"fastcnn.{module}".rstrip(".")
     ]

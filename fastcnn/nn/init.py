@@ -25,6 +25,16 @@ _BLOCK = 65536  # numbers drawn at once
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     """(fan_in, fan_out) of a weight of `shape`: how many inputs and outputs one number joins.
 
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the weight, (O, I, ...).
+
+    Returns
+    -------
+    (int, int)
+        fan_in and fan_out.
+
     Examples
     --------
     >>> from fastcnn.nn import init
@@ -71,6 +81,16 @@ def zeros() -> Initializer:
 def normal(std: float = 0.01) -> Initializer:
     """N(0, std^2): the plain small-Gaussian start of AlexNet and of many lectures.
 
+    Parameters
+    ----------
+    std : float
+        The standard deviation, >= 0.
+
+    Returns
+    -------
+    Initializer
+        A callable ``initial(shape, rng) -> ndarray``.
+
     Examples
     --------
     >>> import numpy as np
@@ -85,6 +105,16 @@ def normal(std: float = 0.01) -> Initializer:
 
 def uniform(bound: float) -> Initializer:
     """Uniform on [-bound, bound).
+
+    Parameters
+    ----------
+    bound : float
+        At least 0.
+
+    Returns
+    -------
+    Initializer
+        A callable ``initial(shape, rng) -> ndarray``.
 
     Examples
     --------
@@ -155,6 +185,16 @@ def lecun(distribution: Distribution = "uniform") -> Initializer:
 
     Source: LeCun, Bottou, Orr and Müller, "Efficient BackProp", 1998, eq. 16.
 
+    Parameters
+    ----------
+    distribution : "normal" or "uniform"
+        Which of the two has that variance.
+
+    Returns
+    -------
+    Initializer
+        A callable ``initial(shape, rng) -> ndarray``.
+
     Examples
     --------
     >>> import numpy as np
@@ -174,6 +214,18 @@ def xavier(distribution: Distribution = "uniform", *, gain: float = 1.0) -> Init
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural
     networks", AISTATS 2010, eq. 16.
+
+    Parameters
+    ----------
+    distribution : "normal" or "uniform"
+        Which of the two has that variance.
+    gain : float
+        At least 0.
+
+    Returns
+    -------
+    Initializer
+        A callable ``initial(shape, rng) -> ndarray``.
 
     Examples
     --------
@@ -199,6 +251,20 @@ def he(
     do on their way back, as ResNets usually start.
 
     Source: He, Zhang, Ren and Sun, "Delving deep into rectifiers", ICCV 2015, eq. 10 and 15.
+
+    Parameters
+    ----------
+    distribution : "normal" or "uniform"
+        Which of the two has that variance.
+    negative_slope : float
+        Of a leaky ReLU that follows.
+    mode : "fan_in" or "fan_out"
+        Whether outputs or gradients keep their variance.
+
+    Returns
+    -------
+    Initializer
+        A callable ``initial(shape, rng) -> ndarray``.
 
     Examples
     --------

@@ -49,6 +49,19 @@ class Optimizer:
     ----------
     lr : float
         May be set between steps (a schedule).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn, optim
+    >>> class SignSGD(optim.Optimizer):
+    ...     def update(self, param, grad, state, lr):
+    ...         param -= lr * np.sign(grad)
+    >>> w = nn.Parameter(np.array([1.0, 1.0]))
+    >>> w.grad = np.array([3.0, -0.1])
+    >>> SignSGD([w], lr=0.25).step()
+    >>> w.data
+    array([0.75, 1.25])
     """
 
     settings: ClassVar[tuple[str, ...]] = ()

@@ -35,6 +35,14 @@ class BlockPlan:
         Without the batch axis.
     dtype : dtype
         float32 or float64, that of the model's parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import models, plan
+    >>> program = plan.compile(models.lenet5(seed=0), (1, 28, 28))
+    >>> type(program).__name__, program(np.zeros((2, 1, 28, 28), np.float32)).shape
+    ('BlockPlan', (2, 10))
     """
 
     def __init__(

@@ -67,7 +67,15 @@ class Build:
 
 
 class Step:
-    """One step; made from a chain of layers, whose text it shows."""
+    """One step of a `LayerPlan`: a subclass records the kernels' calls for a chain of layers.
+
+    Attributes
+    ----------
+    text : str
+        What the step does, as the plan's repr shows it.
+    layers : tuple of str
+        Names of the layers that it does the work of.
+    """
 
     text = ""
 

@@ -22,8 +22,15 @@ _TAPES = 4  # kept: training and inference, of the usual batch and of a last, sm
 
 
 class StepResult(NamedTuple):
-    """What a training step tells: the loss before the update, reduced as the loss says, and how
-    many images had their largest output at their label (0 without labels)."""
+    """What a training step tells.
+
+    Attributes
+    ----------
+    loss : float
+        Before the update, reduced as the loss says.
+    correct : int
+        Images that had their largest output at their label; 0 without labels.
+    """
 
     loss: float
     correct: int
@@ -54,6 +61,14 @@ class LayerPlan:
         Without the batch axis.
     dtype : dtype
         float32 or float64, that of the model's parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import models, plan
+    >>> program = plan.compile(models.resnet20(seed=0), (3, 32, 32))
+    >>> type(program).__name__, program(np.zeros((2, 3, 32, 32), np.float32)).shape
+    ('LayerPlan', (2, 10))
     """
 
     def __init__(

@@ -37,6 +37,18 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
 def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
     """``dy`` where the output `y` of `relu` is positive (or NaN), else 0.
 
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; float32 or float64, any shape.
+    y : array_like
+        What the forward pass returned; same shape and dtype as `dy`.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `dy`.
+
     Examples
     --------
     >>> import numpy as np
@@ -50,6 +62,17 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:
     """``x`` where positive, else ``negative_slope * x``.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+    negative_slope : float, optional
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
 
     Examples
     --------
@@ -65,6 +88,19 @@ def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:
 def leaky_relu_backward(dy: ArrayLike, x: ArrayLike, negative_slope: float = 0.01) -> Array:
     """``dy`` where the input `x` of `leaky_relu` is positive, else ``negative_slope * dy``.
 
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; float32 or float64, any shape.
+    x : array_like
+        What the forward pass took; same shape and dtype as `dy`.
+    negative_slope : float, optional
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `dy`.
+
     Examples
     --------
     >>> import numpy as np
@@ -78,6 +114,16 @@ def leaky_relu_backward(dy: ArrayLike, x: ArrayLike, negative_slope: float = 0.0
 
 def sigmoid(x: ArrayLike) -> Array:
     """``1 / (1 + exp(-x))``, from the exponential that cannot overflow.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
 
     Examples
     --------
@@ -94,6 +140,18 @@ def sigmoid(x: ArrayLike) -> Array:
 def sigmoid_backward(dy: ArrayLike, y: ArrayLike) -> Array:
     """``dy * y * (1 - y)``, y the output of `sigmoid`.
 
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; float32 or float64, any shape.
+    y : array_like
+        What the forward pass returned; same shape and dtype as `dy`.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `dy`.
+
     Examples
     --------
     >>> import numpy as np
@@ -108,6 +166,16 @@ def sigmoid_backward(dy: ArrayLike, y: ArrayLike) -> Array:
 def tanh(x: ArrayLike) -> Array:
     """Hyperbolic tangent.
 
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
     Examples
     --------
     >>> import numpy as np
@@ -120,6 +188,18 @@ def tanh(x: ArrayLike) -> Array:
 
 def tanh_backward(dy: ArrayLike, y: ArrayLike) -> Array:
     """``dy * (1 - y**2)``, y the output of `tanh`.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; float32 or float64, any shape.
+    y : array_like
+        What the forward pass returned; same shape and dtype as `dy`.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `dy`.
 
     Examples
     --------
@@ -134,6 +214,17 @@ def tanh_backward(dy: ArrayLike, y: ArrayLike) -> Array:
 
 def softmax(x: ArrayLike, axis: int = -1) -> Array:
     """``exp(x) / sum(exp(x))`` along `axis`, after taking the maximum away.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+    axis : int, optional
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
 
     Examples
     --------
@@ -150,6 +241,19 @@ def softmax(x: ArrayLike, axis: int = -1) -> Array:
 def softmax_backward(dy: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:
     """``y * (dy - sum(dy * y))`` along `axis`, y the output of `softmax`.
 
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; float32 or float64, any shape.
+    y : array_like
+        What the forward pass returned; same shape and dtype as `dy`.
+    axis : int, optional
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `dy`.
+
     Examples
     --------
     >>> import numpy as np
@@ -165,6 +269,17 @@ def softmax_backward(dy: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:
 def log_softmax(x: ArrayLike, axis: int = -1) -> Array:
     """``x - log(sum(exp(x)))`` along `axis`, after taking the maximum away.
 
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+    axis : int, optional
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
     Examples
     --------
     >>> import numpy as np
@@ -179,6 +294,19 @@ def log_softmax(x: ArrayLike, axis: int = -1) -> Array:
 
 def log_softmax_backward(dy: ArrayLike, y: ArrayLike, axis: int = -1) -> Array:
     """``dy - exp(y) * sum(dy)`` along `axis`, y the output of `log_softmax`.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; float32 or float64, any shape.
+    y : array_like
+        What the forward pass returned; same shape and dtype as `dy`.
+    axis : int, optional
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `dy`.
 
     Examples
     --------

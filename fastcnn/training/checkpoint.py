@@ -92,6 +92,17 @@ def load_weights(model: Layer, path: PathLike) -> None:
         If the file is damaged, or does not fit the model, or holds NaN or infinity.
     OSError
         If it cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from fastcnn import nn
+    >>> with tempfile.TemporaryDirectory() as folder:  # doctest: +ELLIPSIS
+    ...     save_weights(nn.Linear(2, 1, seed=0), folder + "/w.safetensors")
+    ...     load_weights(nn.Linear(2, 3, seed=0), folder + "/w.safetensors")
+    Traceback (most recent call last):
+        ...
+    ValueError: ...expected weight to be float32 of shape (3, 2), got float32 of shape (1, 2)
     """
     arrays, _ = read_safetensors(path)
     check_arrays(str(path), arrays, model.state_dict())
@@ -99,7 +110,24 @@ def load_weights(model: Layer, path: PathLike) -> None:
 
 
 def check_arrays(where: str, got: Mapping[str, Any], expected: Mapping[str, Array]) -> None:
-    """ValueError unless `got` has finite arrays of the expected names, shapes and types."""
+    """ValueError unless `got` has finite arrays of the expected names, shapes and types.
+
+    Parameters
+    ----------
+    where : str
+        What the message begins with, such as the name of a file.
+    got, expected : mapping of str to ndarray
+
+    Raises
+    ------
+    ValueError
+        Naming what is missing, unknown, of another shape or type, or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> check_arrays("a file", {"w": np.ones(2)}, {"w": np.zeros(2)})
+    """
     missing = sorted(set(expected) - set(got))
     unknown = sorted(set(got) - set(expected))
     if missing or unknown:

@@ -33,7 +33,15 @@ _EVALUATE_BATCH = 256  # results per sample do not depend on it; memory does
 
 
 class Evaluation(NamedTuple):
-    """Mean loss and accuracy over a dataset; the accuracy is NaN without class labels."""
+    """What `Trainer.evaluate` gives.
+
+    Attributes
+    ----------
+    loss : float
+        The mean over a dataset.
+    accuracy : float
+        Share of the samples whose largest output is at their label; NaN without class labels.
+    """
 
     loss: float
     accuracy: float
