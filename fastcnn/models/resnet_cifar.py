@@ -12,6 +12,7 @@ def _resnet_cifar(
     depth: int,
     num_classes: int,
     in_channels: int,
+    residual: bool,
     init: initial.Initializer | None,
     seed: initial.Seed,
 ) -> nn.Sequential:
@@ -26,7 +27,7 @@ def _resnet_cifar(
     for i, (c_in, c) in enumerate([(16, 16), (16, 32), (32, 64)]):
         layers[f"layer{i + 1}"] = stage(
             blocks.basic_block, c_in, c, (depth - 2) // 6, 1 if i == 0 else 2,
-            shortcut="pad", init=init, seed=rng,
+            shortcut="pad" if residual else "none", init=init, seed=rng,
         )  # fmt: skip
     layers["avgpool"] = nn.GlobalAvgPool2d()
     layers["flatten"] = nn.Flatten()
@@ -38,6 +39,7 @@ def resnet20(
     num_classes: int = 10,
     *,
     in_channels: int = 3,
+    residual: bool = True,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,
 ) -> nn.Sequential:
@@ -65,6 +67,8 @@ def resnet20(
     num_classes : int
     in_channels : int
         Of the images, whose size is free.
+    residual : bool
+        False leaves the shortcuts out: the plain net of the same depth and parameters.
     init : Initializer, optional
         For all weights. By default He's with fan_out for the convolutions, and N(0, 0.01^2) for
         the last layer; `nn.init.zeros()` where weights are loaded afterwards.
@@ -81,13 +85,14 @@ def resnet20(
     >>> models.resnet20().num_parameters()
     269722
     """
-    return _resnet_cifar(20, num_classes, in_channels, init, seed)
+    return _resnet_cifar(20, num_classes, in_channels, residual, init, seed)
 
 
 def resnet32(
     num_classes: int = 10,
     *,
     in_channels: int = 3,
+    residual: bool = True,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,
 ) -> nn.Sequential:
@@ -101,13 +106,14 @@ def resnet32(
     >>> models.resnet32().num_parameters()
     464154
     """
-    return _resnet_cifar(32, num_classes, in_channels, init, seed)
+    return _resnet_cifar(32, num_classes, in_channels, residual, init, seed)
 
 
 def resnet44(
     num_classes: int = 10,
     *,
     in_channels: int = 3,
+    residual: bool = True,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,
 ) -> nn.Sequential:
@@ -121,13 +127,14 @@ def resnet44(
     >>> models.resnet44().num_parameters()
     658586
     """
-    return _resnet_cifar(44, num_classes, in_channels, init, seed)
+    return _resnet_cifar(44, num_classes, in_channels, residual, init, seed)
 
 
 def resnet56(
     num_classes: int = 10,
     *,
     in_channels: int = 3,
+    residual: bool = True,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,
 ) -> nn.Sequential:
@@ -141,13 +148,14 @@ def resnet56(
     >>> models.resnet56().num_parameters()
     853018
     """
-    return _resnet_cifar(56, num_classes, in_channels, init, seed)
+    return _resnet_cifar(56, num_classes, in_channels, residual, init, seed)
 
 
 def resnet110(
     num_classes: int = 10,
     *,
     in_channels: int = 3,
+    residual: bool = True,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,
 ) -> nn.Sequential:
@@ -161,4 +169,4 @@ def resnet110(
     >>> models.resnet110().num_parameters()
     1727962
     """
-    return _resnet_cifar(110, num_classes, in_channels, init, seed)
+    return _resnet_cifar(110, num_classes, in_channels, residual, init, seed)

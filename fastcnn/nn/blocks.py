@@ -24,7 +24,7 @@ from .merge import Add
 
 __all__ = ["PadShortcut", "basic_block", "bottleneck", "dense_block", "inception", "transition"]
 
-Shortcut = Literal["projection", "pad"]
+Shortcut = Literal["projection", "pad", "none"]
 
 
 class PadShortcutContext(NamedTuple):
@@ -116,7 +116,7 @@ def _residual(
     start: initial.Initializer | None,
     rng: np.random.Generator,
 ) -> Graph:
-    """conv1 - bn1 - relu1 - conv2 - ... - bn, plus the shortcut, then the last ReLU."""
+    """conv1 - bn1 - relu1 - conv2 - ... - bn, plus the shortcut if any, then the last ReLU."""
     nodes: dict[str, tuple[Any, ...]] = {}
     last = "x"
     for i, conv in enumerate(convs, 1):
@@ -128,20 +128,21 @@ def _residual(
             last = f"relu{i}"
     c_in, c_out = convs[0].in_channels, convs[-1].out_channels
     stride = max(conv.stride[0] for conv in convs)
-    by_side = "x"
-    if stride > 1 or c_in != c_out:
-        by_side = "downsample"
-        if shortcut == "projection":
-            projection = _conv(c_in, c_out, 1, stride, start, rng)
-            nodes[by_side] = (Sequential(projection, BatchNorm2d(c_out)), "x")
-        elif shortcut == "pad":
-            nodes[by_side] = (PadShortcut(c_in, c_out, stride), "x")
-        else:
-            raise ValueError(
-                f"residual block: expected shortcut 'projection' or 'pad', got {shortcut!r}"
-            )
-    nodes["add"] = (Add(), last, by_side)
-    nodes["relu"] = (ReLU(), "add")
+    if shortcut not in ("projection", "pad", "none"):
+        raise ValueError(
+            f"residual block: expected shortcut 'projection', 'pad' or 'none', got {shortcut!r}"
+        )
+    if shortcut != "none":
+        by_side = "x"
+        if stride > 1 or c_in != c_out:
+            by_side = "downsample"
+            if shortcut == "projection":
+                projection = _conv(c_in, c_out, 1, stride, start, rng)
+                nodes[by_side] = (Sequential(projection, BatchNorm2d(c_out)), "x")
+            else:
+                nodes[by_side] = (PadShortcut(c_in, c_out, stride), "x")
+        nodes["add"], last = (Add(), last, by_side), "add"
+    nodes["relu"] = (ReLU(), last)
     return Graph("x", nodes, "relu")
 
 
@@ -167,9 +168,10 @@ def basic_block(
         Of x, and of both convolutions.
     stride : int
         Of the first convolution.
-    shortcut : "projection" or "pad"
+    shortcut : "projection", "pad" or "none"
         Where x and the sum differ in shape: a strided 1x1 convolution with batch norm (option B of
-        the paper), or `PadShortcut` (option A). Elsewhere it is x itself.
+        the paper), or `PadShortcut` (option A). Elsewhere it is x itself. "none" leaves the sum
+        out: a block of a plain net, to compare with.
     init : Initializer, optional
         For all convolutions; by default He's with fan_out.
     seed : int, Generator or None

@@ -103,6 +103,20 @@ def test_names_are_those_that_others_use():
     assert not any("downsample" in n for n in models.resnet20(init=ZEROS).state_dict())
 
 
+def test_a_plain_net_is_the_residual_one_without_its_sums():
+    """Names, weights and layers are the same; with blocks that give 0 only the sum remains."""
+    plain, residual = models.resnet20(residual=False, seed=1), models.resnet20(seed=1)
+    ours, theirs = plain.state_dict(), residual.state_dict()
+    assert [*ours] == [*theirs]
+    for name, value in ours.items():
+        assert_same_bits(value, theirs[name])
+    x = np.ones((1, 16, 8, 8), np.float32)
+    for net, expected in ((plain, 0), (residual, x)):
+        block = net["layer1"]["0"]
+        dict(block.named_parameters())["bn2.weight"].data[...] = 0
+        np.testing.assert_array_equal(block(x), np.broadcast_to(expected, x.shape))
+
+
 def test_seeds_and_initial_weights():
     a, b, other = models.resnet20(seed=1), models.resnet20(seed=1), models.resnet20(seed=2)
     for p, q in zip(a.parameters(), b.parameters(), strict=True):

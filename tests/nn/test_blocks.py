@@ -15,6 +15,7 @@ BLOCKS = {
     "bottleneck": (lambda: blocks.bottleneck(3, 2, seed=0), 8, 1),
     "bottleneck, plain": (lambda: blocks.bottleneck(8, 2, seed=0), 8, 1),
     "bottleneck, stride": (lambda: blocks.bottleneck(3, 2, 2, seed=0), 8, 2),
+    "basic, plain": (lambda: blocks.basic_block(3, 5, 2, shortcut="none", seed=0), 5, 2),
     "bottleneck, pad": (lambda: blocks.bottleneck(3, 1, 2, shortcut="pad", seed=0), 4, 2),
 }
 
@@ -94,7 +95,7 @@ def test_initial_weights_keep_the_variance_of_gradients():
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: blocks.basic_block(3, 4, shortcut="none"), "'projection' or 'pad', got 'none'"),
+        (lambda: blocks.basic_block(4, 4, shortcut="no"), "'pad' or 'none', got 'no'"),
         (lambda: blocks.PadShortcut(4, 3), "out_channels"),
         (lambda: blocks.PadShortcut(3, 4, 0), "stride"),
         (lambda: blocks.PadShortcut(3, 4)(np.zeros((1, 2, 4, 4))), "expected 3 channels, got 2"),
