@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import fastcnn
 from fastcnn import data, viz
 
@@ -59,6 +61,19 @@ class Example:
             return data.mnist(subset=True)
         train, test, _ = data.mnist_or_subset()
         self.say(f"MNIST: {len(train):,} digits for training, {len(test):,} for test")
+        return train, test
+
+    def cifar10(self) -> tuple[data.Dataset, data.Dataset]:
+        """CIFAR-10; in the shortened form digits of the same size and number of channels."""
+        if self.quick:
+            around = ((0, 0), (0, 0), (2, 2), (2, 2))
+            train, test = [
+                data.ArrayDataset(np.pad(d.x, around).repeat(3, axis=1), d.y, classes=d.classes)
+                for d in self.mnist()
+            ]
+            return train, test
+        train, test = data.cifar10()
+        self.say(f"CIFAR-10: {len(train):,} images for training, {len(test):,} for test")
         return train, test
 
     def figure(self, figure: Any, name: str) -> None:
