@@ -387,6 +387,31 @@ LRN_LAYERS = (
 )
 
 
+class Affine(NamedTuple):
+    """A batch of images to shift and turn."""
+
+    key: str
+    name: str
+    N: int
+    C: int
+    H: int
+    W: int
+
+    @property
+    def x_shape(self) -> tuple[int, int, int, int]:
+        return self.N, self.C, self.H, self.W
+
+    def __str__(self) -> str:
+        return f"{self.N},{self.C},{self.H},{self.W}"
+
+
+AFFINE_LAYERS = (
+    Affine("affine_mnist", "mnist.affine", 256, 1, 28, 28),
+    Affine("affine_cifar", "cifar10.affine", 128, 3, 32, 32),
+    Affine("affine_imagenet", "imagenet.affine", 8, 3, 224, 224),
+)
+
+
 class Pointwise(NamedTuple):
     """An array that pointwise passes go over; rows of classes if `shape` has two dimensions."""
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from . import shapes
 from .peers import Case
+from .peers_affine import AffineCase
 from .peers_batch_norm import BatchNormCase
 from .peers_conv import ColumnsCase, ConvCase
 from .peers_conv_transpose import ConvTransposeCase
@@ -121,6 +122,13 @@ SUITES = {
         "Local response normalisation",
         LrnCase,
         tuple(product(shapes.LRN_LAYERS, shapes.LRN_PASSES)),
+        "GB/s",
+        lambda case: case.bytes / 1e9,
+    ),
+    "affine": Suite(
+        "Affine maps of images",
+        AffineCase,
+        tuple((layer, "forward") for layer in shapes.AFFINE_LAYERS),
         "GB/s",
         lambda case: case.bytes / 1e9,
     ),

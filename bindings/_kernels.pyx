@@ -12,6 +12,7 @@ cnp.import_array()
 
 include "common.pxi"
 include "buffers.pxi"
+include "affine.pxi"
 include "batch_norm.pxi"
 include "conv2d.pxi"
 include "pool2d.pxi"

@@ -8,6 +8,7 @@
 
 #include "fastcnn.h"
 
+#include "affine.h"
 #include "batch_norm.h"
 #include "conv2d.h"
 #include "linear.h"
@@ -18,6 +19,7 @@
 #include "pool2d.h"
 
 typedef struct {
+    affine_kernels affine;
     batch_norm_kernels batch_norm;
     conv2d_kernels conv2d;
     linear_kernels linear;

@@ -250,6 +250,22 @@ fc_status fc_lrn_backward_workspace_bytes(const fc_lrn_desc *d, int n_threads, i
 fc_status fc_lrn_backward(const fc_lrn_desc *d, const void *dy, const void *x, void *dx,
                           void *workspace, int n_threads);
 
+/* ---- affine (affine.c): images through affine maps, resampled bilinearly ---- */
+
+enum { FC_AFFINE_BORDER = 3 }; /* rows and columns around an image in the workspace */
+
+typedef struct {
+    fc_dtype dtype;
+    int64_t n, c, h, w, oh, ow; /* x: [n][c][h][w], y: [n][c][oh][ow] */
+    double fill;                /* what lies around an image */
+} fc_affine_desc;
+
+/* Output pixel (row i, column j) of image k is the input at column m[0] j + m[1] i + m[2] and row
+ * m[3] j + m[4] i + m[5], m = matrix[k][6]. Planes of more than 2^24 pixels overflow. */
+fc_status fc_affine_workspace_bytes(const fc_affine_desc *d, int n_threads, int64_t *bytes);
+fc_status fc_affine(const fc_affine_desc *d, const void *x, const double *matrix, void *y,
+                    void *workspace, int n_threads);
+
 /* ---- optim (optim.c): one step on n elements, in place ---- */
 
 /* g = grad + weight_decay * param; velocity = momentum * velocity + (1 - dampening) * g;

@@ -3,6 +3,7 @@
 #define FC_TIER_AVX2
 #include "simd.h"
 
+#include "affine_tmpl.h"
 #include "conv2d_tmpl.h"
 #include "linear_tmpl.h"
 #include "lrn_tmpl.h"
@@ -21,6 +22,7 @@
 #endif
 
 const fc_kernels TABLE = {
+    .affine = AFFINE_KERNELS,
     .batch_norm = BATCH_NORM_KERNELS,
     .conv2d = CONV2D_KERNELS,
     .linear = LINEAR_KERNELS,

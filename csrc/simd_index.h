@@ -6,6 +6,8 @@
  *
  * The ..._range functions touch lanes from..to-1 only, where from and to may lie beyond the vector
  * on either side; p is where lane 0 would be. Loads give `fill` in the other lanes.
+ * v_trunc drops what is behind the point; v_gather(p, i) is p[i] lane by lane, for whole numbers i that
+ * are kept as reals.
  * v_add_where(m, a, b) is a + b where m, else a (or a + 0). v_unordered(a, b): either is NaN.
  */
 #ifndef FC_SIMD_INDEX_H
@@ -284,5 +286,48 @@ INLINE vi vi_raise(vm m, vi a, vi b) { return vi_select(m, b, a); }
 #endif
 INLINE vi vi_max(vi a, vi b) { return vi_select(vi_gt(a, b), a, b); }
 INLINE vi vi_min(vi a, vi b) { return vi_select(vi_gt(a, b), b, a); }
+
+/* 0, 1, 2, ... */
+INLINE vr v_lanes(void) {
+    real t[VL];
+    UNROLL for (int i = 0; i < VL; i++) t[i] = (real)i;
+    return v_load(t);
+}
+
+#if defined(FC_TIER_AVX512)
+INLINE vr v_trunc(vr a) { return I(roundscale)(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC); }
+#ifdef FC_REAL_F64
+INLINE vr v_gather(const real *p, vr i) {
+    return _mm512_mask_i32gather_pd(v_zero(), (vm)-1, _mm512_cvttpd_epi32(i), p, 8);
+}
+#else
+INLINE vr v_gather(const real *p, vr i) {
+    return _mm512_mask_i32gather_ps(v_zero(), (vm)-1, _mm512_cvttps_epi32(i), p, 4);
+}
+#endif
+#elif defined(FC_TIER_AVX2)
+INLINE vr v_trunc(vr a) { return I(round)(a, _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC); }
+#ifdef FC_REAL_F64
+INLINE vr v_gather(const real *p, vr i) {
+    return _mm256_i32gather_pd(p, _mm256_cvttpd_epi32(i), 8);
+}
+#else
+INLINE vr v_gather(const real *p, vr i) {
+    return _mm256_i32gather_ps(p, _mm256_cvttps_epi32(i), 4);
+}
+#endif
+#else
+#if defined(FC_TIER_NEON)
+INLINE vr v_trunc(vr a) { return I(rnd)(a); }
+#else
+INLINE vr v_trunc(vr a) { LANES a.v[i] = (real)(int32_t)a.v[i]; return a; }
+#endif
+INLINE vr v_gather(const real *p, vr i) {
+    real t[VL];
+    v_store(t, i);
+    UNROLL for (int k = 0; k < VL; k++) t[k] = p[(int32_t)t[k]];
+    return v_load(t);
+}
+#endif
 
 #endif

@@ -438,3 +438,21 @@ def output(
     if any(a is not None and np.may_share_memory(out, a) for a in reads):
         raise ValueError(f"{op}: expected out to share no memory with the inputs")
     return out
+
+
+def affine_args(
+    op: str, x: ArrayLike, matrix: ArrayLike, size: int | tuple[int, int] | None, fill: float
+) -> tuple[Array, Array, tuple[int, int], float]:
+    """Checked arguments: x, float64 matrices (N, 2, 3), the size of the results, and fill."""
+    a = floating(op, "x", x, 4)
+    n, _, h, w = a.shape
+    if h < 1 or w < 1 or (h + 3) * (w + 3) > 2**24:
+        raise ValueError(f"{op}: expected images of 1 to about 2**24 pixels, got {h}x{w}")
+    m = floating(op, "matrix", matrix, None)
+    if m.shape == (2, 3):
+        m = np.broadcast_to(m, (n, 2, 3))
+    expect_shape(op, "matrix", m, (n, 2, 3), "a matrix for each image, or one of shape (2, 3)")
+    if not np.isfinite(m).all():
+        raise ValueError(f"{op}: expected matrix to be finite")
+    out_size = (h, w) if size is None else pair(op, "size", size, 1)
+    return a, np.ascontiguousarray(m, np.float64), out_size, number(op, "fill", fill)

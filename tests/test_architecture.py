@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "nn": {"ops", *BASE},
     "optim": {"nn", "ops", *BASE},
     "models": {"nn", "ops", "training", *BASE},  # training: SimpleConvNet's files
-    "data": {"_checks", "_config"},
+    "data": {"ops", *BASE},
     "metrics": {"_checks"},
     "testing": {"nn", "ops", "reference", *BASE},
     "plan": {"nn", "optim", "ops", *BASE},

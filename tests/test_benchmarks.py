@@ -15,6 +15,7 @@ if not (ROOT / "benchmarks").is_dir():
     pytest.skip("needs the source tree", allow_module_level=True)
 
 from benchmarks import numpy_blas, shapes, timing
+from benchmarks.peers_affine import AffineCase
 from benchmarks.peers_batch_norm import BatchNormCase
 from benchmarks.peers_conv import ColumnsCase, ConvCase
 from benchmarks.peers_conv_transpose import ConvTransposeCase
@@ -142,6 +143,10 @@ def test_numpy_batch_norm(wrt: str) -> None:
 @pytest.mark.parametrize("wrt", shapes.LRN_PASSES)
 def test_numpy_local_response_norm(wrt: str) -> None:
     _tiny(LrnCase, shapes.Lrn("t", "tiny", 2, 7, 3, 4), wrt)
+
+
+def test_numpy_affine() -> None:
+    _tiny(AffineCase, shapes.Affine("t", "tiny", 3, 2, 9, 7), "forward")
 
 
 @pytest.mark.parametrize("wrt", PASSES)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .._config import threads
 from .augment import Augmentation
 from .dataset import Array, Dataset, as_dataset, permutation
 
@@ -236,6 +237,10 @@ def _in_background(
     """Batches in their order, prepared ahead by threads in blocks."""
     from concurrent.futures import Future, ThreadPoolExecutor
 
+    def one_thread(first: int, last: int) -> list[Batch]:
+        with threads(1):  # the others are at work already
+            return prepare(first, last)
+
     owner = os.getpid()  # a forked child has this frame, but not the threads
     pool = ThreadPoolExecutor(workers, thread_name_prefix="fastcnn-loader")
     pending: collections.deque[tuple[int, int, Future[list[Batch]]]] = collections.deque()
@@ -244,7 +249,7 @@ def _in_background(
         while ahead < count or pending:
             while ahead < count and len(pending) < 2 * workers and os.getpid() == owner:
                 last = min(ahead + block, count)
-                pending.append((ahead, last, pool.submit(prepare, ahead, last)))
+                pending.append((ahead, last, pool.submit(one_thread, ahead, last)))
                 ahead = last
             if not pending:
                 yield from prepare(ahead, ahead + 1)

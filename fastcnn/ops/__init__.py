@@ -18,6 +18,7 @@ from .activation import (
     tanh,
     tanh_backward,
 )
+from .affine import affine
 from .batch_norm import batch_norm, batch_norm_backward, batch_norm_forward
 from .conv import col2im, conv2d, conv2d_backward_input, conv2d_backward_weight, im2col
 from .conv1d import conv1d, conv1d_backward_input, conv1d_backward_weight
@@ -50,6 +51,7 @@ from .weighted_pool import (
 __all__ = [
     "adam_update",
     "add",
+    "affine",
     "avg_pool1d",
     "avg_pool1d_backward",
     "avg_pool2d",

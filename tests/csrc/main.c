@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+void check_affine(const setting *s);
 void check_batch_norm(const setting *s);
 void check_conv2d(const setting *s);
 void check_linear(const setting *s);
@@ -27,6 +28,7 @@ static const struct {
     const char *name;
     void (*run)(const setting *s);
 } FAMILIES[] = {
+    {"affine", check_affine},
     {"batch_norm", check_batch_norm},
     {"conv2d", check_conv2d},
     {"linear", check_linear},

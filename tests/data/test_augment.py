@@ -16,6 +16,10 @@ RANDOM = [
     augment.ColorJitter(0.4, 0.4, (0.0, 2.0)),
     augment.RandomErasing(),
     augment.Cutout(3),
+    augment.RandomShift(2, fill=0.3),
+    augment.RandomRotation(30),
+    augment.RandomScale((0.7, 1.4)),
+    augment.RandomAffine((-10, 20), (0.1, 0.2), (0.8, 1.2), 15, fill=1.0),
     augment.Compose([augment.RandomCrop(8, padding=4), augment.RandomHorizontalFlip()]),
 ]
 FIXED = [
@@ -195,6 +199,67 @@ def test_views_of_crop_and_flip():
     assert augment.Compose([both, augment.ColorJitter(0.1)]).num_views(256, 256) == np.inf
 
 
+# ---- affine maps ----
+
+
+def test_random_shift_is_a_padded_crop():
+    x = images(300, h=6, w=7)
+    padded = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)), constant_values=9)
+    seen = set()
+    for image, wide in zip(augment.RandomShift(2, fill=9)(x), padded, strict=True):
+        places = [
+            (i, j) for i in range(5) for j in range(5)
+            if (image == wide[:, i : i + 6, j : j + 7]).all()
+        ]  # fmt: skip
+        assert len(places) == 1
+        seen.update(places)
+    assert len(seen) == augment.RandomShift(2).num_views(6, 7) == 25
+
+
+def test_right_angles():
+    x = images(5)
+    for quarter in range(-2, 3):
+        turned = augment.RandomRotation((90 * quarter, 90 * quarter))(x)
+        np.testing.assert_allclose(turned, np.rot90(x, quarter, axes=(2, 3)), atol=1e-5)
+
+
+def test_rotation_scale_and_shear_move_a_point():
+    """A bright pixel right of the middle and one below it, where the formulas say."""
+    x = np.zeros((2, 1, 41, 41), np.float64)
+    x[0, 0, 20, 30] = x[1, 0, 30, 20] = 1
+
+    def centres(**options) -> np.ndarray:
+        y = augment.RandomAffine(**{"degrees": 0, **options})(x)[:, 0]
+        rows, columns = np.mgrid[-20:21, -20:21]
+        weight = y.sum(axis=(1, 2))
+        return np.stack([(y * columns).sum((1, 2)) / weight, (y * rows).sum((1, 2)) / weight])
+
+    angle = np.radians(30)
+    up = [[10 * np.cos(angle), 10 * np.sin(angle)], [-10 * np.sin(angle), 10 * np.cos(angle)]]
+    np.testing.assert_allclose(centres(degrees=(30, 30)), up, atol=0.2)
+    np.testing.assert_allclose(centres(scale=(1.5, 1.5)), [[15, 0], [0, 15]], atol=0.2)
+    np.testing.assert_allclose(
+        centres(shear=(45, 45)), [[10, 10], [0, 10]], atol=0.2
+    )  # columns lean
+    moved = centres(translate=(0.1, 0)) - [[10, 0], [0, 10]]
+    assert (abs(moved[0]) <= 4.1).all() and abs(moved[0]).max() > 0.1
+    np.testing.assert_allclose(moved[1], 0, atol=1e-9)
+
+
+def test_affine_ranges():
+    keys = augment.sample_keys(0, 0, np.arange(3000))
+    m = augment.RandomAffine((-10, 20), (0.1, 0.2), (0.8, 1.25)).maps(keys, 41, 21)
+    scale = 1 / np.sqrt(np.linalg.det(m[:, :, :2]))
+    angle = np.degrees(np.arctan2(m[:, 1, 0], m[:, 1, 1]))
+    middle = np.linalg.solve(m[:, :, :2], ([10, 20] - m[:, :, 2])[..., None])[..., 0] - [10, 20]
+    for values, low, high in (
+        (angle, -10, 20), (scale, 0.8, 1.25), (middle[:, 0], -2.1, 2.1), (middle[:, 1], -8.2, 8.2),
+    ):  # fmt: skip
+        margin = (high - low) / 50
+        assert low - 1e-9 <= values.min() < low + margin
+        assert high - margin < values.max() <= high + 1e-9
+
+
 # ---- values ----
 
 
@@ -278,6 +343,13 @@ def test_cutout():
         lambda: augment.RandomErasing(scale=(0.5, 0.2)),
         lambda: augment.RandomErasing(ratio=(0, 1)),
         lambda: augment.Cutout(0),
+        lambda: augment.RandomShift(-1),
+        lambda: augment.RandomRotation(-5),
+        lambda: augment.RandomRotation((5, -5)),
+        lambda: augment.RandomRotation("5"),
+        lambda: augment.RandomScale((0, 1)),
+        lambda: augment.RandomAffine(0, translate=(0.1, 2)),
+        lambda: augment.RandomAffine(0, shear=90),
     ],
 )
 def test_bad_arguments(make):

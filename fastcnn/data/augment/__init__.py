@@ -6,6 +6,7 @@ sample alone: the same sample in the same epoch is changed in the same way, what
 size, the order and the number of threads.
 """
 
+from .affine import RandomAffine, RandomRotation, RandomScale, RandomShift
 from .base import Augmentation, Compose, sample_keys, uniforms
 from .crops import (
     CenterCrop,
@@ -18,7 +19,7 @@ from .crops import (
 from .pixels import ColorJitter, Cutout, Normalize, RandomErasing
 
 __all__ = [
-    "Augmentation", "CenterCrop", "ColorJitter", "Compose", "Cutout", "Normalize", "RandomCrop",
-    "RandomErasing", "RandomHorizontalFlip", "RandomVerticalFlip", "five_crop", "sample_keys",
-    "ten_crop", "uniforms",
+    "Augmentation", "CenterCrop", "ColorJitter", "Compose", "Cutout", "Normalize", "RandomAffine",
+    "RandomCrop", "RandomErasing", "RandomHorizontalFlip", "RandomRotation", "RandomScale",
+    "RandomShift", "RandomVerticalFlip", "five_crop", "sample_keys", "ten_crop", "uniforms",
 ]  # fmt: skip
