@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import runs
 
-from fastcnn import _config, cli, data, models, training
+from fastcnn import _config, cli, data, models, nn, training
+from fastcnn.cli import recipes
 
 
 def run(*arguments: object) -> int:
@@ -213,11 +214,99 @@ def test_summary_of_every_model(name: str, capsys: pytest.CaptureFixture[str]) -
     assert content["model"] == name and content["parameters"] > 0
 
 
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    """Folders train and test with bright and dark pictures of 20x20."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 10), ("test", 3)):
+        for name, base in (("bright", 180), ("dark", 20)):
+            folder = tmp_path / "pictures" / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = base + rng.integers(0, 60, (20, 20, 3))
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    return tmp_path / "pictures"
+
+
+def test_own_pictures_are_learned_and_told(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", pictures, "--epochs", 3, "--batch-size", 4, "--augment", "crop", "flip"]
+    out = tmp_path / "run"
+    assert run("train", "--model", "resnet20", *options, "--output", out) == 0
+    text = capsys.readouterr().out
+    assert "20 training and 6 test images" in text and "on 3x20x20" in text
+    assert text.splitlines()[-1].startswith("test accuracy ")
+    picture = pictures / "test" / "dark" / "0.png"
+    assert run("predict", "--weights", out / "weights.safetensors", picture) == 0
+    assert capsys.readouterr().out.split(": ")[1].startswith(("dark (", "bright ("))
+    assert run("train", "--output", out, "--resume", "--epochs", 4) == 0
+    assert "epoch 4/4" in capsys.readouterr().out
+
+
+def test_pictures_without_a_test_folder_are_split_and_resized(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", pictures / "train", "--size", 24, "--epochs", 1, "--output", tmp_path]
+    assert run("train", "--model", "lenet5", *options) == 0
+    text = capsys.readouterr().out
+    assert "16 training and 4 test images" in text and "on 1x24x24" in text
+    assert run("train", "--model", "vgg11", "--data", pictures / "test" / "dark") == 1
+    assert "fastcnn: error: " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "fcn8s"])
+def test_nets_that_do_not_classify(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train, test = data.mnist(subset=True)
+    monkeypatch.setattr(data, "mnist", lambda *args, **kwargs: (train[:64], test[:16]))
+    if name == "fcn8s":  # a small one
+        small = {"channels": (4, 4, 4, 4, 4), "hidden": 8}
+        monkeypatch.setitem(recipes.RECIPES, name, recipes.RECIPES[name]._replace(options=small))
+    assert run("train", "--subset", "--model", name, "--epochs", 1, "--output", tmp_path) == 0
+    text = capsys.readouterr().out
+    assert text.splitlines()[-1].startswith("test loss ")
+    assert "accuracy" not in text and not (tmp_path / "confusion.png").exists()
+    assert run("predict", "--weights", tmp_path / "weights.safetensors", "x.png") == 1
+    assert "tells no classes" in capsys.readouterr().err
+
+
+def test_segments_are_the_bright_pixels() -> None:
+    x = np.zeros((2, 1, 2, 2), np.float32)
+    x[1, 0, 0, 1] = 1
+    taught = recipes.Taught(data.ArrayDataset(x, [3, 4]), "segment")
+    assert taught.batch(slice(0, 2))[1].tolist() == [[[0, 0], [0, 0]], [[0, 5], [0, 0]]]
+    a, b = recipes.Taught(data.ArrayDataset(x, [3, 4]), "autoencode").batch(slice(0, 2))
+    assert np.array_equal(a, b) and not np.shares_memory(a, b)
+
+
+def test_every_net_has_a_recipe_that_builds(capsys: pytest.CaptureFixture[str]) -> None:
+    """With other channels, classes and sizes than it was published for."""
+    assert {recipe.name for recipe in recipes.RECIPES.values()} == set(models.list())
+    for name in ("lenet5", "simple_convnet", "dmlp", "resnet20", "densenet121", "googlenet"):
+        recipe = recipes.RECIPES[name]
+        side = recipe.size_for(17)
+        net = recipe.build((2, side, side), 7, init=nn.init.zeros())
+        assert net.output_shape((2, side, side)) == (7,)
+    with pytest.raises(ValueError, match="--size 30 would"):
+        recipes.RECIPES["lenet5"].build((1, 30, 20), 7)
+    assert run("models", "--json") == 0
+    rows = {row["model"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["vgg16"]["parameters"] == 138_357_544
+    assert run("models") == 0
+    assert "138,357,544" in capsys.readouterr().out
+
+
 def test_summary_of_a_shape(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("summary", "--model", "resnet20", "--shape", 1, 28, 28) == 0
     assert "Sequential on 1x28x28" in capsys.readouterr().out
-    assert run("summary", "--model", "lenet5", "--shape", 3, 28, 28) == 1
-    assert "expected 1 input channels, got 3" in capsys.readouterr().err
+    assert run("summary", "--model", "lenet5", "--shape", 3, 28, 28) == 0
+    assert "on 3x28x28" in capsys.readouterr().out
+    assert run("summary", "--model", "lenet5-1998", "--shape", 3, 28, 28) == 1
+    assert "'relu' would fit" in capsys.readouterr().err
 
 
 def test_bench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,7 +349,9 @@ def test_python_m_and_version() -> None:
         ["fly"],
         ["train", "--epochs", "0"],
         ["train", "--epochs", "many"],
-        ["train", "--model", "alexnet"],
+        ["train", "--model", "nonet"],
+        ["train", "--data", "nowhere"],
+        ["train", "--augment", "fly"],
         ["train", "--seed", "-1"],
         ["train", "--bath-size", "3"],
         ["train", "--lr", "nan"],
@@ -312,7 +403,7 @@ def test_resume_keeps_the_options_and_refuses_others(
     assert notes["model"] == "dmlp" and notes["schedule"] == "constant" and notes["subset"] is True
 
 
-@pytest.mark.parametrize("spoil", [{"model": "alexnet"}, {"seed": "0"}, {"more": 1}, None])
+@pytest.mark.parametrize("spoil", [{"model": "nonet"}, {"seed": "0"}, {"more": 1}, None])
 def test_resume_of_a_checkpoint_of_another_program(
     spoil: dict[str, Any] | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

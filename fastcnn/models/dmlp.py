@@ -15,6 +15,9 @@ def dmlp(
     hidden: int = 100,
     *,
     activation: Literal["relu", "sigmoid", "tanh"] = "relu",
+    num_classes: int = 10,
+    in_channels: int = 1,
+    image_size: int = 28,
     seed: init.Seed = 0,
 ) -> nn.Sequential:
     """Multi-layer perceptron for 28x28 digits, 784-100-10: 79,510 parameters.
@@ -33,12 +36,15 @@ def dmlp(
         Units of the hidden layer.
     activation : "relu", "sigmoid" or "tanh"
         Of the hidden layer; weights start by He for ReLU, by Xavier for the others.
+    num_classes, in_channels, image_size : int
+        Of other images than digits.
     seed : int, Generator or None
 
     Returns
     -------
     Sequential
-        (N, 1, 28, 28) or (N, 784) to logits (N, 10).
+        (N, in_channels, image_size, image_size), or those numbers in a row as (N, 784), to logits
+        (N, num_classes).
 
     Examples
     --------
@@ -55,8 +61,8 @@ def dmlp(
     return nn.Sequential(
         {
             "flat": nn.Flatten(),
-            "fc1": nn.Linear(784, hidden, init=start, seed=rng),
+            "fc1": nn.Linear(in_channels * image_size**2, hidden, init=start, seed=rng),
             f"{activation}1": _ACTIVATIONS[activation](),
-            "fc2": nn.Linear(hidden, 10, init=init.xavier(), seed=rng),
+            "fc2": nn.Linear(hidden, num_classes, init=init.xavier(), seed=rng),
         }
     )

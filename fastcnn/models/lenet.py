@@ -5,12 +5,18 @@ from typing import Literal
 import numpy as np
 
 from .. import nn
+from .._checks import integer
 from ..nn import init
 from .lenet_1998 import lenet5_1998
 
 
 def lenet5(
-    variant: Literal["relu", "lecture", "1998"] = "relu", *, seed: init.Seed = 0
+    variant: Literal["relu", "lecture", "1998"] = "relu",
+    *,
+    num_classes: int = 10,
+    in_channels: int = 1,
+    image_size: int = 28,
+    seed: init.Seed = 0,
 ) -> nn.Sequential:
     """LeNet-5 for 28x28 digits: 61,706 parameters (the original of 1998: 60,000).
 
@@ -31,14 +37,21 @@ def lenet5(
         weights with the sigmoid's gain of 4.
         "1998": scaled tanh, trainable subsampling, a table of connections in C3, and outputs that
         are minus the squared distances to drawn digits; see `fastcnn.models.lenet_1998`. Train it
-        with `models.DistanceLoss`.
+        with `models.DistanceLoss`. Its codes are those of ten digits of 28x28.
+    num_classes, in_channels, image_size : int
+        Of other images than digits; height and width are at least 12.
     seed : int, Generator or None
 
     Returns
     -------
     Sequential
-        (N, 1, 28, 28) to scores (N, 10), the largest of which is the answer: logits, or for "1998"
-        minus the squared distances.
+        (N, in_channels, image_size, image_size) to scores (N, num_classes), the largest of which
+        is the answer: logits, or for "1998" minus the squared distances.
+
+    Raises
+    ------
+    ValueError
+        If `variant` is another, the image is too small, or "1998" is asked for other sizes.
 
     Examples
     --------
@@ -62,9 +75,15 @@ def lenet5(
     total                           61,706        416,520            61.7 KiB   241 KiB
     """
     if variant == "1998":
+        if (num_classes, in_channels, image_size) != (10, 1, 28):
+            raise ValueError(
+                "lenet5: expected 10 classes of 1x28x28 for variant '1998', got "
+                f"{num_classes} of {in_channels}x{image_size}x{image_size}; 'relu' would fit"
+            )
         return lenet5_1998(seed=seed)
     if variant not in ("relu", "lecture"):
         raise ValueError(f"lenet5: expected variant 'relu', 'lecture' or '1998', got {variant!r}")
+    side = (integer("lenet5", "image_size", image_size, 12) // 2 - 4) // 2  # of pool2's maps
     rng = np.random.default_rng(seed)
     relu = variant == "relu"
     start = init.he() if relu else init.xavier(gain=4.0)
@@ -72,17 +91,17 @@ def lenet5(
     pool = nn.MaxPool2d if relu else nn.AvgPool2d
     return nn.Sequential(
         {
-            "conv1": nn.Conv2d(1, 6, 5, padding=2, init=start, seed=rng),
+            "conv1": nn.Conv2d(in_channels, 6, 5, padding=2, init=start, seed=rng),
             f"{act_name}1": act(),
             "pool1": pool(2),
             "conv2": nn.Conv2d(6, 16, 5, init=start, seed=rng),
             f"{act_name}2": act(),
             "pool2": pool(2),
             "flat": nn.Flatten(),
-            "fc1": nn.Linear(16 * 5 * 5, 120, init=start, seed=rng),
+            "fc1": nn.Linear(16 * side * side, 120, init=start, seed=rng),
             f"{act_name}3": act(),
             "fc2": nn.Linear(120, 84, init=start, seed=rng),
             f"{act_name}4": act(),
-            "fc3": nn.Linear(84, 10, init=init.xavier(), seed=rng),
+            "fc3": nn.Linear(84, num_classes, init=init.xavier(), seed=rng),
         }
     )

@@ -229,7 +229,14 @@ class SimpleConvNet(nn.Sequential):
         load_weights(self, file_name)
 
 
-def simple_convnet(*, weight_std: float | None = None, seed: init.Seed = 0) -> SimpleConvNet:
+def simple_convnet(
+    *,
+    weight_std: float | None = None,
+    num_classes: int = 10,
+    in_channels: int = 1,
+    image_size: int = 28,
+    seed: init.Seed = 0,
+) -> SimpleConvNet:
     """`SimpleConvNet` for 28x28 digits, with initial weights that learn fast.
 
     Parameters
@@ -237,12 +244,14 @@ def simple_convnet(*, weight_std: float | None = None, seed: init.Seed = 0) -> S
     weight_std : float, optional
         Weights start as N(0, weight_std^2), in the source 0.01, which shows best what the filters
         learn; by default by He before a ReLU and by Xavier in the last layer, which learns faster.
+    num_classes, in_channels, image_size : int
+        Of other images than digits.
     seed : int, Generator or None
 
     Returns
     -------
     SimpleConvNet
-        (N, 1, 28, 28) to logits (N, 10).
+        (N, in_channels, image_size, image_size) to logits (N, num_classes).
 
     Examples
     --------
@@ -250,4 +259,5 @@ def simple_convnet(*, weight_std: float | None = None, seed: init.Seed = 0) -> S
     >>> models.simple_convnet().num_parameters()
     433890
     """
-    return SimpleConvNet(weight_init_std=weight_std, seed=seed)
+    shape = (in_channels, image_size, image_size)
+    return SimpleConvNet(shape, output_size=num_classes, weight_init_std=weight_std, seed=seed)

@@ -1,4 +1,4 @@
-"""The ``fastcnn`` command: train, predict, summary, bench, info.
+"""The ``fastcnn`` command: train, predict, summary, bench, models, info.
 
 Exit codes: 0 done, 1 an error (one line on stderr), 2 wrong usage, 130 ended by Ctrl-C. With
 ``--json`` stdout holds one JSON value and nothing else; everything for people goes to stderr.
@@ -13,43 +13,16 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 import numpy as np
 
-from . import __version__, _config, data, models, nn, optim, training
-from .training import schedules
+from .. import __version__, _config, data, nn, optim, training
+from ..data.images import resize_pictures
+from ..training import schedules
+from .recipes import AUGMENTATIONS, RECIPES, Taught, augmentation
 
-
-class Recipe(NamedTuple):
-    """A model that the command knows, and how it is trained unless the user says otherwise."""
-
-    name: str
-    options: dict[str, Any] = {}  # noqa: RUF012 - never changed
-    loss: Callable[[], training.Loss] = nn.CrossEntropyLoss
-    rate: float = 0.05  # of sgd with momentum 0.9
-
-    def build(self, seed: int = 0) -> nn.Graph:
-        return models.create(self.name, seed=seed, **self.options)
-
-
-MODELS = {
-    "lenet5": Recipe("lenet5"),
-    "lenet5-lecture": Recipe("lenet5", {"variant": "lecture"}, rate=0.5),
-    "lenet5-1998": Recipe("lenet5", {"variant": "1998"}, loss=models.DistanceLoss, rate=0.001),
-    "simple_convnet": Recipe("simple_convnet"),
-    "simple_convnet-lecture": Recipe("simple_convnet", {"weight_std": 0.01}),
-    "dmlp": Recipe("dmlp"),
-}
-SHAPE = (1, 28, 28)  # what all of these take
-# What the others of `models.list()` are made for; `summary` knows them too.
-SHAPES = {
-    "alexnet": (3, 227, 227),
-    "autoencoder": SHAPE,
-    **dict.fromkeys(("resnet20", "resnet32", "resnet44", "resnet56", "resnet110"), (3, 32, 32)),
-}
-ALL_MODELS = sorted({*MODELS, *models.list()})
-DATA = ("mnist", "fashion_mnist", "kmnist")
+DATA = ("mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES: dict[str, schedules.Schedule] = {
     "constant": schedules.constant,
@@ -61,9 +34,11 @@ SCHEDULES: dict[str, schedules.Schedule] = {
 RUN_OPTIONS: dict[str, Any] = {
     "model": "lenet5", "data": "mnist", "subset": False, "batch_size": 32, "optimizer": "sgd",
     "lr": None, "momentum": 0.9, "weight_decay": 1e-3, "schedule": "one-cycle", "seed": 0,
-    "validation": 0.0, "patience": None,
+    "validation": 0.0, "patience": None, "size": None, "augment": [],
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {**RUN_OPTIONS, "epochs": 10}
+MOST_CLASSES = 30  # of a confusion matrix that one can read
+MOST_PIXELS = 1 << 14  # a side that a weights file may name, and classes
 BENCH_SECONDS = 0.1  # a layer and pass
 WEIGHTS, CHECKPOINT, HISTORY = "weights.safetensors", "checkpoint.safetensors", "history.json"
 
@@ -141,15 +116,19 @@ def _parser() -> argparse.ArgumentParser:
         (_bench, "time the layers of a model, forward and backward"),
     ):
         sub = command(run, text)
-        known = ALL_MODELS if run is _summary else MODELS
-        sub.add_argument("--model", choices=known, default="lenet5", help="which model")
-        if run is _summary:
-            sub.add_argument("--shape", nargs=3, type=_positive, metavar=("C", "H", "W"),
-                             help="of one image, where the model leaves it free")  # fmt: skip
+        _model_option(sub, "lenet5")
+        sub.add_argument("--shape", nargs=3, type=_positive, metavar=("C", "H", "W"),
+                         help="of one image (default: as the model was published)")  # fmt: skip
         sub.add_argument("--batch-size", type=_positive, default=1 if run is _summary else 64,
                          help="images at a time")  # fmt: skip
+    command(_models, "list the models with their sizes")
     command(_info, "print version, processor tier, threads and data folders")
     return parser
+
+
+def _model_option(sub: argparse.ArgumentParser, default: str | None = None) -> None:
+    sub.add_argument("--model", choices=RECIPES, metavar="MODEL", default=default,
+        help="which model; `fastcnn models` lists them")  # fmt: skip
 
 
 class _HelpFormatter(argparse.HelpFormatter):
@@ -157,7 +136,7 @@ class _HelpFormatter(argparse.HelpFormatter):
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default = DEFAULTS.get(action.dest) if action.default is None else action.default
-        if action.option_strings and default not in (None, False, argparse.SUPPRESS):
+        if action.option_strings and default not in (None, False, [], argparse.SUPPRESS):
             return f"{action.help} (default: {default})"
         return action.help
 
@@ -165,8 +144,18 @@ class _HelpFormatter(argparse.HelpFormatter):
 def _train_options(sub: argparse.ArgumentParser) -> None:
     """Those of DEFAULTS are None unless given: see `_settle`."""
     add = sub.add_argument
-    add("--model", choices=MODELS, help="which model")
-    add("--data", choices=DATA, help="which images")
+    _model_option(sub)
+    add("--data", type=_data, metavar="DATA",
+        help=f"{', '.join(DATA)}, or a folder or zip file of CLASS/IMAGE files, in train/ and "
+        "test/ if it has both (else a fifth of them is for the test)")  # fmt: skip
+    add(
+        "--size",
+        type=_positive,
+        metavar="N",
+        help="resize images to N x N (default: as they are, or the least that the model takes)",
+    )
+    add("--augment", nargs="+", choices=AUGMENTATIONS, metavar="HOW",
+        help=f"change the training images at random: {', '.join(AUGMENTATIONS)}")  # fmt: skip
     add("--data-folder", metavar="FOLDER", help="look for the data here first")
     add("--subset", action="store_true", default=None,
         help="only the 5,000 + 1,000 digits of MNIST that come with fastcnn")  # fmt: skip
@@ -174,8 +163,7 @@ def _train_options(sub: argparse.ArgumentParser) -> None:
     add("--epochs", type=_positive, help="times to go through the training images")
     add("--batch-size", type=_positive, help="images a step")
     add("--optimizer", choices=OPTIMIZERS, help="how to step")
-    rates = ", ".join(f"{recipe.rate:g} for {name}" for name, recipe in MODELS.items())
-    add("--lr", type=_rate, help=f"learning rate (default: sgd {rates}; others 0.001)")
+    add("--lr", type=_rate, help="learning rate (default: that of the model for sgd, else 0.001)")
     add("--momentum", type=_fraction, help="of sgd")
     add("--weight-decay", type=_rate, help="of the weights, each step")
     add("--schedule", choices=SCHEDULES, help="of the learning rate")
@@ -203,6 +191,14 @@ def _natural(text: str) -> int:
     if number < 0:
         raise argparse.ArgumentTypeError(f"expected at least 0, got {number}")
     return number
+
+
+def _data(text: str) -> str:
+    if text not in DATA and not Path(text).exists():
+        raise argparse.ArgumentTypeError(
+            f"expected {', '.join(DATA)}, or a folder or zip file of images, got {text!r}"
+        )
+    return text
 
 
 def _rate(text: str) -> float:
@@ -247,9 +243,13 @@ class _EpochLines(training.Callback):
 
     def on_epoch_end(self, trainer: training.Trainer) -> None:
         h = trainer.history
-        text = f"loss {h.train_loss[-1]:.4f}, accuracy {h.train_accuracy[-1]:.4f}"
+        text = f"loss {h.train_loss[-1]:.4f}"
+        if h.train_accuracy[-1] == h.train_accuracy[-1]:  # not NaN: the task has classes
+            text += f", accuracy {h.train_accuracy[-1]:.4f}"
         if h.validation_loss[-1] == h.validation_loss[-1]:
-            text += f"; validation {h.validation_loss[-1]:.4f}, {h.validation_accuracy[-1]:.4f}"
+            text += f"; validation {h.validation_loss[-1]:.4f}"
+            if h.validation_accuracy[-1] == h.validation_accuracy[-1]:
+                text += f", {h.validation_accuracy[-1]:.4f}"
         text += f"; {h.seconds[-1]:.2f} s"
         print(f"epoch {trainer.epoch}/{self._epochs}: {text}", file=self._out, flush=True)
 
@@ -283,29 +283,34 @@ def _settle(options: Any) -> None:
     if options.patience is not None and not options.validation:
         options.wrong("--patience needs --validation, such as --validation 0.1")
     if options.lr is None:
-        options.lr = MODELS[options.model].rate if options.optimizer == "sgd" else 0.001
+        options.lr = RECIPES[options.model].rate if options.optimizer == "sgd" else 0.001
 
 
 def _is_run(kept: dict[str, Any]) -> bool:
     """True if these are values that options of `train` may have."""
-    choices = {"model": MODELS, "data": DATA, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
-    kinds = {**DEFAULTS, "lr": 0.0, "patience": 0}
+    choices = {"model": RECIPES, "optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    kinds = {**DEFAULTS, "lr": 0.0, "patience": 0, "size": 0}
     return (
         set(kept) == set(DEFAULTS)
         and all(
-            type(value) is type(kinds[name]) or (name == "patience" and value is None)
+            type(value) is type(kinds[name]) or (value is None and DEFAULTS[name] is None)
             for name, value in kept.items()
         )
         and all(kept[name] in names for name, names in choices.items())
+        and all(how in AUGMENTATIONS for how in kept["augment"])
     )
 
 
 def _train(options: Any) -> int:
     _settle(options)
+    recipe = RECIPES[options.model]
     train, test = _load_data(options)
-    recipe = MODELS[options.model]
-    model = recipe.build(options.seed)
-    _say(options, model.summary(SHAPE, batch_size=options.batch_size), "\n")
+    train, test, shape = _sized(options, train, test)
+    model = recipe.build(shape, len(train.classes), seed=options.seed)
+    _say(options, model.summary(shape, batch_size=options.batch_size), "\n")
+    classes = train.classes
+    if recipe.task != "classify":
+        train, test = Taught(train, recipe.task), Taught(test, recipe.task)
     options.output.mkdir(parents=True, exist_ok=True)
     before = model.state_dict()
     trainer = training.Trainer(
@@ -329,10 +334,11 @@ def _train(options: Any) -> int:
     history = trainer.fit(
         train, epochs=options.epochs, batch_size=options.batch_size, progress=bars,
         validation=options.validation or None, callbacks=callbacks,
+        augment=augmentation(options.augment, shape[1]),
         resume=checkpoint if options.resume else None,
     )  # fmt: skip
     seconds = time.perf_counter() - start
-    meta = {"model": options.model, "classes": list(train.classes)}
+    meta = {"model": options.model, "classes": list(classes), "shape": list(shape)}
     training.write_safetensors(options.output / WEIGHTS, model.state_dict(), meta)
     text = history.to_json().encode()
     training.atomic_write(options.output / HISTORY, lambda file: file.write(text))
@@ -340,7 +346,7 @@ def _train(options: Any) -> int:
         _say(options, f"interrupted after {len(history)} epochs; --resume goes on from here")
         return 130
     result = trainer.evaluate(test)
-    pictures = _draw(options, history, model, before, trainer.predict(test.x), test)
+    pictures = _draw(options, history, model, before, trainer, test)
     written = [WEIGHTS, CHECKPOINT, HISTORY, *pictures]
     _say(options, f"trained in {seconds:.1f} s; wrote to {options.output}: {', '.join(written)}")
     if not pictures:
@@ -351,26 +357,62 @@ def _train(options: Any) -> int:
             "weights_sha256": training.weights_sha256(model), "data": train.source,
             "output": str(options.output), "history": history.to_dict(),
         })  # fmt: skip
-    _say(options, f"test accuracy {result.accuracy:.4f}")
+    if recipe.task == "classify":
+        _say(options, f"test accuracy {result.accuracy:.4f}")
+    else:
+        _say(options, f"test loss {result.loss:.4f}")
     return 0
 
 
-def _load_data(options: Any) -> tuple[data.ArrayDataset, data.ArrayDataset]:
+def _load_data(options: Any) -> tuple[Any, Any]:
     """Training and test images, having said which they are."""
     root, download = options.data_folder, not options.offline
     if options.subset and options.data != "mnist":
         raise ValueError(f"--subset: only mnist has one, {options.data} has not")
-    if options.data == "mnist" and not options.subset:
+    if options.data not in DATA:
+        train, test = _own_images(options)
+        text = f"{len(train):,} training and {len(test):,} test images from {options.data}"
+    elif options.data == "mnist" and not options.subset:
         train, test, text = data.mnist_or_subset(root, download=download)
     elif options.data == "mnist":
         train, test = data.mnist(subset=True)
         text = f"MNIST subset, {len(train):,} training and {len(test):,} test images"
     else:
-        load = data.fashion_mnist if options.data == "fashion_mnist" else data.kmnist
-        train, test = load(root, download=download)
+        train, test = getattr(data, options.data)(root, download=download)
         text = f"{options.data} from {train.source}"
     _say(options, f"data: {text}\n")
     return train, test
+
+
+def _own_images(options: Any) -> tuple[data.Dataset, data.Dataset]:
+    """Those of a folder or zip file; pictures of many sizes need --size."""
+    size = (options.size, options.size) if options.size else None
+    channels = RECIPES[options.model].shape[0]
+    read = partial(data.image_folder, options.data, channels=channels, size=size)
+    try:
+        train, test = read("train"), read("test")
+    except (ValueError, OSError) as error:
+        try:
+            return read().split(0.2, seed=options.seed)
+        except ValueError as other:
+            raise error from other
+    if train.classes != test.classes:
+        raise ValueError(
+            f"{options.data}: expected the same classes in train and test, got "
+            f"{', '.join(train.classes)} and {', '.join(test.classes)}"
+        )
+    return train, test
+
+
+def _sized(options: Any, train: Any, test: Any) -> tuple[Any, Any, tuple[int, ...]]:
+    """The images as the model takes them, and the shape of one."""
+    shape = tuple(train[0][0].shape)
+    side = options.size or RECIPES[options.model].size_for(max(shape[1:]))
+    if shape[1:] != (side, side):
+        resize = partial(resize_pictures, size=(side, side))
+        train, test = train.with_transform(resize), test.with_transform(resize)
+        _say(options, f"images of {shape[1]}x{shape[2]} are resized to {side}x{side}\n")
+    return train, test, (shape[0], side, side)
 
 
 def _optimizer(options: Any, model: nn.Layer) -> Any:
@@ -389,19 +431,21 @@ def _draw(
     history: training.History,
     model: nn.Graph,
     before: dict[str, np.ndarray],
-    scores: np.ndarray,
-    test: data.ArrayDataset,
+    trainer: training.Trainer,
+    test: data.Dataset,
 ) -> list[str]:
     """Write the pictures; returns their names, none if matplotlib is missing."""
-    from . import viz
+    from .. import viz
 
     try:
-        figures = {
-            "curves.png": viz.learning_curves(history),
-            "confusion.png": viz.confusion_matrix(test.y, scores, classes=test.classes),
-        }
+        figures = {"curves.png": viz.learning_curves(history)}
     except ImportError:
         return []
+    if RECIPES[options.model].task == "classify" and len(test.classes) <= MOST_CLASSES:
+        scores = [trainer.predict(x) for x, _ in data.DataLoader(test, 256)]
+        figures["confusion.png"] = viz.confusion_matrix(
+            test.y, np.concatenate(scores), classes=test.classes
+        )
     first = next((name for name, w in before.items() if w.ndim == 4), None)
     if first is not None:
         figures["filters.png"] = viz.filters(model.state_dict()[first], before[first])
@@ -416,16 +460,18 @@ def _draw(
 def _predict(options: Any) -> int:
     arrays, meta = training.read_safetensors(options.weights)
     name = meta.get("model") if isinstance(meta, dict) else None
-    if not isinstance(name, str) or name not in MODELS:
+    shape, names = _noted_images(meta)
+    if not isinstance(name, str) or name not in RECIPES or shape is None:
         raise ValueError(f"{options.weights}: does not say which model it is for; expected the "
                          f"{WEIGHTS} that `fastcnn train` writes")  # fmt: skip
-    model = MODELS[name].build()
+    if RECIPES[name].task != "classify":
+        raise ValueError(f"{options.weights}: {name} tells no classes")
+    model = RECIPES[name].build(shape, len(names) or None, init=nn.init.zeros())
     training.check_arrays(options.weights, arrays, model.state_dict())
     model.load_state_dict(arrays)
-    names = [str(name) for name in meta.get("classes") or ()]
     results = []
     for path in options.images:
-        x = data.read_images(path, channels=SHAPE[0], size=SHAPE[1:], invert=options.invert)
+        x = data.read_images(path, channels=shape[0], size=shape[1:], invert=options.invert)
         for i, scores in enumerate(nn.Softmax()(model(x))):
             best = int(scores.argmax())
             label = names[best] if best < len(names) else str(best)
@@ -438,14 +484,22 @@ def _predict(options: Any) -> int:
     return 0
 
 
+def _noted_images(meta: Any) -> tuple[tuple[int, int, int] | None, list[str]]:
+    """The shape of images and the names of classes in a file's notes; no shape if it is none."""
+    if not isinstance(meta, dict):
+        return None, []
+    shape, names = meta.get("shape"), meta.get("classes")
+    if not isinstance(shape, list) or len(shape) != 3:
+        return None, []
+    if not all(type(size) is int and 0 < size <= MOST_PIXELS for size in shape):
+        return None, []
+    if not isinstance(names, list) or len(names) > MOST_PIXELS:
+        names = []
+    return (shape[0], shape[1], shape[2]), [str(name) for name in names]
+
+
 def _summary(options: Any) -> int:
-    name = options.model
-    shape = tuple(options.shape or SHAPES.get(name, SHAPE if name in MODELS else (3, 224, 224)))
-    if name in MODELS:
-        model = MODELS[name].build()
-    else:  # without drawing a hundred million weights that nobody looks at
-        made = {} if name == "autoencoder" else {"init": nn.init.zeros()}
-        model = models.create(name, in_channels=shape[0], **made)
+    model, shape = _bare(options)
     summary = model.summary(shape, batch_size=options.batch_size)
     if options.json:
         _print_json({"model": options.model, "parameters": summary.parameters,
@@ -456,12 +510,37 @@ def _summary(options: Any) -> int:
     return 0
 
 
+def _bare(options: Any) -> tuple[nn.Graph, tuple[int, ...]]:
+    """The model for --shape, without drawing a hundred million weights that nobody looks at."""
+    recipe = RECIPES[options.model]
+    shape = tuple(options.shape or recipe.shape)
+    given = shape if options.shape else None
+    return recipe.build(given, init=nn.init.zeros()), shape
+
+
+def _models(options: Any) -> int:
+    rows: list[dict[str, Any]] = []
+    for name, recipe in RECIPES.items():
+        parameters = recipe.build(init=nn.init.zeros()).num_parameters(trainable=True)
+        images = "x".join(str(size) for size in recipe.shape)
+        rows.append({"model": name, "parameters": parameters, "images": images, "lr": recipe.rate,
+                     "least size": recipe.least, "task": recipe.task})  # fmt: skip
+    if options.json:
+        _print_json(rows)
+        return 0
+    print(f"{'model':22} {'parameters':>12}  {'made for':10} {'least':>5}  {'lr':>6}  task")
+    for row in rows:
+        print(f"{row['model']:22} {row['parameters']:12,}  {row['images']:10} "
+              f"{row['least size']:5}  {row['lr']:6g}  {row['task']}")  # fmt: skip
+    return 0
+
+
 def _bench(options: Any) -> int:
     """Times each layer on random input: the least of several rounds, as noise only adds."""
-    model = MODELS[options.model].build()
+    model, shape = _bare(options)
     rng = np.random.default_rng(0)
-    rows = {row.name: row for row in model.summary(SHAPE).rows}
-    values = {model.inputs[0]: rng.random((options.batch_size, *SHAPE), np.float32)}
+    rows = {row.name: row for row in model.summary(shape).rows}
+    values = {model.inputs[0]: rng.random((options.batch_size, *shape), np.float32)}
     timings = []
     for name, node in model.nodes.items():
         inputs = tuple(values[source] for source in node.inputs)
@@ -470,8 +549,16 @@ def _bench(options: Any) -> int:
         dy = rng.standard_normal(values[name].shape, np.float32)
         forward = _least_seconds(partial(node.layer.forward, x))
         backward = _least_seconds(partial(node.layer.backward, dy, context))
-        flops = 2 * rows[name].multiply_adds * options.batch_size
-        timings.append({"layer": name, "kind": rows[name].kind,
+        flops = (
+            2
+            * sum(
+                row.multiply_adds
+                for key, row in rows.items()
+                if key == name or key.startswith(f"{name}.")
+            )
+            * options.batch_size
+        )
+        timings.append({"layer": name, "kind": type(node.layer).__name__,
                         "forward_ms": 1e3 * forward, "backward_ms": 1e3 * backward,
                         "forward_gflops": flops / forward / 1e9,
                         "backward_gflops": 2 * flops / backward / 1e9})  # fmt: skip
