@@ -168,7 +168,8 @@ class Conv2d(Layer):
             return None
         return ops.conv2d_backward_input(dy, self.weight.data, ctx.x.shape, **self._options())
 
-    def _window(self, input_shape: Any) -> Window:
+    def window_on(self, input_shape: Any) -> Window:
+        """The window on an image, checked."""
         c, h, w = image_shape("Conv2d", input_shape)
         if c != self.in_channels:
             raise ValueError(
@@ -186,20 +187,20 @@ class Conv2d(Layer):
 
     def output_shape(self, input_shape: Any) -> tuple[int, int, int]:
         """(K, OH, OW) for (C, H, W)."""
-        win = self._window(input_shape)
+        win = self.window_on(input_shape)
         if self.strict:
             self.require_exact(input_shape)
         return (self.out_channels, *win.out)
 
     def require_exact(self, input_shape: Any) -> None:
         """ValueError, naming a padding that fits, if a remainder is left at the border."""
-        win = self._window(input_shape)
+        win = self.window_on(input_shape)
         if self.padding != "same":
             require_exact("Conv2d", tuple(input_shape)[1:], win)
 
     def multiply_adds(self, input_shape: Any) -> int:
         """K * C / groups * KH * KW for each output pixel."""
-        oh, ow = self._window(input_shape).out
+        oh, ow = self.window_on(input_shape).out
         return self.weight.data.size * oh * ow
 
     def reach(self) -> Reach:

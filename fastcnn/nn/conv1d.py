@@ -150,7 +150,8 @@ class Conv1d(Layer):
         size, kernel = (1, length), (1, self.kernel_size)
         return window("Conv1d", size, kernel, stride=step, padding=sides, dilation=dil)
 
-    def _window(self, input_shape: Any) -> Window:
+    def window_on(self, input_shape: Any) -> Window:
+        """The window on a row, checked: one on an image one pixel high."""
         c, length = row_shape("Conv1d", input_shape)
         if c != self.in_channels:
             raise ValueError(
@@ -161,20 +162,20 @@ class Conv1d(Layer):
 
     def output_shape(self, input_shape: Any) -> tuple[int, int]:
         """(K, OL) for (C, L)."""
-        win = self._window(input_shape)
+        win = self.window_on(input_shape)
         if self.strict:
             self.require_exact(input_shape)
         return (self.out_channels, win.out[1])
 
     def require_exact(self, input_shape: Any) -> None:
         """ValueError, naming a padding that fits, if a remainder is left at the end."""
-        win = self._window(input_shape)
+        win = self.window_on(input_shape)
         if self.padding != "same":
             require_exact("Conv1d", (1, tuple(input_shape)[1]), win)
 
     def multiply_adds(self, input_shape: Any) -> int:
         """K * C / groups * KL for each output element."""
-        return self.weight.data.size * self._window(input_shape).out[1]
+        return self.weight.data.size * self.window_on(input_shape).out[1]
 
     def reach(self) -> Reach:
         """The dilated kernel and the stride."""

@@ -52,7 +52,8 @@ class _Pool2d(Layer):
         self.kernel_size, self.stride = checked.kernel, checked.stride
         self.dilation = checked.dilation
 
-    def _window(self, input_shape: Any) -> Window:
+    def window_on(self, input_shape: Any) -> Window:
+        """The window on an image, checked."""
         _, h, w = image_shape(type(self).__name__, input_shape)
         return pool_window(
             type(self).__name__,
@@ -67,11 +68,11 @@ class _Pool2d(Layer):
     def output_shape(self, input_shape: Any) -> tuple[int, int, int]:
         """(C, OH, OW) for (C, H, W)."""
         c, _, _ = image_shape(type(self).__name__, input_shape)
-        return (c, *self._window(input_shape).out)
+        return (c, *self.window_on(input_shape).out)
 
     def require_exact(self, input_shape: Any) -> None:
         """ValueError, naming a padding that fits, if a remainder is left at the border."""
-        win = self._window(input_shape)
+        win = self.window_on(input_shape)
         if not self.ceil_mode and self.padding != "same":
             half = (win.kernel[0] // 2, win.kernel[1] // 2)
             require_exact(type(self).__name__, tuple(input_shape)[1:], win, half)

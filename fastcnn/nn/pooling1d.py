@@ -26,12 +26,12 @@ class _Pool1d(Layer):
         (_, self.stride), _, (_, self.dilation) = row_options(kind, step, padding, dilation)
         self.padding = padding
         self.ceil_mode = bool(ceil_mode)
-        self._window((1, 2**63))
+        self.window_on((1, 2**63))
 
     def _options(self) -> dict[str, Any]:
         return {"stride": self.stride, "padding": self.padding, "ceil_mode": self.ceil_mode}
 
-    def _window(self, input_shape: Any) -> Window:
+    def window_on(self, input_shape: Any) -> Window:
         """The window on a row, as one on an image one pixel high."""
         kind = type(self).__name__
         step, sides, dil = row_options(kind, self.stride, self.padding, self.dilation)
@@ -43,12 +43,12 @@ class _Pool1d(Layer):
     def output_shape(self, input_shape: Any) -> tuple[int, int]:
         """(C, OL) for (C, L)."""
         shape = row_shape(type(self).__name__, input_shape)
-        return (shape[0], self._window(shape).out[1])
+        return (shape[0], self.window_on(shape).out[1])
 
     def require_exact(self, input_shape: Any) -> None:
         """ValueError, naming a padding that fits, if a remainder is left at the end."""
         shape = row_shape(type(self).__name__, input_shape)
-        win = self._window(shape)
+        win = self.window_on(shape)
         if not self.ceil_mode and self.padding != "same":
             half = (0, self.kernel_size // 2)
             require_exact(type(self).__name__, (1, shape[1]), win, half)

@@ -46,7 +46,7 @@ class PReLU(SameShape):
         count = integer("PReLU", "num_parameters", num_parameters, 1)
         self.weight = Parameter(np.full(count, number("PReLU", "init", init), dtype))
 
-    def _slopes(self, x: Array) -> Array:
+    def slopes(self, x: Array) -> Array:
         """The weight, shaped so that it meets the channels of x."""
         w = self.weight.data
         if w.size == 1:
@@ -61,16 +61,19 @@ class PReLU(SameShape):
     def forward(self, x: ArrayLike) -> tuple[Array, InputContext]:
         """y, shape of x."""
         a = floating("PReLU", "x", x, None, self.weight.data.dtype, "the weights")
-        return np.where(a > 0, a, self._slopes(a) * a), InputContext(a)
+        return np.where(a > 0, a, self.slopes(a) * a), InputContext(a)
 
     def backward(self, dy: ArrayLike, ctx: InputContext, *, need_dx: bool = True) -> Array | None:
         """dy where x > 0, else weight * dy; the slopes get dy * x summed where x <= 0."""
         d, x = floating("PReLU", "dy", dy, None, ctx.x.dtype, "x"), ctx.x
         if self.weight.requires_grad:
-            parts = np.where(x > 0, 0, d * x)
-            axes = (0, *range(2, x.ndim)) if self.weight.data.size > 1 else None
-            self.weight.add_grad(parts.sum(axes).reshape(self.weight.data.shape))
-        return np.where(x > 0, d, self._slopes(x) * d) if need_dx else None
+            self.add_sums(np.where(x > 0, 0, d * x))
+        return np.where(x > 0, d, self.slopes(x) * d) if need_dx else None
+
+    def add_sums(self, parts: Array) -> None:
+        """Add what each element gives to the gradient of its slope."""
+        axes = (0, *range(2, parts.ndim)) if self.weight.data.size > 1 else None
+        self.weight.add_grad(np.asarray(parts.sum(axes)).reshape(self.weight.data.shape))
 
     def extra_repr(self) -> str:
         """Number of slopes."""

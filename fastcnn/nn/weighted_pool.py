@@ -120,26 +120,26 @@ class WeightedAvgPool2d(Layer):
             dy, w.data, ctx.input_shape, **self._options()
         )
 
-    def _window(self, input_shape: Any) -> tuple[int, Window]:
+    def window_on(self, input_shape: Any) -> Window:
+        """The window on an image, checked."""
         c, h, w = image_shape("WeightedAvgPool2d", input_shape)
         if self.channels not in (None, c):
             raise ValueError(
                 f"WeightedAvgPool2d: expected {self.channels} channels, got {c} in {(c, h, w)}; "
                 f"channels={c} would fit"
             )
-        win = window(
+        return window(
             "WeightedAvgPool2d", (h, w), self.kernel_size, stride=self.stride, padding=self.padding
         )
-        return c, win
 
     def output_shape(self, input_shape: Any) -> tuple[int, int, int]:
         """(C, OH, OW) for (C, H, W)."""
-        c, win = self._window(input_shape)
-        return (c, *win.out)
+        win = self.window_on(input_shape)
+        return (input_shape[0], *win.out)
 
     def require_exact(self, input_shape: Any) -> None:
         """ValueError, naming a padding that fits, if a remainder is left at the border."""
-        _, win = self._window(input_shape)
+        win = self.window_on(input_shape)
         if self.padding != "same":
             require_exact("WeightedAvgPool2d", tuple(input_shape)[1:], win)
 

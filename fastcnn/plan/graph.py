@@ -95,7 +95,7 @@ def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
 def has_step(call: Call) -> bool:
     """Whether a layer of a kind that steps know is one that they can run."""
     layer = call.layer
-    if isinstance(layer, nn.Conv2d):
+    if isinstance(layer, (nn.Conv2d, nn.Conv1d)):
         return layer.padding_mode == "zeros"
     return not isinstance(layer, nn.Add) or len(call.inputs) == 2
 
@@ -111,7 +111,8 @@ def chains(net: Net) -> list[Chain]:
         found = users.get(value, [])
         return found[0] if len(found) == 1 and value != net.output else None
 
-    stages = {nn.Conv2d: 0, nn.BatchNorm2d: 1, nn.Linear: 2, nn.Add: 2}
+    convs = {nn.Conv2d: 0, nn.Conv1d: 0, nn.WeightedAvgPool2d: 0}
+    stages = {**convs, nn.BatchNorm2d: 1, nn.Linear: 2, nn.Add: 2}
     taken: set[str] = set()
     at_end: dict[str, Chain] = {}
     for call in net.calls:

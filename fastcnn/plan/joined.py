@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import _kernels, nn
-from .._checks import Array, Window, empty, window, workspace
+from .._checks import Array, Window, empty, workspace
 from .._config import get_exact
 from ..nn.batch_norm import frozen_gradients
 from ..ops._conv_desc import algorithm_code, describe
@@ -126,7 +126,7 @@ class Joined(Step):
     def ends_backward(self, b: Build, dy: Cell, y: Cell, z: Cell) -> Cell:
         """Record the way back through ReLU, sum and batch norm: the gradient of z."""
         dz, bn = dy, self.bn
-        below = [c.layer for c in self.chain.calls if type(c.layer) in (nn.Conv2d, nn.BatchNorm2d)]
+        below = [c.layer for c in self.chain.calls if type(c.layer) is not nn.ReLU]
         if bn is not None and not (
             any(layer.trains() for layer in below) or self.chain.inputs[0] in b.wanted
         ):
@@ -149,23 +149,55 @@ class Weights(NamedTuple):
     prepared: Array | None
 
 
+class Kernels:
+    """What a convolution does, as its kernels see it: images of rows are one pixel high, a weighted
+    pooling is one filter a channel."""
+
+    def __init__(self, layer: nn.Layer, shape: tuple[int, ...]) -> None:
+        assert isinstance(layer, (nn.Conv2d, nn.Conv1d, nn.WeightedAvgPool2d))
+        self.layer = layer
+        self.input_shape = shape if len(shape) == 3 else (shape[0], 1, shape[1])
+        self.groups, self.padding_mode = shape[0], "zeros"
+        self.window: Window = layer.window_on(shape)
+        if not isinstance(layer, nn.WeightedAvgPool2d):
+            self.groups, self.padding_mode = layer.groups, layer.padding_mode
+        bias = getattr(layer, "bias", None)
+        self.bias: nn.Parameter | None = bias
+        self.out_channels = layer.output_shape(shape)[0]
+
+    @property
+    def w(self) -> Array:
+        """(K, C / groups, KH, KW), as it is now."""
+        w = self.layer.weight.data
+        if isinstance(self.layer, nn.WeightedAvgPool2d):
+            each = (self.out_channels, *self.window.kernel)
+            w = np.ascontiguousarray(np.broadcast_to(w, each))
+        shape = (self.out_channels, -1, *self.window.kernel)
+        result: Array = w.reshape(shape)
+        return result
+
+    def add(self, dw: Array, db: Array) -> None:
+        """Add gradients of the kernels and of the bias."""
+        weight = self.layer.weight
+        if isinstance(weight, nn.Parameter):
+            shared = dw.size != weight.data.size
+            add_gradient(weight, dw.sum((0, 1)) if shared else dw.reshape(weight.data.shape))
+        add_gradient(self.bias, db)
+
+
 class ConvStep(Joined):
     """Convolution; in inference batch norm is folded into its weights."""
 
     def __init__(self, chain: Chain, shape: tuple[int, ...]) -> None:
         super().__init__(chain)
-        conv = chain.calls[0].layer
-        assert isinstance(conv, nn.Conv2d)
-        self.conv, self.input_shape = conv, shape
-        self.window: Window = window(
-            "Conv2d", (shape[1], shape[2]), conv.kernel_size,
-            stride=conv.stride, padding=conv.padding, dilation=conv.dilation,
-        )  # fmt: skip
+        self.conv = conv = Kernels(chain.calls[0].layer, shape)
         self.first = chain.calls[0]
-        kh, kw = conv.kernel_size
+        (kh, kw), strides = conv.window.kernel, conv.window.stride
         groups = f", {conv.groups} groups" if conv.groups > 1 else ""
-        stride = f" / {max(conv.stride)}" if conv.stride != (1, 1) else ""
+        stride = f" / {max(strides)}" if strides != (1, 1) else ""
         self.text = f"conv {shape[0]} -> {conv.out_channels} @ {kh}x{kw}{stride}{groups}{self.ends}"
+        if isinstance(conv.layer, nn.WeightedAvgPool2d):
+            self.text = f"weighted average pool {kh}x{kw}{self.ends}"
         self.taken: tuple[bool, Weights] | None = None
 
     def refresh(self) -> None:
@@ -173,7 +205,7 @@ class ConvStep(Joined):
 
     def folded(self) -> tuple[Array, Array | None]:
         """Kernels and bias of inference: with batch norm, w * s and (b - mean) * s + beta."""
-        w, bias, bn = self.conv.weight.data, self.conv.bias, self.bn
+        w, bias, bn = self.conv.w, self.conv.bias, self.bn
         if bn is None:
             return w, None if bias is None else bias.data
         gamma, beta = bn.affine()
@@ -197,10 +229,10 @@ class ConvStep(Joined):
 
     def descriptor(self, b: Build) -> Any:
         """What the kernels are told, the same as by `ops.conv2d`."""
-        conv, x_shape = self.conv, (b.n, *self.input_shape)
+        conv, x_shape = self.conv, (b.n, *self.conv.input_shape)
         return describe(
-            "plan", np.empty(0, b.dtype), x_shape, conv.weight.data.shape, self.window,
-            conv.groups, conv.padding_mode, algorithm_code("plan", "auto"),
+            "plan", np.empty(0, b.dtype), x_shape, conv.w.shape, conv.window, conv.groups,
+             conv.padding_mode, algorithm_code("plan", "auto"),
         )  # fmt: skip
 
     def forward(self, b: Build) -> None:
@@ -219,7 +251,7 @@ class ConvStep(Joined):
         def call() -> None:
             if b.training:
                 bias = None if conv.bias is None else conv.bias.data
-                now = Weights(conv.weight.data, bias, None)
+                now = Weights(conv.w, bias, None)
             else:
                 now = self.weights(desc, threads)
             _kernels.conv2d_forward(
@@ -239,17 +271,15 @@ class ConvStep(Joined):
     def backward(self, b: Build, dy: Cell) -> None:
         tape, threads, conv = b.tape, b.threads, self.conv
         x, desc = self.x, self.descriptor(b)
-        dz = self.ends_backward(b, dy, self.y, self.z)
-        if conv.trains():
+        dz, shape = self.ends_backward(b, dy, self.y, self.z), conv.w.shape
+        if conv.layer.trains():
             size = _kernels.conv2d_workspace_bytes(desc, "backward_weight", threads)
 
             def weights() -> None:
-                w = conv.weight.data
-                dw, db = empty("plan", w.shape, w.dtype), np.empty(len(w), w.dtype)
+                dw, db = empty("plan", shape, b.dtype), np.empty(shape[0], b.dtype)
                 scratch = tape.scratch.array
                 _kernels.conv2d_backward_weight(desc, dz.array, x.array, dw, db, scratch, threads)
-                add_gradient(conv.weight, dw)
-                add_gradient(conv.bias, db)
+                conv.add(dw, db)
 
             tape.call(weights, dz, x, scratch=size)
 
@@ -257,7 +287,7 @@ class ConvStep(Joined):
             size = _kernels.conv2d_workspace_bytes(desc, "backward_input", threads)
 
             def call() -> None:
-                w, scratch = conv.weight.data, tape.scratch.array
+                w, scratch = conv.w, tape.scratch.array
                 _kernels.conv2d_backward_input(desc, dz.array, w, dx.array, scratch, threads)
 
             tape.call(call, dz, dx, scratch=size)

@@ -10,11 +10,25 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels, nn
-from .._checks import Array, empty, pool_window
+from .._checks import Array, empty, window
+from ..ops._conv_desc import algorithm_code, describe
 from .build import Build, Step, add_gradient, relu_backward, relu_in_place
 from .graph import Call, Chain, has_step
 from .joined import ConvStep, NormStep, SumStep
+from .simple import (
+    ActivationStep,
+    AliasStep,
+    BentStep,
+    ConcatStep,
+    DropoutStep,
+    LrnStep,
+    StepStep,
+)
 from .tape import Cell
+
+_MAX = (nn.MaxPool2d, nn.MaxPool1d)
+_AVERAGE = (nn.AvgPool2d, nn.AvgPool1d)
+_POOLS = (*_MAX, *_AVERAGE)
 
 
 class LinearStep(Step):
@@ -83,27 +97,25 @@ class PoolStep(Step):
         if isinstance(layer, nn.GlobalAvgPool2d):
             self.text = "global average pool"
             return
-        assert isinstance(layer, (nn.MaxPool2d, nn.AvgPool2d))
-        kh, kw = layer.kernel_size
-        self.text = f"{'max' if isinstance(layer, nn.MaxPool2d) else 'average'} pool {kh}x{kw}"
-        self.window = pool_window(
-            type(layer).__name__, (shape[1], shape[2]), layer.kernel_size, stride=layer.stride,
-            padding=layer.padding, dilation=getattr(layer, "dilation", 1),
-            ceil_mode=layer.ceil_mode,
-        )  # fmt: skip
+        assert isinstance(layer, _POOLS)
+        self.window = layer.window_on(shape)
+        if len(shape) == 2:  # a row is an image one pixel high
+            self.shape = (shape[0], 1, shape[1])
+        size = "x".join(map(str, self.window.kernel[3 - len(shape) :]))
+        self.text = f"{'max' if isinstance(layer, _MAX) else 'average'} pool {size}"
 
     def forward(self, b: Build) -> None:
         threads, layer, shape = b.threads, self.layer, (b.n, *self.shape)
         x, y = b.values[self.chain.inputs[0]], b.cell(self.chain.output)
         self.indices = None
-        if isinstance(layer, nn.MaxPool2d):
+        if isinstance(layer, _MAX):
             indices = self.indices = b.tape.cell(y.shape, np.int32)
 
             def call() -> None:
                 at = indices.array
                 _kernels.max_pool2d_forward(self.window, shape, x.array, y.array, at, threads)
 
-        elif isinstance(layer, nn.AvgPool2d):
+        elif isinstance(layer, _AVERAGE):
             pads = bool(layer.count_include_pad)
 
             def call() -> None:
@@ -130,7 +142,7 @@ class PoolStep(Step):
                         self.window, shape, dy.array, at, dx.array, threads
                     )
 
-            elif isinstance(layer, nn.AvgPool2d):
+            elif isinstance(layer, _AVERAGE):
                 pads = bool(layer.count_include_pad)
 
                 def call() -> None:
@@ -168,17 +180,70 @@ class ReluStep(Step):
         b.hand(self.chain.inputs[0], dy)
 
 
-class FlattenStep(Step):
-    """Another shape for the same memory."""
+class ConvTransposeStep(Step):
+    """Transposed convolution: forward is a convolution's backward input, backward its forward."""
 
-    text = "(no work)"
+    def __init__(self, chain: Chain, shape: tuple[int, ...]) -> None:
+        super().__init__(chain)
+        layer = chain.calls[0].layer
+        assert isinstance(layer, nn.ConvTranspose2d)
+        self.layer, self.shape, self.text = layer, layer.output_shape(shape), repr(layer)
+        self.window = window(
+            "ConvTranspose2d", self.shape[1:], layer.kernel_size,
+            stride=layer.stride, padding=layer.padding, dilation=layer.dilation,
+        )  # fmt: skip
+
+    def descriptor(self, b: Build) -> Any:
+        """Of the convolution that goes the other way."""
+        layer = self.layer
+        return describe(
+            "plan", np.empty(0, b.dtype), (b.n, *self.shape), layer.weight.data.shape, self.window,
+            layer.groups, "zeros", algorithm_code("plan", "auto"),
+        )  # fmt: skip
 
     def forward(self, b: Build) -> None:
-        b.values[self.chain.output] = b.values[self.chain.inputs[0]]
-        b.unread[self.chain.inputs[0]] += 1  # the memory lives on under another name
+        x, y, desc = b.values[self.chain.inputs[0]], b.cell(self.chain.output), self.descriptor(b)
+        tape, threads, layer = b.tape, b.threads, self.layer
+        size = _kernels.conv2d_workspace_bytes(desc, "backward_input", threads)
+
+        def call() -> None:
+            w, scratch = layer.weight.data, tape.scratch.array
+            _kernels.conv2d_backward_input(desc, x.array, w, y.array, scratch, threads)
+            if layer.bias is not None:
+                np.add(y.array, layer.bias.data[:, None, None], out=y.array)
+
+        tape.call(call, x, y, scratch=size)
+        self.x = x
+        b.values[self.chain.output] = y
 
     def backward(self, b: Build, dy: Cell) -> None:
-        b.hand(self.chain.inputs[0], dy)
+        x, desc, tape, threads, layer = self.x, self.descriptor(b), b.tape, b.threads, self.layer
+        if layer.trains():
+            size = _kernels.conv2d_workspace_bytes(desc, "backward_weight", threads)
+
+            def weights() -> None:
+                w, scratch = layer.weight.data, tape.scratch.array
+                dw, unused = empty("plan", w.shape, w.dtype), np.empty(len(w), w.dtype)
+                _kernels.conv2d_backward_weight(
+                    desc, x.array, dy.array, dw, unused, scratch, threads
+                )
+                add_gradient(layer.weight, dw)
+                if layer.bias is not None and layer.bias.requires_grad:
+                    g = dy.array.reshape(b.n, *self.shape)
+                    add_gradient(layer.bias, g.sum((0, 2, 3)))
+
+            tape.call(weights, dy, x, scratch=size)
+
+        def write(dx: Cell) -> None:
+            size = _kernels.conv2d_workspace_bytes(desc, "forward", threads)
+
+            def call() -> None:
+                w, scratch = layer.weight.data, tape.scratch.array
+                _kernels.conv2d_forward(desc, dy.array, w, None, dx.array, scratch, threads)
+
+            tape.call(call, dy, dx, scratch=size)
+
+        b.give(self.chain.inputs[0], write)
 
 
 class LayerStep(Step):
@@ -230,24 +295,43 @@ class LayerStep(Step):
             b.hand(s, cell)
 
 
+_OF_LAYERS: dict[type, type[Step]] = {
+    nn.BatchNorm2d: NormStep,
+    nn.Linear: LinearStep,
+    nn.Add: SumStep,
+    nn.ReLU: ReluStep,
+    nn.LeakyReLU: ActivationStep,
+    nn.Sigmoid: ActivationStep,
+    nn.Tanh: ActivationStep,
+    nn.PReLU: BentStep,
+    nn.ELU: BentStep,
+    nn.Step: StepStep,
+    nn.LocalResponseNorm: LrnStep,
+    nn.Dropout: DropoutStep,
+    nn.Concat: ConcatStep,
+    nn.Flatten: AliasStep,
+    nn.Unflatten: AliasStep,
+}
+_OF_SHAPES: dict[type, Any] = {
+    nn.Conv2d: ConvStep,
+    nn.Conv1d: ConvStep,
+    nn.WeightedAvgPool2d: ConvStep,
+    nn.ConvTranspose2d: ConvTransposeStep,
+    nn.MaxPool2d: PoolStep,
+    nn.AvgPool2d: PoolStep,
+    nn.MaxPool1d: PoolStep,
+    nn.AvgPool1d: PoolStep,
+    nn.GlobalAvgPool2d: PoolStep,
+}
+
+
 def step_of(chain: Chain, shapes: Mapping[str, tuple[int, ...]]) -> Step:
     """The step for a chain; what is not known here runs by its layer."""
     call: Call = chain.calls[0]
-    kind, shape = type(call.layer), shapes[call.inputs[0]]
-    if not has_step(call):
-        return LayerStep(chain)
-    if kind is nn.Conv2d:
-        return ConvStep(chain, shape)
-    if kind is nn.BatchNorm2d:
-        return NormStep(chain)
-    if kind is nn.Linear:
-        return LinearStep(chain)
-    if kind is nn.Add:
-        return SumStep(chain)
-    if kind in (nn.MaxPool2d, nn.AvgPool2d, nn.GlobalAvgPool2d):
-        return PoolStep(chain, shape)
-    if kind is nn.ReLU:
-        return ReluStep(chain)
-    if kind is nn.Flatten:
-        return FlattenStep(chain)
+    kind = type(call.layer)  # exactly: a subclass may compute anything
+    if has_step(call) and kind in _OF_LAYERS:
+        return _OF_LAYERS[kind](chain)
+    if has_step(call) and kind in _OF_SHAPES:
+        step: Step = _OF_SHAPES[kind](chain, shapes[call.inputs[0]])
+        return step
     return LayerStep(chain)

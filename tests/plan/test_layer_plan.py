@@ -105,6 +105,51 @@ def shared() -> nn.Sequential:
     return nn.Sequential(conv, bn, nn.ReLU(), conv, bn, nn.Flatten(), nn.Linear(147, 10, seed=2))
 
 
+def more_layers() -> nn.Graph:
+    """What else has steps: activations, dropout, LRN, transposed convolution, weighted pools."""
+    chain = [
+        nn.Conv2d(3, 6, 3, padding=1, seed=1),
+        nn.LocalResponseNorm(3, 0.5, 0.75, 1.0),
+        nn.PReLU(6),
+        nn.WeightedAvgPool2d(3, 2, 1, weight=np.arange(1.0, 10).reshape(3, 3)),
+        nn.ReLU(),
+        nn.WeightedAvgPool2d(2, 1, learned=False),
+        nn.ELU(0.7),
+        nn.ConvTranspose2d(6, 4, 3, 2, 1, 1, 2, seed=2),
+        nn.WeightedAvgPool2d(2, channels=4),
+        nn.PReLU(),
+        nn.ConvTranspose2d(4, 5, 2, bias=False, seed=3),
+        nn.Tanh(),
+    ]
+    side = [nn.LeakyReLU(0.2), nn.LocalResponseNorm(5), nn.Sigmoid(), nn.Dropout(0.3, seed=4)]
+    end = [nn.Flatten(), nn.Unflatten((10, 36)), nn.Flatten(), nn.Dropout(0.0), nn.Step()]
+    return nn.Graph(
+        inputs="x",
+        nodes={
+            "chain": (nn.Sequential(*chain), "x"),
+            "side": (nn.Sequential(*side), "chain"),
+            "join": (nn.Concat(), "side", "chain"),
+            "end": (nn.Sequential(*end, nn.Linear(360, 10, seed=5), nn.Sigmoid()), "join"),
+        },
+        outputs="end",
+    )
+
+
+def rows() -> nn.Sequential:
+    """1-D layers."""
+    return nn.Sequential(
+        nn.Conv1d(3, 8, 5, 2, (1, 2), seed=1),
+        nn.ReLU(),
+        nn.MaxPool1d(3, 2, 1, ceil_mode=True),
+        nn.Conv1d(8, 6, 3, padding=2, dilation=2, groups=2, bias=False, seed=2),
+        nn.Tanh(),
+        nn.AvgPool1d(2),
+        nn.Conv1d(6, 6, 3, padding=1, padding_mode="replicate", seed=3),
+        nn.Flatten(),
+        nn.Linear(48, 10, seed=4),
+    )
+
+
 NETS: dict[str, tuple[Callable[[], nn.Layer], tuple[int, ...]]] = {
     "branches": (branches, (3, 12, 12)),
     "odd_layers": (odd_layers, (3, 23, 22)),
@@ -112,6 +157,10 @@ NETS: dict[str, tuple[Callable[[], nn.Layer], tuple[int, ...]]] = {
     "basic": (lambda: head(blocks.basic_block(3, 8, 2, seed=1)), (3, 9, 9)),
     "pad": (lambda: head(blocks.basic_block(3, 8, 2, shortcut="pad", seed=1)), (3, 9, 9)),
     "bottleneck": (lambda: head(blocks.bottleneck(8, 2, seed=1)), (8, 7, 7)),
+    "more_layers": (more_layers, (3, 12, 12)),
+    "rows": (rows, (3, 64)),
+    "dense": (lambda: head(blocks.dense_block(4, 2, 2, seed=1)), (4, 6, 6)),
+    "inception": (lambda: head(blocks.inception(3, 2, (2, 2), (1, 2), 2, seed=1)), (3, 6, 6)),
     "resnet20": (lambda: models.resnet20(seed=1), (3, 16, 16)),
     "lenet5": (lambda: models.lenet5(seed=1), (1, 28, 28)),
 }
@@ -233,6 +282,15 @@ def test_frozen_parameters() -> None:
         assert program.step(x, y).loss == by_layers(theirs, other, x, y)
         for a, b in zip(state(ours).values(), state(theirs).values(), strict=True):
             assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("name", ["rows", "more_layers", "dense"])
+def test_layers_that_have_steps(name: str) -> None:
+    """Nothing runs by itself but what has no step."""
+    make, shape = NETS[name]
+    program = plan.LayerPlan(make(), shape, nn.CrossEntropyLoss())
+    alone = [step.text for step in program.steps if "by the layer itself" in step.text]
+    assert len(alone) == (1 if name == "rows" else 0), alone
 
 
 @pytest.mark.parametrize("name", ["resnet20", "branches", "odd_layers", "bottleneck", "basic"])

@@ -1,0 +1,237 @@
+"""Steps of layers that are a call or two: activations, dropout, joined and reshaped values.
+
+Each gives the bits of its layer, whose arithmetic it does in the arena: on cells instead of fresh
+arrays, and on the gradient in place.
+"""
+
+import math
+
+import numpy as np
+
+from .. import _kernels, nn
+from .._checks import Array
+from .build import Build, Step
+from .graph import Chain
+from .tape import Cell
+
+
+class AliasStep(Step):
+    """Another shape, or another name, for the same memory."""
+
+    text = "(no work)"
+
+    def forward(self, b: Build) -> None:
+        b.values[self.chain.output] = b.values[self.chain.inputs[0]]
+        b.unread[self.chain.inputs[0]] += 1  # the memory lives on under another name
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        b.hand(self.chain.inputs[0], dy)
+
+
+class OneLayer(Step):
+    """A step of one layer, whose repr it shows."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__(chain)
+        self.layer: nn.Layer = chain.calls[0].layer
+        self.text = repr(self.layer)
+
+    def shaped(self, b: Build, value: str, cell: Cell) -> Array:
+        """The array of a cell in the shape that the layer sees."""
+        return cell.array.reshape(b.n, *b.net.shapes[value])
+
+
+class ActivationStep(OneLayer):
+    """Sigmoid, tanh and leaky ReLU, by the kernels."""
+
+    def __init__(self, chain: Chain) -> None:
+        super().__init__(chain)
+        layer = self.layer
+        self.slope = layer.negative_slope if isinstance(layer, nn.LeakyReLU) else 0.0
+        codes: dict[type, int] = {nn.Sigmoid: _kernels.SIGMOID, nn.Tanh: _kernels.TANH}
+        self.code = codes.get(type(layer), _kernels.LEAKY_RELU)
+
+    def forward(self, b: Build) -> None:
+        x, y, threads = b.values[self.chain.inputs[0]], b.cell(self.chain.output), b.threads
+
+        def call() -> None:
+            _kernels.activation_forward(self.code, self.slope, x.array, y.array, threads)
+
+        b.tape.call(call, x, y)
+        self.kept = x if isinstance(self.layer, nn.LeakyReLU) else y
+        b.values[self.chain.output] = y
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        kept, threads = self.kept, b.threads
+
+        def call() -> None:
+            g = dy.array.reshape(kept.shape)
+            _kernels.activation_backward(self.code, self.slope, g, kept.array, g, threads)
+
+        b.tape.call(call, dy, kept)
+        b.hand(self.chain.inputs[0], dy)
+
+
+class BentStep(OneLayer):
+    """PReLU and ELU: x itself above 0, something else in the rest."""
+
+    def forward(self, b: Build) -> None:
+        source, output, layer = self.chain.inputs[0], self.chain.output, self.layer
+        x, y = b.values[source], b.cell(output)
+        self.x, self.above = x, b.tape.cell(y.shape, np.bool_)
+        above = self.above
+
+        def call() -> None:
+            a, out = self.shaped(b, source, x), y.array
+            if isinstance(layer, nn.PReLU):
+                np.multiply(layer.slopes(a), a, out=out)
+            elif isinstance(layer, nn.ELU):
+                np.minimum(a, 0, out=out)
+                np.expm1(out, out=out)
+                out *= layer.alpha
+            np.greater(a, 0, out=above.array)
+            np.copyto(out, a, where=above.array)
+
+        b.tape.call(call, x, y, above)
+        b.values[output] = y
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        source, layer = self.chain.inputs[0], self.layer
+        x, above, dx = self.x, self.above, b.cell(source)
+
+        def call() -> None:
+            a, part = self.shaped(b, source, x), dx.array
+            g = dy.array.reshape(dx.shape)
+            if isinstance(layer, nn.PReLU):
+                if layer.weight.requires_grad:
+                    np.multiply(g, a, out=part)
+                    np.copyto(part, 0, where=above.array)
+                    layer.add_sums(part)
+                np.multiply(layer.slopes(a), g, out=part)
+            elif isinstance(layer, nn.ELU):
+                np.minimum(a, 0, out=part)
+                np.exp(part, out=part)
+                part *= layer.alpha
+                part *= g
+            np.copyto(part, g, where=above.array)
+
+        b.tape.call(call, dy, x, above, dx)
+        b.hand(source, dx)
+
+
+class StepStep(OneLayer):
+    """The step function; its gradient is that of its output, or 0."""
+
+    def forward(self, b: Build) -> None:
+        x, y = b.values[self.chain.inputs[0]], b.cell(self.chain.output)
+        zero = b.dtype.type(0)
+        b.tape.call(lambda: np.heaviside(x.array.reshape(y.shape), zero, out=y.array), x, y)
+        b.values[self.chain.output] = y
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        if isinstance(self.layer, nn.Step) and self.layer.gradient == "zero":
+            b.tape.call(lambda: dy.array.fill(0), dy)
+        b.hand(self.chain.inputs[0], dy)
+
+
+class DropoutStep(OneLayer):
+    """Dropout in training; in inference it is no work."""
+
+    def forward(self, b: Build) -> None:
+        source, output, layer = self.chain.inputs[0], self.chain.output, self.layer
+        assert isinstance(layer, nn.Dropout)
+        self.mask: Cell | None = None
+        if not b.training or layer.p == 0:
+            b.values[output] = b.values[source]
+            b.unread[source] += 1  # the memory lives on under another name
+            return
+        x, y = b.values[source], b.cell(output)
+        drawn, mask = b.tape.cell(y.shape, np.float32), b.like(y)
+        scale = 1 / (1 - layer.p)
+
+        def call() -> None:
+            layer.rng.random(dtype=np.float32, out=drawn.array)
+            np.greater_equal(drawn.array, layer.p, out=mask.array)
+            np.multiply(mask.array, scale, out=mask.array)
+            np.multiply(x.array.reshape(y.shape), mask.array, out=y.array)
+
+        b.tape.call(call, x, y, drawn, mask)
+        self.mask = mask
+        b.values[output] = y
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        mask = self.mask
+        if mask is not None:
+            kept = mask
+
+            def call() -> None:
+                g = dy.array.reshape(kept.shape)
+                np.multiply(g, kept.array, out=g)
+
+            b.tape.call(call, dy, kept)
+        b.hand(self.chain.inputs[0], dy)
+
+
+class ConcatStep(OneLayer):
+    """Values side by side."""
+
+    def forward(self, b: Build) -> None:
+        cells, y = [b.values[s] for s in self.chain.inputs], b.cell(self.chain.output)
+
+        def call() -> None:
+            for source, cell, part in zip(self.chain.inputs, cells, self._parts(b, y), strict=True):
+                np.copyto(part, self.shaped(b, source, cell))
+
+        b.tape.call(call, y, *cells)
+        b.values[self.chain.output] = y
+
+    def _parts(self, b: Build, whole: Cell) -> list[Array]:
+        """The part of each input in the output, or in its gradient."""
+        layer = self.layer
+        assert isinstance(layer, nn.Concat)
+        widths = [b.net.shapes[s][layer.axis - 1] for s in self.chain.inputs]
+        array = self.shaped(b, self.chain.output, whole)
+        return np.split(array, np.cumsum(widths)[:-1], layer.axis)
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        for i, source in enumerate(self.chain.inputs):
+
+            def write(dx: Cell, i: int = i, source: str = source) -> None:
+                def call() -> None:
+                    np.copyto(self.shaped(b, source, dx), self._parts(b, dy)[i])
+
+                b.tape.call(call, dy, dx)
+
+            b.give(source, write)
+
+
+class LrnStep(OneLayer):
+    """Local response normalisation."""
+
+    def forward(self, b: Build) -> None:
+        x, y, layer = b.values[self.chain.inputs[0]], b.cell(self.chain.output), self.layer
+        assert isinstance(layer, nn.LocalResponseNorm)
+        c, *rest = b.net.shapes[self.chain.output]
+        self.sizes = (b.n, c, math.prod(rest))
+        self.settings = (layer.size, layer.alpha, layer.beta, layer.k)
+        sizes, settings, threads = self.sizes, self.settings, b.threads
+        b.tape.call(lambda: _kernels.lrn_forward(sizes, settings, x.array, y.array, threads), x, y)
+        self.x = x
+        b.values[self.chain.output] = y
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        x, sizes, settings, threads, tape = self.x, self.sizes, self.settings, b.threads, b.tape
+
+        def write(dx: Cell) -> None:
+            like = np.empty(0, b.dtype)
+            size = _kernels.lrn_backward_workspace_bytes(sizes, settings, like, threads)
+
+            def call() -> None:
+                scratch = tape.scratch.array
+                _kernels.lrn_backward(
+                    sizes, settings, dy.array, x.array, dx.array, scratch, threads
+                )
+
+            tape.call(call, dy, x, dx, scratch=size)
+
+        b.give(self.chain.inputs[0], write)
