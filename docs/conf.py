@@ -27,6 +27,7 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 autodoc_typehints = "none"  # types stand in the docstrings
 autodoc_member_order = "bysource"
+autodoc_preserve_defaults = True  # np.float32, not its repr
 numpydoc_show_class_members = False  # templates/autosummary/class.rst lists them
 myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 3

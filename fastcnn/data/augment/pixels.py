@@ -149,7 +149,7 @@ class RandomErasing(Augmentation):
 
     References
     ----------
-    Z. Zhong et al., "Random erasing data augmentation", AAAI 2020.
+    Zhong et al., "Random erasing data augmentation", AAAI 2020.
 
     Examples
     --------
