@@ -28,7 +28,8 @@ def dmlp(
 
     Every pixel is joined to every hidden unit, so a shuffled image is as good as a whole one: the
     net has no notion of neighbourhood. Source: Rumelhart, Hinton and Williams, "Learning
-    representations by back-propagating errors", Nature 323, 1986.
+    representations by back-propagating errors", Nature 323, 1986. The lectures' algorithm that
+    trains it is written out in `fastcnn.models.algorithm_4_1`.
 
     Parameters
     ----------

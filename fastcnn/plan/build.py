@@ -1,7 +1,7 @@
 """What steps record on: a tape, the cells of a net's values, and the cells of their gradients."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ class Build:
         self.gradients: dict[str, Cell] = {}
         self.wanted: set[str] = set()  # values whose gradient somebody needs
         self.unread: Counter[str] = Counter()  # by how many steps a value is still to be read
+        self.steps: Sequence[Step] = ()
         self.settle: list[Callable[[], None]] = []  # after a step whose loss was finite
 
     def cell(self, value: str) -> Cell:

@@ -45,7 +45,7 @@ def compile(
     Raises
     ------
     LoweringError
-        If the net has several inputs or outputs.
+        If the net has several inputs.
     ValueError
         If the layers do not fit each other or the input.
 

@@ -48,8 +48,23 @@ class Net(NamedTuple):
 
     calls: tuple[Call, ...]
     input: str
-    output: str
+    outputs: dict[str, str]  # their names in the model, and those of the values
     shapes: dict[str, tuple[int, ...]]  # of every value, without the batch axis
+
+    @property
+    def output(self) -> str:
+        """The value of the first output."""
+        return next(iter(self.outputs.values()))
+
+    def without_heads(self) -> "Net":
+        """What the first output needs."""
+        needed, calls = {self.output}, []
+        for call in reversed(self.calls):
+            if call.output in needed:
+                needed.update(call.inputs)
+                calls.append(call)
+        name = next(iter(self.outputs))
+        return self._replace(calls=tuple(reversed(calls)), outputs={name: self.output})
 
 
 def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
@@ -58,7 +73,7 @@ def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
     Raises
     ------
     LoweringError
-        If it has several inputs or outputs.
+        If it has several inputs, or a net in it several outputs.
     ValueError
         If layers do not fit each other or the input.
     """
@@ -80,16 +95,35 @@ def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
                 f"plan: layer {name!r}: expected a net of one output, and inputs as they are "
                 f"given, got inputs {layer.inputs} and outputs {layer.outputs}"
             )
-        values = dict(zip(layer.inputs, inputs, strict=True))
-        for key, node in layer.nodes.items():
+        return inside(layer, name, inputs)[layer.outputs[0]]
+
+    def inside(graph: nn.Graph, name: str, inputs: Sequence[str]) -> dict[str, str]:
+        """Append the calls of a net's nodes; the names of all its values."""
+        values = dict(zip(graph.inputs, inputs, strict=True))
+        for key, node in graph.nodes.items():
             sources = [values[s] for s in node.inputs]
             values[key] = expand(node.layer, f"{name}.{key}" if name else key, sources)
-        return values[layer.outputs[0]]
+        return values
 
-    output = expand(model, "" if is_drawn(model) else "net", ("",))
+    if isinstance(model, nn.Graph) and (is_drawn(model) or has_heads(model)):
+        if len(model.inputs) != 1:
+            raise LoweringError(f"plan: expected a net of one input, got {model.inputs}")
+        values = inside(model, "", ("",))
+        outputs = {name: values[name] for name in model.outputs}
+    else:
+        outputs = {"net": expand(model, "net", ("",))}
     if not calls:
         raise LoweringError("plan: expected at least one layer")
-    return Net(tuple(calls), "", output, shapes)
+    return Net(tuple(calls), "", outputs, shapes)
+
+
+def has_heads(model: nn.Layer) -> bool:
+    """Whether a net trains all of its outputs, but gives the first alone."""
+    own = type(model)
+    return isinstance(model, nn.AuxiliaryGraph) and all(
+        getattr(own, call) is getattr(nn.AuxiliaryGraph, call)
+        for call in ("__call__", "forward", "backward")
+    )
 
 
 def has_step(call: Call) -> bool:
@@ -109,7 +143,7 @@ def chains(net: Net) -> list[Chain]:
 
     def only_user(value: str) -> Call | None:
         found = users.get(value, [])
-        return found[0] if len(found) == 1 and value != net.output else None
+        return found[0] if len(found) == 1 and value not in net.outputs.values() else None
 
     convs = {nn.Conv2d: 0, nn.Conv1d: 0, nn.WeightedAvgPool2d: 0}
     stages = {**convs, nn.BatchNorm2d: 1, nn.Linear: 2, nn.Add: 2}

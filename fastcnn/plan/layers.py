@@ -3,7 +3,7 @@
 import math
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +13,7 @@ from .. import nn
 from .._checks import Array, empty, expect_shape, floating
 from .._config import get_exact, get_num_threads
 from .build import Build, Step
-from .graph import chains, flatten
+from .graph import Net, chains, flatten, has_heads
 from .lower import LoweringError
 from .steps import LayerStep, step_of
 from .tape import Cell, Tape
@@ -42,7 +42,7 @@ class _Recorded(NamedTuple):
     tape: Tape
     build: Build
     input: Cell
-    output: Cell
+    outputs: dict[str, Cell]
 
 
 class LayerPlan:
@@ -80,10 +80,15 @@ class LayerPlan:
     ) -> None:
         self.model, self.loss, self.optimizer = model, loss, optimizer
         self.input_shape = tuple(int(n) for n in input_shape)
-        self._net = flatten(model, self.input_shape)
-        self.output_shape = self._net.shapes[self._net.output]
-        self._chains = chains(self._net)
-        self.steps: tuple[Step, ...] = self._make_steps()
+        whole = flatten(model, self.input_shape)
+        heads = has_heads(model)
+        self._nets = {True: whole, False: whole.without_heads() if heads else whole}
+        self._chains = {training: chains(net) for training, net in self._nets.items()}
+        self.several = len(self._nets[False].outputs) > 1
+        self.output_shape: Any = whole.shapes[whole.output]
+        if self.several:
+            self.output_shape = {name: whole.shapes[v] for name, v in whole.outputs.items()}
+        self.steps: tuple[Step, ...] = self._make_steps(False)
         dtypes = {p.data.dtype for p in model.parameters()} or {np.dtype(np.float32)}
         if len(dtypes) != 1:
             raise LoweringError(
@@ -96,8 +101,9 @@ class LayerPlan:
         self._loss_value = math.nan
         self._running = threading.Lock()  # one arena: calls from several threads take turns
 
-    def _make_steps(self) -> tuple[Step, ...]:
-        return tuple(step_of(chain, self._net.shapes) for chain in self._chains)
+    def _make_steps(self, training: bool) -> tuple[Step, ...]:
+        shapes = self._nets[training].shapes
+        return tuple(step_of(chain, shapes) for chain in self._chains[training])
 
     @property
     def fused(self) -> bool:
@@ -125,47 +131,63 @@ class LayerPlan:
         return found
 
     def _recorded(self, n: int, training: bool) -> _Recorded:
-        b = Build(self._net, n, self.dtype, get_num_threads(), training)
+        net = self._nets[training]
+        b = Build(net, n, self.dtype, get_num_threads(), training)
         entry = Cell((n, *self.input_shape), self.dtype)
-        b.values[self._net.input] = entry
+        b.values[net.input] = entry
         # In training steps have cells of their own; in inference all tapes share their weights.
-        steps = self._make_steps() if training else self.steps
+        steps = self._make_steps(True) if training else self.steps
         sources = [s for step in steps for s in step.sources]
         # The caller's array and what is given back are never written over.
-        b.unread = Counter([*sources, self._net.input, self._net.output])
+        b.unread = Counter([*sources, net.input, *net.outputs.values()])
+        b.steps = steps
         b.tape.mark("forward")
         for step in steps:
             b.unread.subtract(step.sources)
             step.forward(b)
-        output = b.values[self._net.output]
+        outputs = {name: b.values[value] for name, value in net.outputs.items()}
         b.tape.mark("loss")
         if training:
-            self._record_backward(b, steps, output)
-        else:
-            b.tape.keep(output)
+            self._record_backward(b, steps, outputs)
+        for cell in () if training else outputs.values():
+            b.tape.keep(cell)
         b.tape.mark("end")
         b.tape.lay_out()
-        return _Recorded(b.tape, b, entry, output)
+        return _Recorded(b.tape, b, entry, outputs)
 
-    def _record_backward(self, b: Build, steps: Sequence[Step], output: Cell) -> None:
+    def _record_backward(self, b: Build, steps: Sequence[Step], outputs: dict[str, Cell]) -> None:
         for step in steps:
             if step.trains() or any(s in b.wanted for s in step.sources):
                 b.wanted.add(step.chain.output)
-        dy = b.cell(self._net.output)
+        net = b.net
+        gradients = {name: b.cell(value) for name, value in net.outputs.items()}
 
         def loss() -> None:
-            outputs = output.array.reshape(b.n, *self.output_shape)
-            value, gradient = self.loss(outputs, self._y)
+            arrays = self._shaped(b.n, net, outputs)
+            value, found = self.loss(arrays, self._y)
             self._loss_value = float(value)
-            np.copyto(dy.array, gradient)
+            for name, dy in gradients.items():
+                # as for `Graph.backward`, an output without a gradient may be left out
+                one = found.get(name, 0) if isinstance(found, Mapping) else found
+                np.copyto(dy.array, one)
 
-        b.tape.call(loss, output, dy)
+        b.tape.call(loss, *outputs.values(), *gradients.values())
         b.tape.mark("backward")
-        b.hand(self._net.output, dy)
+        for name, value in net.outputs.items():
+            b.hand(value, gradients[name])
         for step in reversed(steps):
             gradient = b.gradients.get(step.chain.output)
             if gradient is not None:
                 step.backward(b, gradient)
+
+    @staticmethod
+    def _shaped(n: int, net: Net, cells: dict[str, Cell]) -> Any:
+        """The output, or a dict of the outputs, in the shapes that the model gives them."""
+        arrays = {
+            name: cell.array.reshape(n, *net.shapes[net.outputs[name]])
+            for name, cell in cells.items()
+        }
+        return arrays if len(arrays) > 1 else next(iter(arrays.values()))
 
     def _input(self, x: ArrayLike) -> Array:
         a = floating("plan", "x", x, None, self.dtype, "the weights")
@@ -174,7 +196,7 @@ class LayerPlan:
 
     # ---- inference ----
 
-    def __call__(self, x: ArrayLike) -> Array:
+    def __call__(self, x: ArrayLike) -> Any:
         """The net's outputs.
 
         The weights are taken, with batch norm folded into them, at the first call and after each
@@ -197,12 +219,17 @@ class LayerPlan:
         """
         a = self._input(x)
         if len(a) == 0:
-            return np.empty((0, *self.output_shape), self.dtype)
+            shapes = self.output_shape if self.several else {"": self.output_shape}
+            nothing = {name: np.empty((0, *s), self.dtype) for name, s in shapes.items()}
+            return nothing if self.several else nothing[""]
         with self._running:
             recorded = self._record(len(a), False)
             recorded.input.array = a
             recorded.tape.run("forward", "end")
-            return recorded.output.array.reshape(len(a), *self.output_shape).copy()
+            result = self._shaped(len(a), self._nets[False], recorded.outputs)
+            if self.several:
+                return {name: array.copy() for name, array in result.items()}
+            return result.copy()
 
     predict = __call__
 
@@ -245,10 +272,10 @@ class LayerPlan:
             return self._train(a, y)
 
     def _train(self, a: Array, y: Any) -> StepResult:
-        tape, build, entry, output = self._record(len(a), True)
+        tape, build, entry, cells = self._record(len(a), True)
         buffers = [
             (buffer, buffer.data.copy())
-            for step in self.steps
+            for step in build.steps
             if isinstance(step, LayerStep)
             for _, buffer in step.layer.named_buffers()
         ]
@@ -256,8 +283,10 @@ class LayerPlan:
         tape.run("forward", "backward")
         labels = np.asarray(y)
         right = 0
-        if labels.dtype.kind in "iu" and len(self.output_shape) == 1:
-            outputs = output.array.reshape(len(a), *self.output_shape)
+        outputs = self._shaped(len(a), build.net, cells)
+        if isinstance(outputs, dict):
+            outputs = next(iter(outputs.values()))
+        if labels.dtype.kind in "iu" and outputs.ndim == 2:
             right = int(np.count_nonzero(outputs.argmax(axis=1) == labels))
         if not math.isfinite(self._loss_value):
             for buffer, data in buffers:
@@ -289,7 +318,11 @@ class LayerPlan:
 
     def __repr__(self) -> str:
         rows = [
-            (" + ".join(s.layers), s.text, "x".join(map(str, self._net.shapes[s.chain.output])))
+            (
+                " + ".join(s.layers),
+                s.text,
+                "x".join(map(str, self._nets[False].shapes[s.chain.output])),
+            )
             for s in self.steps
         ]
         wide = [max(len(row[i]) for row in rows) for i in range(2)]
