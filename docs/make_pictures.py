@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fastcnn import data, models, nn, ops, optim, training, viz
+from fastcnn.data import augment
 from fastcnn.training import schedules
 
 PICTURES = Path(__file__).resolve().parent / "lectures" / "pictures"
@@ -181,6 +182,23 @@ def overfitting(train: Any) -> Figure:
     return viz.learning_curves(history)
 
 
+def augmentation(x: Any) -> Figure:
+    """One digit, changed by each kind of augmentation in five ways."""
+    kinds = {
+        "shift": augment.RandomShift(4),
+        "rotation": augment.RandomRotation(20),
+        "scale": augment.RandomScale((0.6, 1.3)),
+        "all three": augment.RandomAffine(20, (0.1, 0.1), (0.7, 1.2)),
+        "cutout": augment.Cutout(9),
+    }
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    for row, (name, change) in zip(figure.subplots(5, 6), kinds.items(), strict=True):
+        gray(row[0], x[0, 0], name)
+        for i, axes in enumerate(row[1:]):
+            gray(axes, change(x, seed=i)[0, 0], "", vmin=0, vmax=1)
+    return figure
+
+
 def draw() -> dict[str, Figure]:
     """All pictures by their names."""
     train, test = data.mnist(subset=True)
@@ -188,7 +206,7 @@ def draw() -> dict[str, Figure]:
     return {
         "convolution": convolution(), "kernels": kernels(x), "pooling": pooling(x),
         "activations": activations(), "focal": focal(), "optimizers": optimizers(),
-        "schedules": rates(), "overfitting": overfitting(train),
+        "schedules": rates(), "overfitting": overfitting(train), "augmentation": augmentation(x),
     }  # fmt: skip
 
 
