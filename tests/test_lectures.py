@@ -1,4 +1,4 @@
-"""Worked examples of five CNN lectures (L0 to L4), in their order, with the lectures' numbers.
+"""What five CNN lectures (L0 to L4) teach: their worked examples, layers, nets and programs.
 
 L0 a seminar on CNNs, L1 CNN basics, L2 deep-learning warm-up, L3 "make a CNN", L4 a bootcamp day.
 Where a lecture slips, the test has the right number and says so.
@@ -592,6 +592,80 @@ def test_L3_simple_convnet_has_the_lecture_s_interface(rng):
     assert max(np.abs(numeric[key] - exact[key]).max() for key in exact) < 1e-7
     assert net.predict(x).shape == (2, 10) and net.loss(x, t) > 0
     assert [*net.params] == ["W1", "b1", "W2", "b2", "W3", "b3"]
+
+
+# --------------------------------------------------------------------- programs and pictures
+
+
+def test_L3_train_convnet_in_small():
+    """5,000 / 1,000 digits, 20 epochs, batch 100, Adam 0.001 there; the curves of both."""
+    train, _ = data.mnist(subset=True)
+    net = models.SimpleConvNet(seed=0)
+    before = net.params["W1"].copy()
+    trainer = training.Trainer(net, nn.CrossEntropyLoss(), optim.Adam(net.parameters()), seed=0)
+    history = trainer.fit(train[:800], epochs=2, batch_size=50, validation=0.25, progress=False)
+    assert len(history.train_accuracy) == len(history.validation_accuracy) == 2
+    assert history.validation_accuracy[-1] > 0.5
+    assert before.shape == (30, 1, 5, 5) and (net.params["W1"] != before).any()
+
+
+def test_shuffled_pixels_are_all_the_same_to_a_perceptron(rng):
+    """Its first weights shuffled alike give the same; a convolution has no such weights."""
+    net = models.dmlp(seed=0).double()
+    order = rng.permutation(784)
+    x = rng.random((3, 1, 28, 28))
+    y = net(x)
+    net["fc1"].weight.data[...] = net["fc1"].weight.data[:, order]
+    shuffled = x.reshape(3, 784)[:, order].reshape(x.shape)
+    np.testing.assert_allclose(net(shuffled), y, rtol=1e-12)
+    cnn = models.lenet5(seed=0).double()
+    assert np.abs(cnn(shuffled) - cnn(x)).max() > 1e-3
+
+
+def test_pooling_makes_a_shift_matter_less():
+    """A digit one pixel to the right: its feature maps change less behind a pool."""
+    digit = data.mnist(subset=True)[1].x[:20]
+    shifted = np.roll(digit, 1, axis=3)
+
+    def change(*layers):
+        net = nn.Sequential(nn.Conv2d(1, 8, 5, seed=0), nn.ReLU(), *layers)
+        a, b = net(digit), net(shifted)
+        return float(np.abs(a - b).sum() / np.abs(a).sum())
+
+    assert change(nn.MaxPool2d(4)) < 0.7 * change()
+
+
+def test_hand_made_kernels_find_edges_and_blur():
+    image = np.zeros((6, 8), F4)
+    image[:, 4:] = 9
+    sobel = [[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]
+    assert convolve(image, sobel).tolist() == [[0, 0, 36, 36, 0, 0]] * 4
+    assert convolve(image, np.transpose(sobel)).any() == 0  # no horizontal edge
+    blurred = convolve(image, np.full((3, 3), 1 / 9))
+    assert blurred[0] == pytest.approx([0, 0, 3, 6, 9, 9])
+
+
+def test_feature_maps_of_each_layer():
+    net = models.lenet5(seed=0)
+    maps = net.activations(np.zeros((1, 1, 28, 28), F4))
+    assert [maps[k].shape[1:] for k in ("conv1", "pool1", "conv2", "pool2", "fc3")] == [
+        (6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5), (10,)
+    ]  # fmt: skip
+
+
+def test_more_data_against_overfitting():
+    """20, 30, 50, 100 samples: the gap between training and new digits closes."""
+    train, test = data.mnist(subset=True)
+    gaps = []
+    for count in (20, 100):
+        net = models.dmlp(30, seed=0)
+        trainer = training.Trainer(
+            net, nn.CrossEntropyLoss(), optim.SGD(net.parameters(), lr=0.2), seed=0
+        )
+        trainer.fit(train[:count], epochs=12, batch_size=10, progress=False)
+        seen, new = trainer.evaluate(train[:count]), trainer.evaluate(test[:500])
+        gaps.append(seen.accuracy - new.accuracy)
+    assert gaps[1] < gaps[0] - 0.1
 
 
 # ------------------------------------------------ what the lectures' own code gets wrong

@@ -293,7 +293,9 @@ def test_layers_that_have_steps(name: str) -> None:
     assert len(alone) == (1 if name == "rows" else 0), alone
 
 
-@pytest.mark.parametrize("name", ["resnet20", "branches", "odd_layers", "bottleneck", "basic"])
+@pytest.mark.parametrize(
+    "name", ["resnet20", "branches", "odd_layers", "bottleneck", "basic", "more_layers", "rows"]
+)
 @pytest.mark.parametrize(
     "patterns", [("*1*",), ("*bn*", "*norm*", "*downsample*"), ("*running*",), ("*conv*",)]
 )
