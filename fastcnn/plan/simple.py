@@ -205,6 +205,45 @@ class ConcatStep(OneLayer):
             b.give(source, write)
 
 
+class PadShortcutStep(OneLayer):
+    """Every so many pixels of a value, and channels of zeros."""
+
+    def forward(self, b: Build) -> None:
+        source, output = self.chain.inputs[0], self.chain.output
+        x, y = b.values[source], b.cell(output)
+
+        def call() -> None:
+            y.array.fill(0)
+            np.copyto(y.array[:, : self._width], self._seen(self.shaped(b, source, x)))
+
+        b.tape.call(call, x, y)
+        b.values[output] = y
+
+    @property
+    def _width(self) -> int:
+        assert isinstance(self.layer, nn.blocks.PadShortcut)
+        return self.layer.in_channels
+
+    def _seen(self, a: Array) -> Array:
+        """The pixels of the source that are taken."""
+        assert isinstance(self.layer, nn.blocks.PadShortcut)
+        stride = self.layer.stride
+        return a[:, :, ::stride, ::stride]
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        source, output = self.chain.inputs[0], self.chain.output
+
+        def write(dx: Cell) -> None:
+            def call() -> None:
+                dx.array.fill(0)
+                g = self.shaped(b, output, dy)
+                np.copyto(self._seen(self.shaped(b, source, dx)), g[:, : self._width])
+
+            b.tape.call(call, dy, dx)
+
+        b.give(source, write)
+
+
 class LrnStep(OneLayer):
     """Local response normalisation."""
 

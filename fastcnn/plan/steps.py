@@ -22,6 +22,7 @@ from .simple import (
     ConcatStep,
     DropoutStep,
     LrnStep,
+    PadShortcutStep,
     StepStep,
 )
 from .tape import Cell
@@ -311,6 +312,7 @@ _OF_LAYERS: dict[type, type[Step]] = {
     nn.Concat: ConcatStep,
     nn.Flatten: AliasStep,
     nn.Unflatten: AliasStep,
+    nn.blocks.PadShortcut: PadShortcutStep,
 }
 _OF_SHAPES: dict[type, Any] = {
     nn.Conv2d: ConvStep,

@@ -284,7 +284,7 @@ def test_frozen_parameters() -> None:
             assert_same_bits(a, b)
 
 
-@pytest.mark.parametrize("name", ["rows", "more_layers", "dense"])
+@pytest.mark.parametrize("name", ["rows", "more_layers", "dense", "resnet20"])
 def test_layers_that_have_steps(name: str) -> None:
     """Nothing runs by itself but what has no step."""
     make, shape = NETS[name]
