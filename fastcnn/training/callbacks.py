@@ -89,25 +89,13 @@ class EarlyStopping(Callback):
     def __init__(
         self, monitor: str = "validation_loss", *, patience: int = 5, min_delta: float = 0.0
     ) -> None:
-        series = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
-        if monitor not in series:
-            raise ValueError(f"EarlyStopping: expected monitor to be one of {series}: {monitor!r}")
-        if patience < 1 or not min_delta >= 0:
-            raise ValueError(
-                f"EarlyStopping: expected patience >= 1 and min_delta >= 0, got {patience} and "
-                f"{min_delta}"
-            )
+        _check_monitor("EarlyStopping", monitor, patience, min_delta)
         self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
         self.best, self.best_epoch, self.waited = math.nan, 0, 0
         self._weights: dict[str, np.ndarray] = {}
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
-        if self.monitor not in trainer.measured:
-            raise ValueError(
-                f"EarlyStopping: {self.monitor} is not measured in this fit, only "
-                f"{', '.join(trainer.measured)}; fit(..., validation=0.1) would measure the "
-                "validation series, and class labels the accuracies"
-            )
+        _expect_measured("EarlyStopping", self.monitor, trainer)
         if len(trainer.history) == 0:  # a new run, not a resumed one
             self.best, self.best_epoch, self.waited, self._weights = math.nan, 0, 0, {}
         elif self.waited >= self.patience:
@@ -115,9 +103,7 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, trainer: "Trainer") -> None:
         value = getattr(trainer.history, self.monitor)[-1]
-        gain = value - self.best if self.monitor.endswith("accuracy") else self.best - value
-        first = math.isnan(self.best) and not math.isnan(value)
-        if first or gain > self.min_delta:
+        if _better(self.monitor, value, self.best, self.min_delta):
             self.best, self.best_epoch, self.waited = value, trainer.epoch, 0
             self._weights = trainer.model.state_dict()
         else:
@@ -147,6 +133,96 @@ class EarlyStopping(Callback):
         self.best = math.nan if values["best"] is None else values["best"]
         self.best_epoch, self.waited = values["best_epoch"], values["waited"]
         self._weights = weights
+
+
+class ReduceLROnPlateau(Callback):
+    """Multiply the learning rate by a factor when a value has not improved for some epochs.
+
+    Parameters
+    ----------
+    monitor : str, optional
+        A series of the history. Losses shall fall, accuracies shall rise.
+    factor : float, optional
+        Between 0 and 1.
+    patience : int, optional
+        Epochs without improvement before the rate falls; they are then counted anew.
+    min_delta : float, optional
+        How much better a value must be to count as an improvement.
+    min_lr : float, optional
+        The rate falls no further than to this.
+
+    Attributes
+    ----------
+    best : float
+        The best value so far; NaN before the first epoch.
+    reduction : float
+        What the rate is multiplied with so far, beside the schedule.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range; from ``fit``, before its first step, if it will not
+        measure `monitor`.
+
+    Notes
+    -----
+    Checkpoints hold its state. NaN is no improvement.
+
+    Examples
+    --------
+    >>> ReduceLROnPlateau(factor=0.5, patience=3).reduction
+    1.0
+    """
+
+    def __init__(
+        self,
+        monitor: str = "validation_loss",
+        *,
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        min_lr: float = 0.0,
+    ) -> None:
+        _check_monitor("ReduceLROnPlateau", monitor, patience, min_delta)
+        if not 0 < factor < 1:
+            raise ValueError(f"ReduceLROnPlateau: expected 0 < factor < 1, got {factor}")
+        self.min_lr = number("ReduceLROnPlateau", "min_lr", min_lr, 0.0)
+        self.monitor, self.factor = monitor, float(factor)
+        self.patience, self.min_delta = patience, min_delta
+        self.best, self.waited, self.reduction = math.nan, 0, 1.0
+
+    def on_fit_begin(self, trainer: "Trainer") -> None:
+        _expect_measured("ReduceLROnPlateau", self.monitor, trainer)
+        if trainer.steps == 0:  # a new run, not a resumed one
+            self.best, self.waited, self.reduction = math.nan, 0, 1.0
+        trainer.rate_factor *= self.reduction
+
+    def on_epoch_end(self, trainer: "Trainer") -> None:
+        value = getattr(trainer.history, self.monitor)[-1]
+        if _better(self.monitor, value, self.best, self.min_delta):
+            self.best, self.waited = value, 0
+            return
+        self.waited += 1
+        rate = trainer.history.learning_rate[-1]
+        if self.waited >= self.patience and rate > self.min_lr:
+            factor = max(self.factor, self.min_lr / rate)
+            self.waited, self.reduction = 0, self.reduction * factor
+            trainer.rate_factor *= factor
+
+    def state(self) -> dict[str, Any]:
+        best = None if math.isnan(self.best) else self.best
+        return {"best": best, "waited": self.waited, "reduction": self.reduction}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        if set(state) != {"best", "waited", "reduction"} or not (
+            isinstance(state["best"], float | None)
+            and type(state["waited"]) is int
+            and isinstance(state["reduction"], float)
+            and 0 < state["reduction"] <= 1
+        ):
+            raise ValueError(f"ReduceLROnPlateau: its state is damaged: {state}")
+        self.best = math.nan if state["best"] is None else state["best"]
+        self.waited, self.reduction = state["waited"], state["reduction"]
 
 
 class Averaging(Callback):
@@ -265,3 +341,31 @@ class Checkpoint(Callback):
     def on_fit_end(self, trainer: "Trainer") -> None:
         if trainer.history.interrupted and self._saved != (trainer.epoch, trainer.batch):
             self._save(trainer)
+
+
+def _check_monitor(name: str, monitor: str, patience: int, min_delta: float) -> None:
+    """ValueError unless these are arguments of a callback that watches a series."""
+    series = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+    if monitor not in series:
+        raise ValueError(f"{name}: expected monitor to be one of {series}: {monitor!r}")
+    if patience < 1 or not min_delta >= 0:
+        raise ValueError(
+            f"{name}: expected patience >= 1 and min_delta >= 0, got {patience} and {min_delta}"
+        )
+
+
+def _expect_measured(name: str, monitor: str, trainer: "Trainer") -> None:
+    """ValueError if the fit will not measure the series."""
+    if monitor not in trainer.measured:
+        raise ValueError(
+            f"{name}: {monitor} is not measured in this fit, only "
+            f"{', '.join(trainer.measured)}; fit(..., validation=0.1) would measure the "
+            "validation series, and class labels the accuracies"
+        )
+
+
+def _better(monitor: str, value: float, best: float, min_delta: float) -> bool:
+    """Whether a value improves on the best one, NaN if there is none yet."""
+    if math.isnan(best):
+        return not math.isnan(value)
+    return (value - best if monitor.endswith("accuracy") else best - value) > min_delta

@@ -3,7 +3,8 @@
 ``Trainer(..., schedule=cosine)`` multiplies the optimizer's rate by ``cosine(t)`` before each
 step, where t runs from 0 (first step of the fit) towards 1. Any function of one float will do.
 A schedule has no memory, so a resumed run meets the same rates. Its ``__name__`` is kept in
-checkpoints, and a resume with another one is refused; `step` and `one_cycle` name their arguments.
+checkpoints, and a resume with another one is refused; those with arguments name these too. What
+looks at the history is a callback: `fastcnn.training.ReduceLROnPlateau`.
 """
 
 import math
@@ -82,4 +83,110 @@ def one_cycle(warmup: float = 0.25, start: float = 0.04, end: float = 1e-4) -> S
         return end + (1.0 - end) * cosine((t - warmup) / (1.0 - warmup))
 
     factor.__name__ = f"one_cycle({warmup!r}, {start!r}, {end!r})"
+    return factor
+
+
+def googlenet(epochs: int, factor: float = 0.96, every: int = 8) -> Schedule:
+    """Multiply the rate by `factor` after each `every` epochs, of a fit of `epochs` epochs.
+
+    The rule of Szegedy et al., "Going deeper with convolutions", 2015, section 6: 4 % less each 8
+    epochs.
+
+    Raises
+    ------
+    ValueError
+        If `epochs` or `every` is less than 1 or `factor` is not positive.
+
+    Examples
+    --------
+    >>> rate = googlenet(epochs=80)
+    >>> [round(rate(epoch / 80), 4) for epoch in (0, 7, 8, 16, 79)]
+    [1.0, 1.0, 0.96, 0.9216, 0.6925]
+    """
+    if epochs < 1 or every < 1 or not factor > 0:
+        raise ValueError(
+            f"googlenet: expected epochs >= 1, factor > 0 and every >= 1, got {epochs}, {factor} "
+            f"and {every}"
+        )
+
+    def steps(t: float) -> float:
+        return float(factor ** int(t * epochs / every + 1e-9))  # 8 / 80 * 80 may be below 8
+
+    steps.__name__ = f"googlenet({epochs!r}, {factor!r}, {every!r})"
+    return steps
+
+
+def exponential(end: float = 0.01) -> Schedule:
+    """Fall to `end` by the same part in equal times: ``end**t``.
+
+    Raises
+    ------
+    ValueError
+        If `end` is not positive.
+
+    Examples
+    --------
+    >>> [round(exponential(0.01)(t), 3) for t in (0.0, 0.5, 1.0)]
+    [1.0, 0.1, 0.01]
+    """
+    if not end > 0:
+        raise ValueError(f"exponential: expected end > 0, got {end}")
+
+    def fall(t: float) -> float:
+        return float(end**t)
+
+    fall.__name__ = f"exponential({end!r})"
+    return fall
+
+
+def polynomial(power: float = 1.0, end: float = 0.0) -> Schedule:
+    """Fall to `end` as a power of what is left: ``end + (1 - end) * (1 - t)**power``.
+
+    Raises
+    ------
+    ValueError
+        If `power` is not positive or `end` is negative.
+
+    Examples
+    --------
+    >>> [polynomial(2.0)(t) for t in (0.0, 0.5, 1.0)]
+    [1.0, 0.25, 0.0]
+    """
+    if not power > 0 or not end >= 0:
+        raise ValueError(f"polynomial: expected power > 0 and end >= 0, got {power} and {end}")
+
+    def fall(t: float) -> float:
+        return float(end + (1 - end) * (1 - t) ** power)
+
+    fall.__name__ = f"polynomial({power!r}, {end!r})"
+    return fall
+
+
+def warm_up(schedule: Schedule = constant, part: float = 0.05, start: float = 0.0) -> Schedule:
+    """Rise in a straight line from `start` to 1 over the first `part` of the fit, then `schedule`.
+
+    The schedule runs over what is left, from its own 0 towards 1 (Goyal et al., "Accurate, large
+    minibatch SGD", 2017, section 2.2).
+
+    Raises
+    ------
+    ValueError
+        If `part` is not between 0 and 1 or `start` is negative.
+
+    Examples
+    --------
+    >>> rate = warm_up(cosine, part=0.2)
+    >>> [round(rate(t), 3) for t in (0.0, 0.1, 0.2, 0.6, 1.0)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    """
+    if not 0 < part < 1 or not start >= 0:
+        raise ValueError(f"warm_up: expected 0 < part < 1 and start >= 0, got {part} and {start}")
+
+    def factor(t: float) -> float:
+        if t < part:
+            return start + (1.0 - start) * t / part
+        return schedule((t - part) / (1.0 - part))
+
+    inner = getattr(schedule, "__name__", type(schedule).__name__)
+    factor.__name__ = f"warm_up({inner}, {part!r}, {start!r})"
     return factor

@@ -76,6 +76,8 @@ class Trainer:
         Epochs finished in the run, batches trained in the running epoch, and in the run.
     measured : tuple of str
         The series of the history that the present or last fit gives values to.
+    rate_factor : float
+        Multiplies the learning rate beside the schedule; 1 at the start of a fit. For callbacks.
 
     Examples
     --------
@@ -111,6 +113,7 @@ class Trainer:
         self._settings: dict[str, Any] = self._own_settings()  # of the run; a resume needs them
         self.measured: tuple[str, ...] = ()
         self._rate = float(optimizer.lr)  # before the schedule
+        self.rate_factor = 1.0
         self._callbacks: list[Callback] = []
         self._callback_states: dict[str, Any] | None = None  # of a checkpoint not yet continued
         self._stop = False
@@ -273,7 +276,7 @@ class Trainer:
     ) -> None:
         """Start a new run, or go on with the one that `resume` loaded."""
         self._runner.renew()
-        self._stop = False
+        self._stop, self.rate_factor = False, 1.0
         self.measured = _series(loader.dataset, held_out)
         fraction = isinstance(validation, (int, float)) or held_out is None
         settings = {
@@ -336,7 +339,7 @@ class Trainer:
         ):
             for x, y in batches:
                 done = (here.epoch + here.batch / total) / epochs
-                self.optimizer.lr = self._rate * self.schedule(done)
+                self.optimizer.lr = self._rate * self.rate_factor * self.schedule(done)
                 loss, right = self._step(x, y)
                 here.loss_sum += loss * self._weight(x)
                 here.correct += right
