@@ -9,7 +9,7 @@ through: step and mean squared error, sigmoid and mean squared error, ReLU and c
 import numpy as np
 from common import Example, run
 
-from fastcnn import data, models, nn, optim, training, viz
+from fastcnn import models, nn, optim, training, viz
 
 
 def fit(example, model, loss, optimizer, train, test, epochs):
@@ -84,8 +84,8 @@ def progression(example: Example, train, test, epochs: int) -> None:
 
 def main(example: Example) -> None:
     """Both experiments."""
-    train, test = data.mnist(subset=example.quick)
-    example.say(f"MNIST: {len(train):,} digits for training, {len(test):,} for test\n")
+    train, test = example.mnist()
+    example.say()
     shuffled_pixels(example, train, test, epochs=2 if example.quick else 5)
     progression(example, train, test, epochs=2 if example.quick else 10)
 

@@ -9,7 +9,7 @@ one digit on its way through LeNet-5, layer by layer.
 import numpy as np
 from common import Example, run
 
-from fastcnn import data, models, nn, ops, optim, training, viz
+from fastcnn import models, nn, ops, optim, training, viz
 
 SOBEL = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 GAUSS = np.array([1, 4, 6, 4, 1]) / 16
@@ -68,7 +68,7 @@ def kernels(example: Example, net, digit) -> None:
 
 def main(example: Example) -> None:
     """Train, draw the kernels and maps, move the digits."""
-    train, test = data.mnist(subset=example.quick)
+    train, test = example.mnist()
     epochs, seeds, shifts = (1, 2, range(3)) if example.quick else (3, 3, range(9))
     accuracy = {"max pooling": [], "stride 2, no pooling": []}
     for seed in range(example.seed, example.seed + seeds):
