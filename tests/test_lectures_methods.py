@@ -210,6 +210,26 @@ def test_schedules():
     steps, cosine = training.schedules.step(0.1, 3), training.schedules.cosine
     assert [steps(t) for t in (0.0, 0.4, 0.9)] == pytest.approx([1.0, 0.1, 0.01])
     assert [cosine(t) for t in (0.0, 0.5)] == pytest.approx([1.0, 0.5])
+    google = training.schedules.googlenet(40)  # 4 % less each 8 epochs
+    assert [google(e / 40) for e in (0, 7, 8, 16, 39)] == pytest.approx(
+        [1, 1, 0.96, 0.96**2, 0.96**4]
+    )
+
+
+def test_the_rate_falls_on_a_plateau():
+    """Labels of chance: what the net learns is no use for others, so validation gets worse."""
+    rng = np.random.default_rng(0)
+    x, y = rng.random((60, 1, 28, 28)).astype(F4), rng.integers(0, 10, 60)
+    net = models.dmlp(20, seed=0)
+    optimizer = optim.SGD(net.parameter_groups({"fc2": 0.05}), lr=0.1)
+    trainer = training.Trainer(net, nn.CrossEntropyLoss(), optimizer, seed=0)
+    callback = training.ReduceLROnPlateau(factor=0.5, patience=1)
+    history = trainer.fit(
+        (x[:20], y[:20]), epochs=12, batch_size=5, validation=(x[20:], y[20:]), progress=False,
+        callbacks=[callback],
+    )  # fmt: skip
+    assert history.learning_rate[0] == 0.1 and history.learning_rate[-1] < 0.05
+    assert [rate for _, rate, _ in optimizer.entries()] == [1, 1, 0.5, 0.5]  # each group's share
 
 
 def test_initialisations(rng):
