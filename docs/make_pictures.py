@@ -158,17 +158,19 @@ def optimizers() -> Figure:
 def rates() -> Figure:
     """Schedules over the part of the fit that is done."""
     t = np.linspace(0, 0.999, 500)
-    figure = Figure(figsize=(5.6, 3), layout="constrained")
+    figure = Figure(figsize=(7, 2.8), layout="constrained")
     axes = figure.subplots()
     chosen = {
-        "constant": schedules.constant, "step(0.1, 3)": schedules.step(0.1, 3),
+        "step(0.1, 3)": schedules.step(0.1, 3),
         "cosine": schedules.cosine, "one_cycle()": schedules.one_cycle(),
+        "googlenet(80)": schedules.googlenet(80),
+        "warm_up(cosine, 0.1)": schedules.warm_up(schedules.cosine, 0.1),
     }  # fmt: skip
     for (name, schedule), colour in zip(chosen.items(), COLOURS, strict=False):
         axes.plot(t, [schedule(v) for v in t], color=colour, label=name)
     axes.set(xlabel="part of the training that is done", ylabel="factor of the rate")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=9)
+    axes.legend(fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
     return figure
 
 

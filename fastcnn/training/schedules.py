@@ -16,6 +16,16 @@ Schedule = Callable[[float], float]
 def constant(t: float) -> float:
     """The same rate throughout.
 
+    Parameters
+    ----------
+    t : float
+        The part of the fit that is done, 0 to 1.
+
+    Returns
+    -------
+    float
+        Factor of the rate.
+
     Examples
     --------
     >>> constant(0.7)
@@ -27,6 +37,16 @@ def constant(t: float) -> float:
 def cosine(t: float) -> float:
     """Half a cosine from 1 down to 0 (Loshchilov and Hutter, SGDR, 2017, equation 5).
 
+    Parameters
+    ----------
+    t : float
+        The part of the fit that is done, 0 to 1.
+
+    Returns
+    -------
+    float
+        Factor of the rate.
+
     Examples
     --------
     >>> cosine(0.0), round(cosine(0.5), 3), cosine(1.0)
@@ -37,6 +57,18 @@ def cosine(t: float) -> float:
 
 def step(factor: float = 0.1, steps: int = 3) -> Schedule:
     """Multiply the rate by `factor` at the end of each of `steps` equal parts of the fit.
+
+    Parameters
+    ----------
+    factor : float
+        More than 0.
+    steps : int
+        How many parts.
+
+    Returns
+    -------
+    Schedule
+        A function of t, the part of the fit that is done.
 
     Raises
     ------
@@ -62,6 +94,18 @@ def one_cycle(warmup: float = 0.25, start: float = 0.04, end: float = 1e-4) -> S
     """Rise from `start` to 1 over the first `warmup` of the fit, then fall to `end`, by cosines.
 
     Smith and Topin, Super-Convergence, 2018.
+
+    Parameters
+    ----------
+    warmup : float
+        Part of the fit.
+    start, end : float
+        Factors of the rate at both ends.
+
+    Returns
+    -------
+    Schedule
+        A function of t, the part of the fit that is done.
 
     Raises
     ------
@@ -92,6 +136,20 @@ def googlenet(epochs: int, factor: float = 0.96, every: int = 8) -> Schedule:
     The rule of Szegedy et al., "Going deeper with convolutions", 2015, section 6: 4 % less each 8
     epochs.
 
+    Parameters
+    ----------
+    epochs : int
+        Of the fit.
+    factor : float
+        More than 0.
+    every : int
+        Epochs.
+
+    Returns
+    -------
+    Schedule
+        A function of t, the part of the fit that is done.
+
     Raises
     ------
     ValueError
@@ -119,6 +177,16 @@ def googlenet(epochs: int, factor: float = 0.96, every: int = 8) -> Schedule:
 def exponential(end: float = 0.01) -> Schedule:
     """Fall to `end` by the same part in equal times: ``end**t``.
 
+    Parameters
+    ----------
+    end : float
+        Factor of the rate at the end.
+
+    Returns
+    -------
+    Schedule
+        A function of t, the part of the fit that is done.
+
     Raises
     ------
     ValueError
@@ -141,6 +209,18 @@ def exponential(end: float = 0.01) -> Schedule:
 
 def polynomial(power: float = 1.0, end: float = 0.0) -> Schedule:
     """Fall to `end` as a power of what is left: ``end + (1 - end) * (1 - t)**power``.
+
+    Parameters
+    ----------
+    power : float
+        1 is a straight line.
+    end : float
+        Factor of the rate at the end.
+
+    Returns
+    -------
+    Schedule
+        A function of t, the part of the fit that is done.
 
     Raises
     ------
@@ -167,6 +247,20 @@ def warm_up(schedule: Schedule = constant, part: float = 0.05, start: float = 0.
 
     The schedule runs over what is left, from its own 0 towards 1 (Goyal et al., "Accurate, large
     minibatch SGD", 2017, section 2.2).
+
+    Parameters
+    ----------
+    schedule : callable
+        What follows.
+    part : float
+        Of the fit.
+    start : float
+        Factor of the rate at first.
+
+    Returns
+    -------
+    Schedule
+        A function of t, the part of the fit that is done.
 
     Raises
     ------
