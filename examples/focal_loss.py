@@ -36,7 +36,7 @@ def answers(loss, train, test, epochs: int, seed: int):
 
 def main(example: Example) -> None:
     """Each loss with several seeds, which also choose the digits."""
-    train, test = data.mnist(subset=example.quick)
+    train, test = example.mnist()
     common, rare, epochs, runs = (400, 40, 2, 2) if example.quick else (1000, 45, 10, 5)
     weight = np.where(np.arange(10) == RARE, common / rare, 1)  # all classes count alike
     losses = {
@@ -61,7 +61,7 @@ def main(example: Example) -> None:
         columns = (found, precisions[name], rare_f1, of_others, accuracy)
         rows.append((name, *(f"{np.mean(c):.3f} ± {np.std(c):.3f}" for c in columns)))
 
-    example.say(f"{9 * common:,} digits and {rare} eights for training, {epochs} epochs;")
+    example.say(f"\n{9 * common:,} digits and {rare} eights for training, {epochs} epochs;")
     example.say(f"{len(test):,} test digits; mean and standard deviation of {runs} seeds:")
     example.say()
     header = ("loss", "recall of 8", "precision of 8", "F1 of 8", "recall of others", "accuracy")
