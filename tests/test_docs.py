@@ -94,9 +94,3 @@ def test_both_readmes_say_the_same():
 def test_the_links_of_the_readme_lead_somewhere():
     _, _, links, _ = facts_of(DOCS.parent / "README.md")
     assert [to for to in links if not (DOCS.parent / to).exists()] == []
-
-
-def test_the_index_of_the_examples_has_all_of_them():
-    index = (DOCS / "examples" / "index.md").read_text()
-    pages = [page.name for page in (DOCS / "examples").glob("*.md") if page.stem != "index"]
-    assert [name for name in pages if f"]({name})" not in index] == []
