@@ -4,8 +4,8 @@ LeNet-5 learns the digits 0 to 4, then 5 to 9 from 10, 50 or 200 images a class;
 does so with the classes of CIFAR-10. What to look at: how much better it does than the same net
 from scratch, how this fades with more images, and which way is better when. The ways are
 
-- frozen: all layers but a new last one stay as they are, so their features are computed once;
-- fine-tuned: the frozen way first, then all layers a little, convolutions at a tenth of the rate;
+- frozen: all convolutions stay as they are, so their features are computed once, for a new head;
+- fine-tuned: the frozen way first, then all layers together, the base at a quarter of the rate;
 - from scratch: the same net with random weights.
 """
 
@@ -53,7 +53,7 @@ def ways(base, build, dataset, test, steps, seed):
     frozen = training.Trainer(net, nn.CrossEntropyLoss(), optim.Adam(net.parameters()))
     on_frozen = frozen.evaluate(test).accuracy
 
-    tuned = train(net, dataset, steps, net.parameter_groups({"base": 0.0002}), seed=seed)
+    tuned = train(net, dataset, steps, net.parameter_groups({"base": 0.0005}), seed=seed)
     return {"from scratch": scratch.evaluate(test).accuracy, "frozen": on_frozen,
             "fine-tuned": tuned.evaluate(test).accuracy}  # fmt: skip
 
@@ -78,7 +78,7 @@ def lenet(seed):
 
 def compare(example, name, build, train_set, test, epochs):
     """Train on the first five classes, then learn the others in all ways from a few images."""
-    shots, seeds, steps = (SHOTS, 3, 100) if not example.quick else ((10, 50), 2, 10)
+    shots, seeds, steps = (SHOTS, 3, 200) if not example.quick else ((10, 50), 2, 10)
     first, others = np.arange(5), np.arange(5, 10)
     base = build(example.seed)
     known = classes_of(train_set, first)
@@ -109,7 +109,7 @@ def main(example: Example) -> None:
     train_set, test = example.cifar10()
     if example.quick:
         train_set, test = train_set[:600], test[:300]
-    compare(example, "CIFAR-10 with a small net", small_net, train_set, test, 2)
+    compare(example, "CIFAR-10 with a small net", small_net, train_set, test, 6)
 
 
 if __name__ == "__main__":
