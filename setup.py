@@ -2,12 +2,13 @@
 
 The C core is compiled once per instruction-set tier and real type: every ``csrc/isa_<tier>.c``
 includes the same kernel templates and is built with that tier's own flags, first for float, then
-(with FC_REAL_F64) for double. A tier whose flags the compiler does not know is dropped. OpenMP is
-used when a probe program compiles, links and runs with it, else the build is serial; both facts
-are compiled in and shown by ``fastcnn.show_config()``.
+(with FC_REAL_F64) for double. A tier whose flags the compiler does not know is dropped. Threads are
+our own (csrc/thread_pool.c) where there are POSIX threads, else OpenMP's, else there are none:
+whichever probe program first compiles, links and runs. ``fastcnn.show_config()`` shows both.
 
-Environment: FASTCNN_OPENMP=0 builds without OpenMP; FASTCNN_TIERS=scalar,avx2 limits the tiers;
-FASTCNN_CFLAGS adds flags (sanitizers, -g). A change of any of these recompiles what it must.
+Environment: FASTCNN_THREADS=pool, openmp or none chooses the threads; FASTCNN_TIERS=scalar,avx2
+limits the tiers; FASTCNN_CFLAGS adds flags (sanitizers, -g). A change of any of these recompiles
+what it must.
 
 Built and tested with GCC on x86-64 Linux; the C core also with GCC for aarch64 under qemu. The
 lines for MSVC and for Apple clang are written by the book and have not been run.
@@ -43,6 +44,17 @@ X86_TIERS = {
 }
 ARM_TIERS: dict[str, list[str]] = {"neon": []}
 
+POOL_PROBE = """
+#include <pthread.h>
+#include <stdatomic.h>
+static atomic_int n;
+static void *count(void *unused) { n++; return unused; }
+int main(void) {
+    pthread_t thread;
+    if (pthread_create(&thread, 0, count, 0) != 0 || pthread_join(thread, 0) != 0) return 1;
+    return n == 1 ? 0 : 1;
+}
+"""
 OPENMP_PROBE = """
 #include <omp.h>
 int main(void) {
@@ -93,10 +105,25 @@ class Build(build_ext):
                 return False
         return True
 
-    def _openmp(self):
-        """(compile flags, link flags) for OpenMP, or empty lists where it does not work."""
-        if os.environ.get("FASTCNN_OPENMP") == "0":
-            return [], []
+    def _threads(self):
+        """(compile flags, link flags) for threads, or empty lists where there are none."""
+        wanted = os.environ.get("FASTCNN_THREADS", "any")
+        if wanted not in ("any", "pool", "openmp", "none"):
+            raise SystemExit(f"FASTCNN_THREADS: expected pool, openmp or none, got {wanted!r}")
+        flags = ["-pthread"]
+        if wanted in ("any", "pool") and not MSVC and self._try(POOL_PROBE, flags, flags):
+            return [*flags, "-DFC_THREAD_POOL"], flags
+        if wanted in ("any", "openmp"):
+            for compile_flags, link_flags in self._openmp_flags():
+                if self._try(OPENMP_PROBE, compile_flags, link_flags):
+                    return compile_flags, link_flags
+        if wanted != "none":
+            print("fastcnn: no threads work with this compiler; building serial kernels")
+        return [], []
+
+    @staticmethod
+    def _openmp_flags():
+        """(compile flags, link flags) to try."""
         candidates = [(["/openmp"], [])] if MSVC else [(["-fopenmp"], ["-fopenmp"])]
         if sys.platform == "darwin":  # Apple clang: libomp comes from Homebrew
             for prefix in ("/opt/homebrew/opt/libomp", "/usr/local/opt/libomp"):
@@ -106,11 +133,7 @@ class Build(build_ext):
                         [f"-L{prefix}/lib", "-lomp"],
                     )
                 )
-        for compile_flags, link_flags in candidates:
-            if self._try(OPENMP_PROBE, compile_flags, link_flags):
-                return compile_flags, link_flags
-        print("fastcnn: OpenMP does not work with this compiler; building serial kernels")
-        return [], []
+        return candidates
 
     def _tiers(self):
         """The tiers to build besides scalar, with their flags."""
@@ -131,7 +154,7 @@ class Build(build_ext):
         return tiers
 
     def build_extension(self, ext):
-        openmp_compile, openmp_link = self._openmp()
+        threads_compile, threads_link = self._threads()
         tiers = self._tiers()
         extra = os.environ.get("FASTCNN_CFLAGS", "").split()
 
@@ -140,7 +163,7 @@ class Build(build_ext):
             tier = source.stem.removeprefix("isa_") if source.stem.startswith("isa_") else None
             if tier not in (None, "scalar", *tiers):
                 continue
-            flags = BASE_FLAGS + openmp_compile + tiers.get(tier, []) + extra
+            flags = BASE_FLAGS + threads_compile + tiers.get(tier, []) + extra
             if tier is None:
                 jobs.append((source, flags, [(f"FC_HAVE_{t.upper()}", None) for t in tiers]))
             else:  # the templates, for float and for double
@@ -151,7 +174,7 @@ class Build(build_ext):
             ext.extra_objects = list(pool.map(self._compile_one, jobs))
         include_numpy_and_cythonize(ext)
         ext.extra_compile_args = [f for f in BASE_FLAGS if f not in ("-Wall", "-Wextra")] + extra
-        ext.extra_link_args = openmp_link + [f for f in extra if f.startswith("-fsanitize")]
+        ext.extra_link_args = threads_link + [f for f in extra if f.startswith("-fsanitize")]
         # Relink when an object is newer than the module, or when it was linked from others.
         module = self.get_ext_fullpath(ext.name)
         recipe = repr((module, ext.extra_objects, ext.extra_link_args))

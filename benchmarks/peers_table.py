@@ -228,8 +228,7 @@ def header(command: str) -> list[str]:
         "",
         f"- Machine: {cpu_model()}, {cores} core{'s' * (cores > 1)} usable, "
         f"{platform.system()} {platform.machine()}",
-        f"- fastcnn {ours['fastcnn']}: ISA tier {ours['isa']}, OpenMP "
-        f"{'yes' if ours['openmp'] else 'no'}",
+        f"- fastcnn {ours['fastcnn']}: ISA tier {ours['isa']}, threads: {ours['threading']}",
     ]
     if peers.have_torch():
         import torch
@@ -313,7 +312,7 @@ def main(arguments: Sequence[str]) -> int:
     if max(options.threads) > usable_cores():
         progress(f"Note: {max(options.threads)} threads on {usable_cores()} usable core(s)")
     if "torch" in options.peers:
-        import torch  # noqa: F401 - before fastcnn: all then share PyTorch's own OpenMP threads
+        import torch  # noqa: F401 - before the clock runs
     results = {name: measure_suite(SUITES[name], options) for name in options.suites}
     command = shlex.join(["python", "-m", "benchmarks.peers_table", *arguments])
     text = "\n".join(report(results, options, command))

@@ -15,7 +15,7 @@ cdef extern from "fastcnn.h" nogil:
     int fc_isa_available(int i)
     int fc_isa_active()
     fc_status fc_isa_select(int i)
-    int fc_has_openmp()
+    const char *fc_threading()
     void fc_threads_pause()
 
 
@@ -66,8 +66,8 @@ def isa_select(int i):
     check(fc_isa_select(i))
 
 
-def has_openmp():
-    return bool(fc_has_openmp())
+def threading():
+    return fc_threading().decode()
 
 
 def threads_pause():

@@ -39,8 +39,8 @@ fc_status fc_isa_select(int i);      /* to be called before any kernel, from one
 
 /* ---- threads (threads.c) ---- */
 
-int fc_has_openmp(void);
-void fc_threads_pause(void);         /* release the OpenMP pool; call before fork() */
+const char *fc_threading(void);     /* "pool" (own threads), "openmp" or "none" */
+void fc_threads_pause(void);         /* end all threads; call before fork() */
 
 /* ---- conv2d (conv2d.c) ---- */
 

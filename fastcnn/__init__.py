@@ -9,7 +9,7 @@ same name on each::
         ops/              stateless array functions: check, allocate, call
         reference/        their naive NumPy twins, written like the lecture's formula
         _kernels          Cython, thin (bindings/)
-        csrc/             C11: algorithms, OpenMP, ISA dispatch, micro-kernels
+        csrc/             C11: algorithms, threads, ISA dispatch, micro-kernels
 
 Start with ``fastcnn.models.lenet5()``, ``fastcnn.data.mnist()`` and
 ``fastcnn.training.Trainer``; ARCHITECTURE.md has the contracts.

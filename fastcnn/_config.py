@@ -218,7 +218,7 @@ def config() -> dict[str, object]:
         "platform": platform.platform(),
         "isa": _kernels.isa_active(),
         "isa available": [name for name, available in _kernels.isa_tiers() if available],
-        "openmp": _kernels.has_openmp(),
+        "threading": _kernels.threading(),
         "threads": get_num_threads(),
         "exact": get_exact(),
         "pool bytes kept": kept,
@@ -227,7 +227,7 @@ def config() -> dict[str, object]:
 
 
 def show_config() -> None:
-    """Print version, instruction-set tier, OpenMP, threads and the state of the memory pool.
+    """Print version, instruction-set tier, threads and the state of the memory pool.
 
     Examples
     --------

@@ -327,7 +327,7 @@ def test_info(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("FASTCNN_DATA", "/nowhere/at/all")
     assert run("info") == 0
     text = capsys.readouterr().out
-    assert "isa" in text and "openmp" in text and "/nowhere/at/all (not there)" in text
+    assert "isa" in text and "threading" in text and "/nowhere/at/all (not there)" in text
     assert run("info", "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert content["data folders"]["FASTCNN_DATA"] == "/nowhere/at/all"

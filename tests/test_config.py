@@ -199,4 +199,4 @@ def test_show_config_tells_all(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown["threads"] == "3"
     assert shown["isa"].split()[0] in {name for name, _ in _kernels.isa_tiers()} | {"available"}
     assert _config.config()["isa"] == _kernels.isa_active()
-    assert _config.config()["openmp"] is _kernels.has_openmp()
+    assert _config.config()["threading"] == _kernels.threading() in ("pool", "openmp", "none")

@@ -15,6 +15,8 @@ void check_isa(void) {
         expect_status(fc_isa_select(i), expected, fc_isa_name(i));
         expect_true((fc_isa_active() == i) == (expected == FC_OK), "active after select");
     }
-    expect_true(fc_has_openmp() == 0 || fc_has_openmp() == 1, "fc_has_openmp");
+    expect_true(strcmp(fc_threading(), "pool") == 0 || strcmp(fc_threading(), "openmp") == 0 ||
+                    strcmp(fc_threading(), "none") == 0,
+                "fc_threading");
     end();
 }

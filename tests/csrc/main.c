@@ -22,6 +22,7 @@ void check_plan(const setting *s);
 void check_pointwise(const setting *s);
 void check_pool2d(const setting *s);
 void check_isa(void);
+void check_threads(void);
 int check_harness(void);
 
 static const struct {
@@ -48,6 +49,7 @@ int main(int argc, char **argv) {
     harness_start(from_malloc);
     if (argc > 1 && strcmp(argv[1], "--self") == 0) return check_harness();
     check_isa();
+    check_threads();
     for (int tier = 0; tier < fc_isa_count(); tier++) {
         if (!fc_isa_available(tier)) continue;
         fc_isa_select(tier);
@@ -66,5 +68,6 @@ int main(int argc, char **argv) {
     }
     printf("%ld cases, %ld checks, %ld failed\n", harness_cases(), harness_checks(),
            harness_failures());
+    fc_threads_pause(); /* valgrind would ask what became of them */
     return harness_failures() != 0;
 }
