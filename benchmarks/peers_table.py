@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 from . import peers
 from .suites import SUITES, Suite, chosen
-from .timing import check_outputs, interleave, readable, usable_cores
+from .timing import check_outputs, cpu_model, interleave, readable, usable_cores
 
 # What makes every library in the process keep to one instruction set.
 ISA_ENVIRONMENT = {
@@ -203,17 +203,6 @@ def summary(results: dict[str, list[Row]], options: argparse.Namespace) -> list[
                 cells = " | ".join(f"{m[0]:.2f}" if m else "" for m in means)
                 lines.append(f"| {label} | {count} | {cells} |")
     return [*lines, ""]
-
-
-def cpu_model() -> str:
-    """The processor's name as the system tells it."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
 
 
 def header(command: str) -> list[str]:
