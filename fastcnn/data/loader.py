@@ -20,7 +20,7 @@ from .dataset import Array, Dataset, as_dataset, permutation
 Batch = tuple[Array, Array]
 Prepare = Callable[[int, int], list[Batch]]
 
-_BLOCK_BYTES = 2**20  # background threads prepare batches in blocks of about so much
+_BLOCK_BYTES = 2**22  # background threads prepare batches in blocks of about so much
 
 
 class DataLoader:
@@ -68,8 +68,8 @@ class DataLoader:
     Batches are fresh arrays, which the caller may change. The shuffle makes an index per epoch
     (8 bytes a sample), never a copy of the data.
 
-    What is prepared ahead is bounded: for each worker two blocks, of about a megabyte or one batch.
-    The threads end with the pass: at its end, when its iterator is closed or forgotten, or with an
+    What is prepared ahead is bounded: for each worker two blocks, of about 4 MB or one batch. The
+    threads end with the pass: at its end, when its iterator is closed or forgotten, or with an
     error, which is raised where the batch would have come. A process forked within a pass prepares
     its batches itself.
 
