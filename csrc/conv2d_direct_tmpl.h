@@ -12,6 +12,10 @@
 
 #include "conv2d_direct_plan_tmpl.h"
 
+/* Bytes that weights are asked for in advance: those of a layer with many channels and few pixels
+ * come from memory. */
+enum { AHEAD = 2048 };
+
 /* init: MR rows of sums so far, init_row apart, or, with init_row 0, one bias a row. */
 typedef void (*shift_kernel)(int64_t n, const real *a, const real *b, const int32_t *shift,
                              const real *init, int64_t init_row, real *out, int64_t out_row);
@@ -28,6 +32,7 @@ INLINE void shift_tile(const int mr, const int nv, int64_t n, const real *a, con
     for (int64_t k = 0; k < n; k++) {
         const real *p = b + shift[k];
         vr pixel[NV_MAX];
+        PREFETCH((const char *)a + AHEAD);
         UNROLL for (int j = 0; j < nv; j++) pixel[j] = v_load(p + j * VL);
         UNROLL for (int i = 0; i < mr; i++) {
             vr weight = v_set1(a[i]);

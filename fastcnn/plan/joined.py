@@ -141,6 +141,9 @@ class Joined(Step):
         return dz
 
 
+FEW_PIXELS, MANY_KERNELS = 64, 1 << 16  # of a layer whose time is that of reading its weights
+
+
 class Weights(NamedTuple):
     """What a convolution is called with; w is None where prepared weights stand for it."""
 
@@ -228,11 +231,16 @@ class ConvStep(Joined):
         return taken[1]
 
     def descriptor(self, b: Build) -> Any:
-        """What the kernels are told, the same as by `ops.conv2d`."""
+        """What the kernels are told: in training the same as by `ops.conv2d`."""
         conv, x_shape = self.conv, (b.n, *self.conv.input_shape)
+        w_shape = conv.w.shape
+        # Transformed weights of Winograd are four times as large. For a few tiles of one image that
+        # is all that such a layer does: read them.
+        few = not b.training and math.prod(conv.window.out) <= FEW_PIXELS
+        direct = few and w_shape[0] * w_shape[1] >= MANY_KERNELS
         return describe(
-            "plan", np.empty(0, b.dtype), x_shape, conv.w.shape, conv.window, conv.groups,
-             conv.padding_mode, algorithm_code("plan", "auto"),
+            "plan", np.empty(0, b.dtype), x_shape, w_shape, conv.window, conv.groups,
+             conv.padding_mode, algorithm_code("plan", "direct" if direct else "auto"),
         )  # fmt: skip
 
     def forward(self, b: Build) -> None:
