@@ -80,9 +80,10 @@ def table(names: list[str]) -> str:
         ]  # fmt: skip
         lines.append(f"| {' | '.join(cells)} |")
         print(lines[-1], file=sys.stderr, flush=True)
-    machine = f"{cpu_model()}, {get_num_threads()} threads, ISA tier {config()['isa']}"
+    machine = f"{cpu_model()}, {get_num_threads()} threads, ISA tier {config()['isa']}."
     about = __doc__.split("\n\n", 1)[1]
-    return "\n".join(["# Nets at full size", "", f"{machine}. {about}", *lines, ""])
+    command = "`python -m benchmarks.full_size --out docs/full-size-nets.md`"
+    return "\n".join(["# Nets at full size", "", about, f"{machine} {command}", "", *lines, ""])
 
 
 def main() -> None:

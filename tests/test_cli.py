@@ -94,6 +94,7 @@ def test_train_as_json_and_resume(tmp_path: Path, capsys: pytest.CaptureFixture[
         ["--model", "simple_convnet-lecture", "--optimizer", "adam"],
         ["--model", "lenet5-lecture", "--schedule", "step"],
         ["--model", "lenet5-1998", "--schedule", "one-cycle"],
+        ["--model", "dmlp", "--schedule", "cosine-warm-up", "--augment", "shift", "scale"],
         ["--optimizer", "adam", "--patience", "1", "--validation", "0.1"],
         ["--optimizer", "adamw", "--lr", "0.002", "--weight-decay", "0.01"],
         ["--optimizer", "rmsprop", "--lr", "0.001"],
@@ -233,7 +234,7 @@ def pictures(tmp_path: Path) -> Path:
 def test_own_pictures_are_learned_and_told(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--data", pictures, "--epochs", 3, "--batch-size", 4, "--augment", "crop", "flip"]
+    options = ["--data", pictures, "--epochs", 3, "--batch-size", 4, "--augment", "crop", "flip", "rotate"]
     out = tmp_path / "run"
     assert run("train", "--model", "resnet20", *options, "--output", out) == 0
     text = capsys.readouterr().out

@@ -27,6 +27,9 @@ OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
 SCHEDULES: dict[str, schedules.Schedule] = {
     "constant": schedules.constant,
     "cosine": schedules.cosine,
+    "cosine-warm-up": schedules.warm_up(schedules.cosine),
+    "exponential": schedules.exponential(),
+    "linear": schedules.polynomial(),
     "step": schedules.step(),
     "one-cycle": schedules.one_cycle(),
 }

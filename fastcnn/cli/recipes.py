@@ -86,6 +86,9 @@ AUGMENTATIONS: dict[str, Callable[[int], data.augment.Augmentation]] = {
     "crop": lambda size: data.augment.RandomCrop(size, padding=max(1, size // 8)),
     "flip": lambda size: data.augment.RandomHorizontalFlip(),
     "jitter": lambda size: data.augment.ColorJitter(brightness=0.2, contrast=0.2),
+    "rotate": lambda size: data.augment.RandomRotation(15),
+    "shift": lambda size: data.augment.RandomShift(max(1, size // 8)),
+    "scale": lambda size: data.augment.RandomScale((0.8, 1.2)),
     "cutout": lambda size: data.augment.Cutout(max(1, size // 4)),
 }
 
