@@ -122,32 +122,44 @@ static void lanes_pack(const shift_problem *s, const real *src, int64_t image_st
     fill(to, s->x.max_shift * VL, 0);
 }
 
+/* The terms of a tile's sums: taps first .. first + n - 1 of each of `blocks` blocks of `block` taps. */
+typedef struct {
+    int64_t blocks, block, first, n;
+} lanes_terms;
+
 /* out[i][j] = the sums of ob channels for pixels j = 0 .. pb - 1, which begin at x + place[j]. */
-INLINE void lanes_tile(const int ob, const int pb, int64_t n, const real *a, const real *x,
-                       const int32_t *place, const int32_t *shift, const real *bias, real *out) {
+INLINE void lanes_tile(const int ob, const int pb, const lanes_terms *terms, const real *w,
+                       const real *x, const int32_t *place, const int32_t *shifts,
+                       const real *bias, real *out) {
     vr acc[LANES_OB][LANES_PB_MAX];
     const real *pixel[LANES_PB_MAX];
     UNROLL for (int j = 0; j < pb; j++) pixel[j] = x + place[j];
     UNROLL for (int i = 0; i < ob; i++)
         UNROLL for (int j = 0; j < pb; j++) acc[i][j] = v_set1(bias[i]);
-    for (int64_t k = 0; k < n; k++, a += ob) {
-        vr weight[LANES_OB]; /* with one vector of pixels at a time, all is in registers */
-        UNROLL for (int i = 0; i < ob; i++) weight[i] = v_set1(a[i]);
-        UNROLL for (int j = 0; j < pb; j++) {
-            vr v = v_load(pixel[j] + shift[k]);
-            UNROLL for (int i = 0; i < ob; i++) acc[i][j] = v_fma(weight[i], v, acc[i][j]);
+    for (int64_t b = 0; b < terms->blocks; b++) {
+        const real *a = w + (b * terms->block + terms->first) * ob;
+        const int32_t *shift = shifts + b * terms->block + terms->first;
+        for (int64_t k = 0; k < terms->n; k++, a += ob) {
+            vr weight[LANES_OB]; /* with one vector of pixels at a time, all is in registers */
+            UNROLL for (int i = 0; i < ob; i++) weight[i] = v_set1(a[i]);
+            UNROLL for (int j = 0; j < pb; j++) {
+                vr v = v_load(pixel[j] + shift[k]);
+                UNROLL for (int i = 0; i < ob; i++) acc[i][j] = v_fma(weight[i], v, acc[i][j]);
+            }
         }
     }
     UNROLL for (int i = 0; i < ob; i++)
         UNROLL for (int j = 0; j < pb; j++) v_store(out + (i * LANES_PIXELS + j) * VL, acc[i][j]);
 }
 
-typedef void (*lanes_kernel)(int64_t n, const real *a, const real *x, const int32_t *place,
-                             const int32_t *shift, const real *bias, real *out);
+typedef void (*lanes_kernel)(const lanes_terms *terms, const real *w, const real *x,
+                             const int32_t *place, const int32_t *shifts, const real *bias,
+                             real *out);
 #define LANES_KERNEL(ob, pb)                                                                  \
-    static void lanes_##ob(int64_t n, const real *a, const real *x, const int32_t *place,     \
-                           const int32_t *shift, const real *bias, real *out) {               \
-        lanes_tile(ob, pb, n, a, x, place, shift, bias, out);                                 \
+    static void lanes_##ob(const lanes_terms *terms, const real *w, const real *x,            \
+                           const int32_t *place, const int32_t *shifts, const real *bias,     \
+                           real *out) {                                                       \
+        lanes_tile(ob, pb, terms, w, x, place, shifts, bias, out);                            \
     }
 LANES_KERNEL(1, LANES_PB_MAX) /* a lone channel would wait for its own additions */
 LANES_KERNEL(2, LANES_PB)
@@ -161,6 +173,12 @@ static const lanes_kernel LANES_KERNELS[LANES_OB] = {lanes_1, lanes_2, lanes_3,
 #else
 static const lanes_kernel LANES_KERNELS[LANES_OB] = {lanes_1, lanes_2, lanes_3};
 #endif
+
+/* Whether kernel row i of any of the output rows y0 .. y1 lies on the source. */
+static int lanes_meets(const shift_axis *y, int64_t i, int64_t y0, int64_t y1) {
+    int64_t shift = shift_of(y, i) - y->origin;
+    return y1 + shift >= 0 && y0 + shift < y->source;
+}
 
 /* sums[i][pixel][lane] to the images, for rows channels and n pixels that follow each other. */
 static void lanes_store(const lanes_run *r, const real *sums, int64_t rows, int64_t n,
@@ -187,6 +205,18 @@ static void lanes_store(const lanes_run *r, const real *sums, int64_t rows, int6
     }
 }
 
+/* The terms of output rows y0 .. y1. Backward, those of kernel rows that meet nothing but padding are
+ * left out: at the borders of small images that is most of them. Forward all are added, as by the
+ * other kernels, since a weight may be infinite, and a result must not depend on the batch. */
+static lanes_terms lanes_terms_of(const lanes_run *r, int64_t y0, int64_t y1) {
+    const shift_axis *y = &r->s.y;
+    int64_t cols = r->s.x.taps, taps = y->taps * cols, first = 0, last = y->taps;
+    if (!y->reversed) return (lanes_terms){1, r->s.channels * taps, 0, r->s.channels * taps};
+    while (first < last && !lanes_meets(y, first, y0, y1)) first++;
+    while (last > first && !lanes_meets(y, last - 1, y0, y1)) last--;
+    return (lanes_terms){r->s.channels, taps, first * cols, (last - first) * cols};
+}
+
 /* Item: some output rows of a group of VL images. */
 static void lanes_task(void *arg, int64_t item, int thread) {
     const lanes_run *r = arg;
@@ -196,7 +226,7 @@ static void lanes_task(void *arg, int64_t item, int thread) {
     int64_t y0 = band * r->rows, rows = fc_min(r->rows, s->y.q - y0), all = rows * s->x.out;
     int64_t src_plane = s->y.source * s->x.source, src_image = s->groups * s->channels * src_plane;
     int64_t dst_plane = s->y.out * s->x.out, dst_image = s->groups * s->m * dst_plane;
-    int64_t terms = s->channels * s->y.taps * s->x.taps;
+    int64_t all_terms = s->channels * s->y.taps * s->x.taps;
     real *planes = r->scratch + thread * r->thread_reals, *sums = planes + r->planes;
     const real *src = r->src + n0 * src_image + g * s->channels * src_plane;
     for (int64_t c = 0; c < s->channels; c++)
@@ -213,10 +243,13 @@ static void lanes_task(void *arg, int64_t item, int thread) {
             int64_t m0 = g * s->m + lanes_cut(r, panel);
             int64_t ob = lanes_cut(r, panel + 1) - lanes_cut(r, panel);
             int64_t step = ob == 1 ? LANES_PB_MAX : LANES_PB;
-            const real *a = r->packed + m0 * terms;
-            for (int64_t j = 0; j < n; j += step)
-                LANES_KERNELS[ob - 1](terms, a, planes, place + j, r->shifts, r->bias + m0,
-                                      sums + j * VL);
+            for (int64_t j = 0; j < n; j += step) {
+                int64_t end = fc_min(q + j + step, all) - 1;
+                lanes_terms terms =
+                    lanes_terms_of(r, y0 + (q + j) / s->x.out, y0 + end / s->x.out);
+                LANES_KERNELS[ob - 1](&terms, r->packed + m0 * all_terms, planes, place + j,
+                                      r->shifts, r->bias + m0, sums + j * VL);
+            }
             lanes_store(r, sums, ob, n, images, dst_image,
                         r->dst + n0 * dst_image + m0 * dst_plane + y0 * s->x.out + q);
         }
