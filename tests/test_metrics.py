@@ -1,4 +1,4 @@
-"""Metrics, worked by hand.
+"""Metrics, worked by hand and against scikit-learn.
 
 Classes 0..3; class 3 is predicted once but never there, and class 4 is not mentioned:
 
@@ -10,6 +10,7 @@ Classes 0..3; class 3 is predicted once but never there, and class 4 is not ment
 
 import numpy as np
 import pytest
+from sklearn import metrics as oracle
 
 from fastcnn import metrics
 
@@ -63,6 +64,41 @@ def test_iou():
     np.testing.assert_allclose(each, [2 / 3, 1 / 3, 1, 0, np.nan])
     assert metrics.mean_iou(TRUE, GUESS, 5) == pytest.approx((2 / 3 + 1 / 3 + 1) / 4)
     assert metrics.mean_iou([], []) == 0.0
+
+
+@pytest.mark.parametrize("there", [(0, 1, 2, 3, 4), (1, 3), (0, 4), (2,)])
+@pytest.mark.parametrize("guessed", [(0, 1, 2, 3, 4), (0, 2, 3), (4,)])
+def test_against_scikit_learn(there, guessed, rng):
+    """Five classes, some of which are nowhere, or are never predicted, or only in vain."""
+    y, guess = rng.choice(there, 60), rng.choice(guessed, 60)
+    labels = np.arange(5)
+    counts = oracle.confusion_matrix(y, guess, labels=labels)
+    assert (metrics.confusion_matrix(y, guess, 5) == counts).all()
+    assert metrics.accuracy(y, guess) == pytest.approx(oracle.accuracy_score(y, guess))
+    for name in ("precision", "recall", "f1"):
+        ours = getattr(metrics, {"f1": "f1_score"}.get(name, name))
+        theirs = getattr(oracle, f"{name}_score")
+        each = theirs(y, guess, labels=labels, average=None, zero_division=0)
+        seen = len(ours(y, guess, average=None))  # up to the largest class that is mentioned
+        np.testing.assert_allclose(ours(y, guess, average=None), each[:seen], rtol=1e-12)
+        assert not each[seen:].any()
+        for average in ("macro", "micro", "weighted"):
+            expected = theirs(y, guess, average=average, zero_division=0)
+            assert ours(y, guess, average=average) == pytest.approx(expected)
+    known = np.union1d(y, guess)
+    each = oracle.jaccard_score(y, guess, labels=known, average=None, zero_division=0)
+    np.testing.assert_allclose(metrics.iou(y, guess, 5)[known], each, rtol=1e-12)
+    assert np.isnan(np.delete(metrics.iou(y, guess, 5), known)).all()
+    assert metrics.mean_iou(y, guess, 5) == pytest.approx(each.mean())
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_top_k_against_scikit_learn(k, rng):
+    scores = rng.permuted(np.tile(np.arange(5.0), (60, 1)), axis=1)  # no ties
+    for there in ((0, 1, 2, 3, 4), (1, 3)):
+        y = rng.choice(there, 60)
+        expected = oracle.top_k_accuracy_score(y, scores, k=k, labels=np.arange(5))
+        assert metrics.top_k_accuracy(y, scores, k) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
