@@ -1,6 +1,7 @@
 """The command, end to end on the embedded digits, and its errors and exit codes."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -234,7 +235,18 @@ def pictures(tmp_path: Path) -> Path:
 def test_own_pictures_are_learned_and_told(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--data", pictures, "--epochs", 3, "--batch-size", 4, "--augment", "crop", "flip", "rotate"]
+    options = [
+        "--data",
+        pictures,
+        "--epochs",
+        3,
+        "--batch-size",
+        4,
+        "--augment",
+        "crop",
+        "flip",
+        "rotate",
+    ]
     out = tmp_path / "run"
     assert run("train", "--model", "resnet20", *options, "--output", out) == 0
     text = capsys.readouterr().out
@@ -256,6 +268,53 @@ def test_pictures_without_a_test_folder_are_split_and_resized(
     assert "16 training and 4 test images" in text and "on 1x24x24" in text
     assert run("train", "--model", "vgg11", "--data", pictures / "test" / "dark") == 1
     assert "fastcnn: error: " in capsys.readouterr().err
+
+
+def _spoil(folder: Path, how: str) -> None:
+    """A folder of two classes, made such that it cannot be learned."""
+    from PIL import Image
+
+    dark = folder / "dark"
+    if how == "sizes":
+        Image.new("RGB", (9, 7)).save(dark / "1.png")
+    elif how == "corrupt":
+        (dark / "1.png").write_bytes(b"nonsense")
+    elif how == "one class":
+        shutil.rmtree(dark)
+    elif how == "empty":
+        shutil.rmtree(dark)
+        shutil.rmtree(folder / "bright")
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ("sizes", "dark/1.png: expected 20x20 like bright/0.png, got 7x9; --size N would make"),
+        ("corrupt", "dark/1.png"),
+        ("one class", "expected 2 classes or more, each a folder of pictures, got bright"),
+        ("empty", "expected <class>/<picture>, found none"),
+        ("top", "expected <class>/<picture>, found none; split='top' may be meant"),
+    ],
+)
+def test_pictures_that_cannot_be_read_say_why(
+    how: str, message: str, zipped: bool, pictures: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    folder = pictures / "test"
+    _spoil(folder, how)
+    if how == "top":
+        (pictures / "above").mkdir()
+        folder = folder.rename(pictures / "above" / "top").parent
+    if zipped:
+        folder = Path(shutil.make_archive(str(tmp_path / "zipped"), "zip", folder))
+    assert run("train", "--data", folder, "--output", tmp_path / "run") == 1
+    err = capsys.readouterr().err
+    assert err.startswith(f"fastcnn: error: {folder}: ") and err.count("\n") == 1
+    assert message in err and "subfolder" not in err
+    if how == "sizes":
+        options = ["--size", 20, "--epochs", 1, "--output", tmp_path / "run"]
+        assert run("train", "--data", folder, *options) == 0
 
 
 @pytest.mark.parametrize("name", ["autoencoder", "fcn8s"])

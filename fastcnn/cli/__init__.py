@@ -20,6 +20,7 @@ import numpy as np
 from .. import __version__, _config, data, nn, optim, training
 from ..data.images import resize_pictures
 from ..training import schedules
+from .pictures import own_images
 from .recipes import AUGMENTATIONS, RECIPES, Taught, augmentation
 
 DATA = ("mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
@@ -373,7 +374,11 @@ def _load_data(options: Any) -> tuple[Any, Any]:
     if options.subset and options.data != "mnist":
         raise ValueError(f"--subset: only mnist has one, {options.data} has not")
     if options.data not in DATA:
-        train, test = _own_images(options)
+        recipe = RECIPES[options.model]
+        train, test = own_images(
+            options.data, channels=recipe.shape[0], size=options.size, seed=options.seed,
+            least=2 if recipe.task == "classify" else 1,
+        )  # fmt: skip
         text = f"{len(train):,} training and {len(test):,} test images from {options.data}"
     elif options.data == "mnist" and not options.subset:
         train, test, text = data.mnist_or_subset(root, download=download)
@@ -384,26 +389,6 @@ def _load_data(options: Any) -> tuple[Any, Any]:
         train, test = getattr(data, options.data)(root, download=download)
         text = f"{options.data} from {train.source}"
     _say(options, f"data: {text}\n")
-    return train, test
-
-
-def _own_images(options: Any) -> tuple[data.Dataset, data.Dataset]:
-    """Those of a folder or zip file; pictures of many sizes need --size."""
-    size = (options.size, options.size) if options.size else None
-    channels = RECIPES[options.model].shape[0]
-    read = partial(data.image_folder, options.data, channels=channels, size=size)
-    try:
-        train, test = read("train"), read("test")
-    except (ValueError, OSError) as error:
-        try:
-            return read().split(0.2, seed=options.seed)
-        except ValueError as other:
-            raise error from other
-    if train.classes != test.classes:
-        raise ValueError(
-            f"{options.data}: expected the same classes in train and test, got "
-            f"{', '.join(train.classes)} and {', '.join(test.classes)}"
-        )
     return train, test
 
 

@@ -1,0 +1,53 @@
+"""A folder or zip file of one's own pictures, as ``fastcnn train --data`` reads it."""
+
+import zipfile
+from functools import partial
+from pathlib import Path
+
+from .. import data
+
+_SPLITS = ("train", "test")
+
+
+def own_images(
+    path: str, *, channels: int, size: int | None, seed: int, least: int
+) -> tuple[data.Dataset, data.Dataset]:
+    """Training and test pictures: train/ and test/ if both are there, else a fifth is for the test.
+
+    Raises
+    ------
+    ValueError
+        If they cannot be read, or are of fewer than `least` classes.
+    """
+    square = (size, size) if size else None
+    read = partial(data.image_folder, path, channels=channels, size=square)
+    try:
+        if _is_split(Path(path)):
+            train, test = (read(split) for split in _SPLITS)
+        else:
+            train = test = read()
+    except ValueError as error:  # in the words of the command
+        raise ValueError(str(error).replace("size=(H, W)", "--size N")) from error
+    if train.classes != test.classes:
+        raise ValueError(
+            f"{path}: expected the same classes in train and test, got "
+            f"{', '.join(train.classes)} and {', '.join(test.classes)}"
+        )
+    if len(train.classes) < least:
+        raise ValueError(
+            f"{path}: expected {least} classes or more, each a folder of pictures, "
+            f"got {', '.join(train.classes)}"
+        )
+    return (train, test) if train is not test else train.split(0.2, seed=seed)
+
+
+def _is_split(path: Path) -> bool:
+    """Whether it has train/ and test/; what is no zip file either, the reading will tell."""
+    if path.is_dir():
+        return all((path / split).is_dir() for split in _SPLITS)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            tops = {name.split("/")[0] for name in archive.namelist() if "/" in name}
+    except zipfile.BadZipFile:
+        return False
+    return tops.issuperset(_SPLITS)
