@@ -6,7 +6,8 @@ What to look at:
   numbers) keeps.
 - The code as features: a linear classifier on 32 numbers, beside one on 32 of PCA and on all 784
   pixels, with few and with many labels.
-- A code of two numbers is a map of the digits, though nobody told the net which is which.
+- A code of two numbers is a map of the digits, though nobody told the net which is which: some
+  classes have a region of their own, others share one.
 """
 
 import numpy as np
@@ -53,11 +54,12 @@ def draw_map(encode, decode, digits):
     """Where a net with a code of two numbers puts digits; and what it makes of the places."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 3.4), layout="constrained")
+    figure = Figure(figsize=(7.6, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     points = encode(digits.x)
     dots = left.scatter(*points.T, s=6, c=digits.y, cmap="tab10")
-    left.legend(*dots.legend_elements(), fontsize=7, ncols=2)
+    left.legend(*dots.legend_elements(), fontsize=8, frameon=False, handletextpad=0,
+                loc="center left", bbox_to_anchor=(1, 0.5))  # fmt: skip
     left.set(xlabel="first number of the code", ylabel="second", title="test digits")
     low, high = np.quantile(points, [0.02, 0.98], axis=0)
     first, second = np.linspace(low, high, 8, dtype=points.dtype).T

@@ -3,7 +3,9 @@
 What to look at:
 
 - Fully connected layers are convolutions: LeNet-5, trained on single digits, slides over a whole
-  scene in one pass and gives a heat map a class, with the numbers it gives for each window.
+  scene in one pass and gives a heat map a class: scores of windows of 28x28, four pixels apart.
+  (They are those it gives of the window alone where the two pixels around it are black: its first
+  layer puts zeros there in a single image, and sees the neighbourhood in a scene.)
 - A net of convolutions alone, whose coarse scores are enlarged by transposed convolutions and
   joined with finer ones (skips), labels every pixel: mean IoU on scenes it has not seen.
 - The same weights label an image of another size.
@@ -84,6 +86,17 @@ def sliding(lenet):
     return nn.Sequential(layers)
 
 
+def heat(slide, x):
+    """Probabilities of the window around each place, as large as the scenes (sizes of 4 n).
+
+    With a margin of half a window the centres of the windows are at 0, 4, 8, ... to the last edge;
+    each is drawn as a square of 4x4 around its centre.
+    """
+    margin = ((0, 0), (0, 0), (14, 14), (14, 14))
+    squares = ops.softmax(slide(np.pad(x, margin)), axis=1).repeat(4, axis=2).repeat(4, axis=3)
+    return squares[:, :, 2:-2, 2:-2]
+
+
 def main(example: Example) -> None:
     train, test = example.mnist()
     rng = np.random.default_rng(example.seed)
@@ -119,7 +132,7 @@ def main(example: Example) -> None:
     rows = {"scene": x[:6], "truth": y[:6], "prediction": predicted[:6]}
     example.figure(viz.images(rows, classes=CLASSES), "segmentation")
 
-    window, pixel = ops.softmax(slide(x[:6]), axis=1), ops.softmax(net(x[:6]), axis=1)
+    window, pixel = heat(slide, x[:6]), ops.softmax(net(x[:6]), axis=1)
     rows = {"scene": x[:6]}
     for digit in (3, 4):
         rows |= {f"{digit}, LeNet-5": window[:, digit], f"{digit}, FCN": pixel[:, digit + 1]}
