@@ -32,6 +32,7 @@ from .._checks import (
     workspace,
 )
 from .._config import get_num_threads
+from ._border import fold_border
 from ._conv_desc import AUTO, Algorithm, algorithm_code, describe
 from ._im2col import Im2col
 
@@ -178,7 +179,7 @@ def conv2d_backward_input(
             dy, w, padded, stride=stride, dilation=dilation, groups=groups, algorithm=algorithm
         )
         dx = output(op, out, shape, dy.dtype, (dy, w))
-        dx[...] = _fold_border(dxp, shape, top, left)
+        dx[...] = fold_border(dxp, shape, top, left)
         return dx
     dx = output(op, out, shape, dy.dtype, (dy, w))
     desc = describe(op, dy, shape, w.shape, win, groups, padding_mode, code)
@@ -365,18 +366,3 @@ def col2im(
     else:
         _kernels.col2im(desc, cols, x, get_num_threads())
     return x
-
-
-def _fold_border(dxp: Array, shape: Sequence[int], top: int, left: int) -> Array:
-    """The gradient of replicate padding: border pixels collect what their copies got.
-
-    Rows first, then columns, so the corners go through both. Works in `dxp`.
-    """
-    h, w = shape[2:]
-    rows = dxp[:, :, top : top + h]
-    rows[:, :, 0] += dxp[:, :, :top].sum(2)
-    rows[:, :, -1] += dxp[:, :, top + h :].sum(2)
-    image = rows[:, :, :, left : left + w]
-    image[:, :, :, 0] += rows[:, :, :, :left].sum(3)
-    image[:, :, :, -1] += rows[:, :, :, left + w :].sum(3)
-    return image

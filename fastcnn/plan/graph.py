@@ -128,10 +128,7 @@ def has_heads(model: nn.Layer) -> bool:
 
 def has_step(call: Call) -> bool:
     """Whether a layer of a kind that steps know is one that they can run."""
-    layer = call.layer
-    if isinstance(layer, (nn.Conv2d, nn.Conv1d)):
-        return layer.padding_mode == "zeros"
-    return not isinstance(layer, nn.Add) or len(call.inputs) == 2
+    return not isinstance(call.layer, nn.Add) or len(call.inputs) == 2
 
 
 def chains(net: Net) -> list[Chain]:

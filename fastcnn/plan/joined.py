@@ -9,6 +9,7 @@ from .. import _kernels, nn
 from .._checks import Array, Window, empty, workspace
 from .._config import get_exact
 from ..nn.batch_norm import frozen_gradients
+from ..ops._border import fold_border
 from ..ops._conv_desc import algorithm_code, describe
 from .build import Build, Step, add_gradient, relu_backward
 from .graph import Chain
@@ -230,17 +231,30 @@ class ConvStep(Joined):
             self.taken = taken = exact, Weights(None if size else w, bias, prepared)
         return taken[1]
 
-    def descriptor(self, b: Build) -> Any:
-        """What the kernels are told: in training the same as by `ops.conv2d`."""
-        conv, x_shape = self.conv, (b.n, *self.conv.input_shape)
+    def padded(self, b: Build) -> tuple[int, int, int, int]:
+        """The shape of the images with their borders."""
+        c, h, w = self.conv.input_shape
+        top, bottom, left, right = self.conv.window.padding
+        return b.n, c, h + top + bottom, w + left + right
+
+    def descriptor(self, b: Build, padded: bool = False) -> Any:
+        """What the kernels are told: in training the same as by `ops.conv2d`.
+
+        With `padded`, that of a convolution of images that have their borders already.
+        """
+        conv, window = self.conv, self.conv.window
+        x_shape: tuple[int, ...] = (b.n, *conv.input_shape)
+        mode = conv.padding_mode
+        if padded:
+            x_shape, window, mode = self.padded(b), window._replace(padding=(0, 0, 0, 0)), "zeros"
         w_shape = conv.w.shape
         # Transformed weights of Winograd are four times as large. For a few tiles of one image that
         # is all that such a layer does: read them.
         few = not b.training and math.prod(conv.window.out) <= FEW_PIXELS
         direct = few and w_shape[0] * w_shape[1] >= MANY_KERNELS
         return describe(
-            "plan", np.empty(0, b.dtype), x_shape, w_shape, conv.window, conv.groups,
-             conv.padding_mode, algorithm_code("plan", "direct" if direct else "auto"),
+            "plan", np.empty(0, b.dtype), x_shape, w_shape, window, conv.groups, mode,
+            algorithm_code("plan", "direct" if direct else "auto"),
         )  # fmt: skip
 
     def forward(self, b: Build) -> None:
@@ -291,14 +305,23 @@ class ConvStep(Joined):
 
             tape.call(weights, dz, x, scratch=size)
 
+        replicates = conv.padding_mode == "replicate"
+        back = self.descriptor(b, padded=True) if replicates else desc
+        top, _, left, _ = conv.window.padding
+
         def write(dx: Cell) -> None:
-            size = _kernels.conv2d_workspace_bytes(desc, "backward_input", threads)
+            size = _kernels.conv2d_workspace_bytes(back, "backward_input", threads)
+            image = (b.n, *conv.input_shape)
+            wide = tape.cell(self.padded(b), b.dtype) if replicates else dx
 
             def call() -> None:
                 w, scratch = conv.w, tape.scratch.array
-                _kernels.conv2d_backward_input(desc, dz.array, w, dx.array, scratch, threads)
+                _kernels.conv2d_backward_input(back, dz.array, w, wide.array, scratch, threads)
+                if replicates:
+                    folded = fold_border(wide.array, image, top, left)
+                    np.copyto(dx.array.reshape(image), folded)
 
-            tape.call(call, dz, dx, scratch=size)
+            tape.call(call, dz, dx, wide, scratch=size)
 
         b.give(self.first.inputs[0], write)
 

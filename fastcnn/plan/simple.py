@@ -244,6 +244,66 @@ class PadShortcutStep(OneLayer):
         b.give(source, write)
 
 
+class CropStep(OneLayer):
+    """The top left part of a value, as large as another one."""
+
+    def forward(self, b: Build) -> None:
+        source, output = self.chain.inputs[0], self.chain.output
+        x, y = b.values[source], b.cell(output)
+
+        def call() -> None:
+            np.copyto(y.array, self._seen(b, self.shaped(b, source, x)))
+
+        b.tape.call(call, x, y)
+        b.values[output] = y
+
+    def _seen(self, b: Build, a: Array) -> Array:
+        _, h, w = b.net.shapes[self.chain.output]
+        return a[:, :, :h, :w]
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        source, like = self.chain.inputs
+
+        def write(dx: Cell) -> None:
+            def call() -> None:
+                dx.array.fill(0)
+                g = self.shaped(b, self.chain.output, dy)
+                np.copyto(self._seen(b, self.shaped(b, source, dx)), g)
+
+            b.tape.call(call, dy, dx)
+
+        b.give(source, write)
+        b.give(like, lambda dx: b.tape.call(lambda: dx.array.fill(0), dx))
+
+
+class SoftmaxStep(OneLayer):
+    """Softmax along an axis."""
+
+    def forward(self, b: Build) -> None:
+        x, y, threads = b.values[self.chain.inputs[0]], b.cell(self.chain.output), b.threads
+        assert isinstance(self.layer, nn.Softmax)
+        shape, axis = y.shape, self.layer.axis % len(y.shape)
+        sizes = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
+        self.sizes, self.y = sizes, y
+
+        def call() -> None:
+            _kernels.softmax_forward(*sizes, False, x.array, y.array, threads)
+
+        b.tape.call(call, x, y)
+        b.values[self.chain.output] = y
+
+    def backward(self, b: Build, dy: Cell) -> None:
+        y, sizes, threads = self.y, self.sizes, b.threads
+
+        def write(dx: Cell) -> None:
+            def call() -> None:
+                _kernels.softmax_backward(*sizes, False, dy.array, y.array, dx.array, threads)
+
+            b.tape.call(call, dy, y, dx)
+
+        b.give(self.chain.inputs[0], write)
+
+
 class LrnStep(OneLayer):
     """Local response normalisation."""
 

@@ -20,9 +20,11 @@ from .simple import (
     AliasStep,
     BentStep,
     ConcatStep,
+    CropStep,
     DropoutStep,
     LrnStep,
     PadShortcutStep,
+    SoftmaxStep,
     StepStep,
 )
 from .tape import Cell
@@ -310,6 +312,8 @@ _OF_LAYERS: dict[type, type[Step]] = {
     nn.LocalResponseNorm: LrnStep,
     nn.Dropout: DropoutStep,
     nn.Concat: ConcatStep,
+    nn.CropLike: CropStep,
+    nn.Softmax: SoftmaxStep,
     nn.Flatten: AliasStep,
     nn.Unflatten: AliasStep,
     nn.blocks.PadShortcut: PadShortcutStep,
