@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastcnn import ops
+from fastcnn import models, nn, ops
 from fastcnn._checks import window
+from fastcnn.cli.recipes import RECIPES
 
 ROOT = Path(__file__).parent.parent
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("needs the source tree", allow_module_level=True)
 
-from benchmarks import numpy_blas, shapes, timing
+from benchmarks import full_size, numpy_blas, shapes, timing
 from benchmarks.peers_affine import AffineCase
 from benchmarks.peers_batch_norm import BatchNormCase
 from benchmarks.peers_conv import ColumnsCase, ConvCase
@@ -52,6 +53,14 @@ def test_output_sizes_are_those_of_the_library(layer: shapes.Conv) -> None:
 def test_every_op_is_benchmarked(name: str) -> None:
     sources = "".join(p.read_text() for p in (ROOT / "benchmarks").glob("peers_*.py"))
     assert name in PASSES or re.search(rf"\blibrary\.{name}\(", sources), name
+
+
+def test_parameters_counted_by_hand() -> None:
+    """Every net that is measured is held against a count, and those by hand are right."""
+    assert full_size.PUBLISHED.keys() | full_size.BY_HAND.keys() == RECIPES.keys()
+    for name, count in full_size.BY_HAND.items():
+        options = {} if name == "autoencoder" else {"init": nn.init.zeros()}
+        assert models.create(name, **options).num_parameters(trainable=True) == count, name
 
 
 def _tiny(case_type: type, layer: object, wrt: str) -> None:
