@@ -54,7 +54,7 @@ def draw_map(encode, decode, digits):
     """Where a net with a code of two numbers puts digits; and what it makes of the places."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.6, 3.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     points = encode(digits.x)
     dots = left.scatter(*points.T, s=6, c=digits.y, cmap="tab10")

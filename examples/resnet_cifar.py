@@ -2,11 +2,11 @@
 
 What to look at:
 
-- ResNet-20 with random crops and flips, SGD with momentum and a one-cycle rate: four of five
+- ResNet-20 with random crops and flips, SGD with momentum and a one-cycle rate: about four of five
   pictures right after eight epochs; which classes it takes for each other. Beside it the plain net,
   which is the same without its shortcuts.
-- Degradation: the first steps of nets with 20 and 56 layers, with shortcuts and without. A plain
-  net that is deeper gets worse on its very training images; a residual one does not.
+- The first steps of nets with 20 and 56 layers, with shortcuts and without: the deeper plain net
+  starts more slowly on its very training images, the residual one does not.
 """
 
 from common import Example, run
