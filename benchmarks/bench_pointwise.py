@@ -9,3 +9,8 @@ from .harness import measured
 @measured("pointwise")
 def test_pointwise(compare: Callable[..., None], layer: Any, wrt: str, threads: int) -> None:
     compare("pointwise", layer, wrt, threads)
+
+
+@measured("rectifiers")
+def test_rectifiers(compare: Callable[..., None], layer: Any, wrt: str, threads: int) -> None:
+    compare("rectifiers", layer, wrt, threads)

@@ -19,8 +19,10 @@ from .shapes import Conv, Pool
 _COLUMN_BYTES = 32 << 20  # columns of one block of images; more only costs page faults
 
 
-def pad(x: NDArray, ph: int, pw: int) -> NDArray:
-    return np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw))) if ph or pw else x
+def pad(layer: Conv, x: NDArray) -> NDArray:
+    """The images with the layer's borders."""
+    (ph, pw), mode = layer.padding, "edge" if layer.padding_mode == "replicate" else "constant"
+    return np.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), mode) if ph or pw else x
 
 
 def _blocks(layer: Conv, itemsize: int) -> Iterator[slice]:
@@ -57,7 +59,7 @@ def conv2d(layer: Conv, x: NDArray, w: NDArray, b: NDArray) -> NDArray:
     """y (N, K, OH, OW)."""
     y = np.empty((layer.N, layer.groups, layer.K // layer.groups, layer.OH * layer.OW), x.dtype)
     for block in _blocks(layer, x.itemsize):
-        columns = im2col(layer, pad(x[block], *layer.padding))
+        columns = im2col(layer, pad(layer, x[block]))
         np.matmul(_grouped(layer, w), columns, out=y[block])
     y = y.reshape(layer.y_shape)
     y += b[:, None, None]
@@ -78,6 +80,8 @@ def col2im(layer: Conv, columns: NDArray) -> NDArray:
 
 def conv2d_backward_input(layer: Conv, dy: NDArray, w: NDArray) -> NDArray:
     """dx (N, C, H, W)."""
+    if layer.padding_mode == "replicate":
+        return fold(layer, conv2d_backward_input(layer.padded, dy, w))
     dy = dy.reshape(layer.N, layer.groups, layer.K // layer.groups, -1)
     dx = np.empty(layer.x_shape, dy.dtype)
     for block in _blocks(layer, dy.itemsize):
@@ -85,12 +89,24 @@ def conv2d_backward_input(layer: Conv, dy: NDArray, w: NDArray) -> NDArray:
     return dx
 
 
+def fold(layer: Conv, padded: NDArray) -> NDArray:
+    """The way back through replicate padding: the border's gradients go to the pixels it copied."""
+    (ph, pw), h, w = layer.padding, layer.H, layer.W
+    rows = padded[:, :, ph : ph + h]
+    rows[:, :, 0] += padded[:, :, :ph].sum(2)
+    rows[:, :, -1] += padded[:, :, ph + h :].sum(2)
+    image = rows[:, :, :, pw : pw + w]
+    image[:, :, :, 0] += rows[:, :, :, :pw].sum(3)
+    image[:, :, :, -1] += rows[:, :, :, pw + w :].sum(3)
+    return image
+
+
 def conv2d_backward_weight(layer: Conv, dy: NDArray, x: NDArray) -> tuple[NDArray, NDArray]:
     """(dw (K, C/groups, KH, KW), db (K,))."""
     grouped = dy.reshape(layer.N, layer.groups, layer.K // layer.groups, -1)
     dw: NDArray | float = 0.0
     for block in _blocks(layer, x.itemsize):
-        columns = im2col(layer, pad(x[block], *layer.padding))
+        columns = im2col(layer, pad(layer, x[block]))
         dw = dw + np.matmul(grouped[block], columns.swapaxes(2, 3)).sum(axis=0)
     return np.reshape(dw, layer.w_shape), dy.sum(axis=(0, 2, 3))
 

@@ -39,6 +39,8 @@ class ConvCase(Case):
 
         x, w, b, dy = tensors(self.data, channels_last)
         layer = self.layer
+        if layer.padding_mode == "replicate":
+            return self._torch_replicate(x, w, b, dy)
         stride, dilation, padding = [layer.stride] * 2, [layer.dilation] * 2, [*layer.padding]
         if self.wrt == "forward":
             return Candidate(
@@ -52,6 +54,23 @@ class ConvCase(Case):
             ),
             tensors_of,
         )
+
+    def _torch_replicate(self, x: Any, w: Any, b: Any, dy: Any) -> Candidate:
+        import torch
+
+        layer, wrt = self.layer, self.wrt
+        (h, v), steps = layer.padding, (layer.stride, 0, layer.dilation, layer.groups)
+        x.requires_grad_(wrt == "backward_input")
+        w.requires_grad_(wrt == "backward_weight"), b.requires_grad_(wrt == "backward_weight")
+
+        def forward() -> Any:
+            padded = torch.nn.functional.pad(x, (v, v, h, h), mode="replicate")
+            return torch.conv2d(padded, w, b, *steps)
+
+        if wrt == "forward":
+            return Candidate(forward, tensors_of)
+        y, asked = forward(), [x] if wrt == "backward_input" else [w, b]
+        return Candidate(lambda: torch.autograd.grad(y, asked, dy, retain_graph=True), tensors_of)
 
 
 class ColumnsCase(Case):
@@ -79,7 +98,7 @@ class ColumnsCase(Case):
 
     def numpy(self, x: Any, columns: Any) -> Any:
         if self.wrt == "im2col":
-            return numpy_blas.im2col(self.layer, numpy_blas.pad(x, *self.layer.padding))[:, 0]
+            return numpy_blas.im2col(self.layer, numpy_blas.pad(self.layer, x))[:, 0]
         return numpy_blas.col2im(self.layer, columns)
 
     def torch(self, channels_last: bool) -> Candidate:

@@ -38,6 +38,7 @@ class Conv(NamedTuple):
     padding: tuple[int, int] = (0, 0)
     dilation: int = 1
     groups: int = 1
+    padding_mode: str = "zeros"
 
     @property
     def OH(self) -> int:
@@ -65,14 +66,21 @@ class Conv(NamedTuple):
         return 2 * self.N * self.K * self.OH * self.OW * (self.C // self.groups) * self.KH * self.KW
 
     @property
-    def options(self) -> dict[str, int | tuple[int, int]]:
+    def options(self) -> dict[str, int | str | tuple[int, int]]:
         """The keyword arguments that `ops.conv2d` and its backward passes share."""
         return {
             "stride": self.stride,
             "padding": self.padding,
             "dilation": self.dilation,
             "groups": self.groups,
+            "padding_mode": self.padding_mode,
         }
+
+    @property
+    def padded(self) -> "Conv":
+        """The convolution of images that have their borders already."""
+        (h, w), none = self.padding, (0, 0)
+        return self._replace(H=self.H + 2 * h, W=self.W + 2 * w, padding=none, padding_mode="zeros")
 
     def __str__(self) -> str:
         text = f"{self.N},{self.C},{self.H},{self.W} -> {self.K} {self.KH}x{self.KW}"
@@ -80,6 +88,7 @@ class Conv(NamedTuple):
         if self.padding != (0, 0):
             h, w = self.padding
             text += f" p{h}" if h == w else f" p{h},{w}"
+        text += f" {self.padding_mode}" if self.padding_mode != "zeros" else ""
         text += f" d{self.dilation}" if self.dilation != 1 else ""
         return text + (f" g{self.groups}" if self.groups != 1 else "")
 
@@ -143,6 +152,8 @@ CONV_EXTRAS = (
     _conv("row_1x7", "inception_v3.mixed6_1x7", (8, 128, 17, 17), 128, (1, 7), 1, (0, 3)),
     _conv("col_7x1", "inception_v3.mixed6_7x1", (8, 128, 17, 17), 128, (7, 1), 1, (3, 0)),
     _conv("odd", "odd.conv3x3", (5, 13, 37, 29), 11, 3, 2, 1),
+    _conv("replicate", "vgg16.conv3_2_replicate", (4, 256, 56, 56), 256, 3, 1, 1)._replace(
+        padding_mode="replicate"),
 )
 # fmt: on
 
@@ -427,6 +438,7 @@ ACTIVATION_LAYERS = (
     Pointwise("lenet_act", "lenet5.conv1_out", (64, 6, 28, 28)),
     Pointwise("vgg_act", "vgg16.conv2_2_out", (4, 128, 112, 112)),
 )
+RECTIFIER_PASSES = ("prelu", "prelu_backward", "elu", "elu_backward", "step")
 CLASS_LAYERS = (
     Pointwise("lenet_out", "lenet5.logits", (64, 10)),
     Pointwise("imagenet_out", "resnet50.logits", (256, 1000)),

@@ -16,6 +16,7 @@ from .peers_models import LenetCase
 from .peers_nets import NetCase
 from .peers_pointwise import PASSES, PointwiseCase
 from .peers_pool import PoolCase
+from .peers_rectifiers import RectifierCase
 from .peers_regions import RoiCase, WeightedPoolCase
 from .peers_rows import Conv1dCase, Pool1dCase
 
@@ -136,6 +137,13 @@ SUITES = {
         "Pointwise",
         PointwiseCase,
         tuple((layer, name) for name, one in PASSES.items() for layer in one.layers),
+        "GB/s",
+        lambda case: case.bytes / 1e9,
+    ),
+    "rectifiers": Suite(
+        "PReLU, ELU and step",
+        RectifierCase,
+        tuple(product(shapes.ACTIVATION_LAYERS, shapes.RECTIFIER_PASSES)),
         "GB/s",
         lambda case: case.bytes / 1e9,
     ),

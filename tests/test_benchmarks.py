@@ -24,6 +24,7 @@ from benchmarks.peers_linear import LinearCase
 from benchmarks.peers_lrn import LrnCase
 from benchmarks.peers_pointwise import PASSES, PointwiseCase
 from benchmarks.peers_pool import PoolCase
+from benchmarks.peers_rectifiers import RectifierCase
 from benchmarks.peers_regions import RoiCase, WeightedPoolCase
 from benchmarks.peers_rows import Conv1dCase, Pool1dCase
 from benchmarks.suites import SUITES, chosen
@@ -85,6 +86,7 @@ def _tiny(case_type: type, layer: object, wrt: str) -> None:
 @pytest.mark.parametrize("wrt", shapes.CONV_PASSES)
 @pytest.mark.parametrize("options", [
     {}, {"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": (0, 2), "stride": 3},
+    {"padding": (2, 1), "padding_mode": "replicate"},
 ], ids=str)  # fmt: skip
 def test_numpy_convolution(options: dict, wrt: str) -> None:
     layer = shapes.Conv("t", "tiny", 3, 4, 9, 8, 6, 3, 2, **{"padding": (1, 1), **options})
@@ -162,6 +164,15 @@ def test_numpy_affine() -> None:
 def test_numpy_pointwise(wrt: str) -> None:
     shape = (6, 5) if PASSES[wrt].layers == shapes.CLASS_LAYERS else (2, 3, 4, 5)
     _tiny(PointwiseCase, shapes.Pointwise("t", "tiny", shape), wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.RECTIFIER_PASSES)
+def test_numpy_rectifiers(wrt: str) -> None:
+    layer = shapes.Pointwise("t", "tiny", (2, 3, 4, 5))
+    _tiny(RectifierCase, layer, wrt)
+    case = RectifierCase(layer, wrt)
+    ours = case.candidates(["fastcnn"])["fastcnn"]
+    timing.check_outputs("fastcnn", ours.outputs(ours.run()), case.expected())
 
 
 def test_check_outputs_refuses_what_proves_nothing() -> None:

@@ -11,6 +11,7 @@ from helpers import Array, assert_close, assert_same_bits
 
 import fastcnn
 from fastcnn import _kernels, models, nn, optim, plan
+from fastcnn.models.lenet_1998 import lenet5_1998
 from fastcnn.nn import blocks
 
 
@@ -188,6 +189,7 @@ NETS: dict[str, tuple[Callable[[], nn.Layer], tuple[int, ...]]] = {
     "inception": (lambda: head(blocks.inception(3, 2, (2, 2), (1, 2), 2, seed=1)), (3, 6, 6)),
     "resnet20": (lambda: models.resnet20(seed=1), (3, 16, 16)),
     "lenet5": (lambda: models.lenet5(seed=1), (1, 28, 28)),
+    "lenet5_1998": (lambda: lenet5_1998(seed=1), (1, 28, 28)),
 }
 
 
