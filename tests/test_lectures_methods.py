@@ -154,6 +154,50 @@ def test_augmentation_changes_images_the_same_way_for_a_seed(name, rng):
     assert (change(x, seed=1) == y).all() and (change(x, seed=2) != y).any()
 
 
+def augmented(change, rng, low=0.1):
+    """Images without zeros, and what a change makes of them."""
+    x = rng.uniform(low, 1, (16, 1, 9, 9)).astype(F4)
+    return x, change(x, seed=1)
+
+
+def one_of(image, candidates):
+    """Index of the only candidate that is the image; 0 and more of them are errors."""
+    (found,) = (i for i, candidate in enumerate(candidates) if np.array_equal(candidate, image))
+    return found
+
+
+def test_a_flip_mirrors_columns_or_nothing(rng):
+    x, y = augmented(augment.RandomHorizontalFlip(), rng)
+    assert {one_of(b, [a, a[..., ::-1]]) for a, b in zip(x, y, strict=True)} == {0, 1}
+
+
+def test_a_shift_moves_the_picture_and_a_crop_is_a_window_of_it(rng):
+    """Both are windows of the picture in a frame of zeros; inside it no value is another."""
+    for change, frame, size in (
+        (augment.RandomShift(2), 2, 9), (augment.RandomCrop(9, padding=3), 3, 9),
+        (augment.RandomCrop(6), 0, 6),
+    ):  # fmt: skip
+        x, y = augmented(change, rng)
+        framed = np.pad(x, ((0, 0), (0, 0), (frame, frame), (frame, frame)))
+        places = range(9 + 2 * frame - size + 1)
+        found = set()
+        for a, b in zip(framed, y, strict=True):
+            windows = [a[:, i : i + size, j : j + size] for i in places for j in places]
+            found.add(one_of(b, windows))
+        assert len(found) > 5
+
+
+def test_brightness_scales_all_pixels_of_an_image_alike(rng):
+    x, y = augmented(augment.ColorJitter(brightness=0.5), rng)
+    factors = (y / x).reshape(16, -1)
+    dark = y.reshape(16, -1).max(axis=1) < 1  # those of which nothing was cut off at 1
+    assert dark.sum() > 3
+    np.testing.assert_allclose(factors[dark], factors[dark][:, :1] * np.ones(81), rtol=1e-6)
+    assert 0.5 <= factors[dark].min() < factors[dark].max() <= 1.5
+    bright = np.minimum(x * factors.max(axis=1).reshape(16, 1, 1, 1), 1)
+    np.testing.assert_allclose(y, bright, rtol=1e-6)
+
+
 def test_feature_extraction_and_fine_tuning():
     """Frozen base and new head; then the late layers too, at a small rate."""
     net = models.lenet5(seed=0).replace("fc3", nn.Linear(84, 5, seed=1)).freeze(before="fc3")
