@@ -40,7 +40,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": {"nn", "optim", "ops", *BASE},
     "training": {"nn", "optim", "data", "plan", "ops", "viz", *BASE},  # viz: History.plot
     "viz": {"nn", "models", "metrics", "data", "training", "ops", *BASE},
-    "cli": {"nn", "optim", "models", "data", "training", "viz", "testing", "ops", *BASE},
+    "cli": {"nn", "optim", "models", "data", "metrics", "training", "viz", "testing", "ops", *BASE},
     "__main__": {"cli"},
     "__init__": {"_config"},
 }

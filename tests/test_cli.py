@@ -265,9 +265,55 @@ def test_pictures_without_a_test_folder_are_split_and_resized(
     options = ["--data", pictures / "train", "--size", 24, "--epochs", 1, "--output", tmp_path]
     assert run("train", "--model", "lenet5", *options) == 0
     text = capsys.readouterr().out
-    assert "16 training and 4 test images" in text and "on 1x24x24" in text
+    assert "16 training and 4 test images" in text and "on 3x24x24" in text
+    assert f"from {pictures / 'train'}, read in colour" in text
     assert run("train", "--model", "vgg11", "--data", pictures / "test" / "dark") == 1
     assert "fastcnn: error: " in capsys.readouterr().err
+
+
+def test_pictures_keep_their_colours_where_the_net_can_see_them(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from PIL import Image
+
+    options = ["--size", 28, "--epochs", 1, "--output", tmp_path / "run"]
+    for path in pictures.glob("train/*/*.png"):
+        with Image.open(path) as picture:
+            picture.convert("L").save(path)
+    # the net's channels are those of the training pictures, of the test ones too
+    assert run("train", "--model", "dmlp", "--data", pictures, *options) == 0
+    text = capsys.readouterr().out
+    assert "read in grey" in text and "on 1x28x28" in text
+    assert run("train", "--model", "dmlp", "--data", pictures / "test", *options) == 0
+    text = capsys.readouterr().out
+    assert "read in colour" in text and "on 3x28x28" in text
+    assert [r.channels for r in recipes.RECIPES.values() if r.shape[0] == 1] == [
+        1 if name == "lenet5-1998" else None
+        for name, r in recipes.RECIPES.items() if r.shape[0] == 1
+    ]  # fmt: skip
+
+
+def test_memory_is_told_before_weights_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build = recipes.Recipe.build
+
+    def short(*args: Any, **options: Any) -> nn.Graph:
+        if "init" not in options:
+            raise MemoryError("too many weights")
+        return build(*args, **options)
+
+    monkeypatch.setattr(recipes.Recipe, "build", short)
+    options = ["--model", "dmlp", "--subset", "--optimizer", "adam", "--output", tmp_path]
+    assert run("train", *options) == 1
+    out, err = capsys.readouterr()
+    assert err == "fastcnn: error: too many weights\n"
+    # 79,510 weights: 310.6 KiB, with two states each; 1,778 numbers an image, 32 of them, twice
+    assert (
+        "training takes about 1.6 MiB: weights 311 KiB, gradients 311 KiB, optimizer 621 KiB, "
+        in out
+    )
+    assert "activations and their gradients 444 KiB" in out
 
 
 def _spoil(folder: Path, how: str) -> None:
@@ -328,8 +374,11 @@ def test_nets_that_do_not_classify(
         monkeypatch.setitem(recipes.RECIPES, name, recipes.RECIPES[name]._replace(options=small))
     assert run("train", "--subset", "--model", name, "--epochs", 1, "--output", tmp_path) == 0
     text = capsys.readouterr().out
-    assert text.splitlines()[-1].startswith("test loss ")
+    last = text.splitlines()[-1]
+    assert last.startswith("test loss ") and ("mean IoU 0." in last) == (name == "fcn8s")
+    assert f"{name}: {recipes.TAUGHT[recipes.RECIPES[name].task]}" in text
     assert "accuracy" not in text and not (tmp_path / "confusion.png").exists()
+    assert (tmp_path / "images.png").read_bytes().startswith(b"\x89PNG")
     assert run("predict", "--weights", tmp_path / "weights.safetensors", "x.png") == 1
     assert "tells no classes" in capsys.readouterr().err
 

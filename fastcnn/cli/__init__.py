@@ -19,9 +19,11 @@ import numpy as np
 
 from .. import __version__, _config, data, nn, optim, training
 from ..data.images import resize_pictures
+from ..nn.summary import shown_bytes
 from ..training import schedules
+from .figures import draw, first_filters, pixel_iou
 from .pictures import own_images
-from .recipes import AUGMENTATIONS, RECIPES, Taught, augmentation
+from .recipes import AUGMENTATIONS, RECIPES, TAUGHT, Taught, augmentation
 
 DATA = ("mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
@@ -41,7 +43,6 @@ RUN_OPTIONS: dict[str, Any] = {
     "validation": 0.0, "patience": None, "size": None, "augment": [],
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {**RUN_OPTIONS, "epochs": 10}
-MOST_CLASSES = 30  # of a confusion matrix that one can read
 MOST_PIXELS = 1 << 14  # a side that a weights file may name, and classes
 BENCH_SECONDS = 0.1  # a layer and pass
 WEIGHTS, CHECKPOINT, HISTORY = "weights.safetensors", "checkpoint.safetensors", "history.json"
@@ -132,7 +133,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _model_option(sub: argparse.ArgumentParser, default: str | None = None) -> None:
     sub.add_argument("--model", choices=RECIPES, metavar="MODEL", default=default,
-        help="which model; `fastcnn models` lists them")  # fmt: skip
+        help="which model; `fastcnn models` lists them, and their tasks: segment learns "
+        "which pixels are bright, with the class of their image, autoencode the image")  # fmt: skip
 
 
 class _HelpFormatter(argparse.HelpFormatter):
@@ -310,13 +312,14 @@ def _train(options: Any) -> int:
     recipe = RECIPES[options.model]
     train, test = _load_data(options)
     train, test, shape = _sized(options, train, test)
-    model = recipe.build(shape, len(train.classes), seed=options.seed)
-    _say(options, model.summary(shape, batch_size=options.batch_size), "\n")
     classes = train.classes
+    _tell_costs(options, shape, len(classes))
+    model = recipe.build(shape, len(classes), seed=options.seed)
     if recipe.task != "classify":
+        _say(options, f"{options.model}: {TAUGHT[recipe.task]}\n")
         train, test = Taught(train, recipe.task), Taught(test, recipe.task)
     options.output.mkdir(parents=True, exist_ok=True)
-    before = model.state_dict()
+    filters = first_filters(model)
     trainer = training.Trainer(
         model, recipe.loss(), _optimizer(options, model),
         seed=options.seed, schedule=SCHEDULES[options.schedule],
@@ -350,22 +353,39 @@ def _train(options: Any) -> int:
         _say(options, f"interrupted after {len(history)} epochs; --resume goes on from here")
         return 130
     result = trainer.evaluate(test)
-    pictures = _draw(options, history, model, before, trainer, test)
+    pictures = draw(options.output, trainer, test, recipe.task, filters)
     written = [WEIGHTS, CHECKPOINT, HISTORY, *pictures]
     _say(options, f"trained in {seconds:.1f} s; wrote to {options.output}: {', '.join(written)}")
     if not pictures:
         _say(options, 'pictures need matplotlib: pip install "fastcnn[viz]"')
+    told, more = f"test accuracy {result.accuracy:.4f}", {}
+    if recipe.task != "classify":
+        told = f"test loss {result.loss:.4f}"
+    if recipe.task == "segment":
+        more["mean_iou"] = pixel_iou(trainer, test)
+        told += f", mean IoU {more['mean_iou']:.4f}"
     if options.json:
         _print_json({
-            "test_accuracy": result.accuracy, "test_loss": result.loss, "seconds": seconds,
+            **more, "test_accuracy": result.accuracy, "test_loss": result.loss, "seconds": seconds,
             "weights_sha256": training.weights_sha256(model), "data": train.source,
             "output": str(options.output), "history": history.to_dict(),
         })  # fmt: skip
-    if recipe.task == "classify":
-        _say(options, f"test accuracy {result.accuracy:.4f}")
-    else:
-        _say(options, f"test loss {result.loss:.4f}")
+    _say(options, told)
     return 0
+
+
+def _tell_costs(options: Any, shape: tuple[int, ...], classes: int) -> None:
+    """Sizes and memory of a net, before the memory of its weights is taken."""
+    bare = RECIPES[options.model].build(shape, classes, init=nn.init.zeros())
+    summary = bare.summary(shape, batch_size=options.batch_size)
+    states = {"sgd": int(options.momentum > 0), "rmsprop": 1}.get(options.optimizer, 2)
+    parts = {
+        "weights": summary.parameter_bytes, "gradients": summary.parameter_bytes,
+        "optimizer": states * summary.parameter_bytes,
+        "activations and their gradients": 2 * summary.activation_bytes,
+    }  # fmt: skip
+    each = ", ".join(f"{name} {shown_bytes(size)}" for name, size in parts.items())
+    _say(options, f"{summary}\ntraining takes about {shown_bytes(sum(parts.values()))}: {each}\n")
 
 
 def _load_data(options: Any) -> tuple[Any, Any]:
@@ -376,10 +396,11 @@ def _load_data(options: Any) -> tuple[Any, Any]:
     if options.data not in DATA:
         recipe = RECIPES[options.model]
         train, test = own_images(
-            options.data, channels=recipe.shape[0], size=options.size, seed=options.seed,
+            options.data, channels=recipe.channels, size=options.size, seed=options.seed,
             least=2 if recipe.task == "classify" else 1,
         )  # fmt: skip
-        text = f"{len(train):,} training and {len(test):,} test images from {options.data}"
+        text = f"{len(train):,} training and {len(test):,} test images from {options.data}, "
+        text += "read in grey" if train[0][0].shape[0] == 1 else "read in colour"
     elif options.data == "mnist" and not options.subset:
         train, test, text = data.mnist_or_subset(root, download=download)
     elif options.data == "mnist":
@@ -412,34 +433,6 @@ def _optimizer(options: Any, model: nn.Layer) -> Any:
         return optim.RMSprop(model.parameters(), lr=rate, weight_decay=decay)
     kind = optim.Adam if options.optimizer == "adam" else optim.AdamW
     return kind(model.parameters(), lr=rate, weight_decay=decay)
-
-
-def _draw(
-    options: Any,
-    history: training.History,
-    model: nn.Graph,
-    before: dict[str, np.ndarray],
-    trainer: training.Trainer,
-    test: data.Dataset,
-) -> list[str]:
-    """Write the pictures; returns their names, none if matplotlib is missing."""
-    from .. import viz
-
-    try:
-        figures = {"curves.png": viz.learning_curves(history)}
-    except ImportError:
-        return []
-    if RECIPES[options.model].task == "classify" and len(test.classes) <= MOST_CLASSES:
-        scores = [trainer.predict(x) for x, _ in data.DataLoader(test, 256)]
-        figures["confusion.png"] = viz.confusion_matrix(
-            test.y, np.concatenate(scores), classes=test.classes
-        )
-    first = next((name for name, w in before.items() if w.ndim == 4), None)
-    if first is not None:
-        figures["filters.png"] = viz.filters(model.state_dict()[first], before[first])
-    for name, figure in figures.items():
-        viz.save_png(figure, options.output / name)
-    return list(figures)
 
 
 # ---- the other commands ----

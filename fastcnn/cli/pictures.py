@@ -10,9 +10,11 @@ _SPLITS = ("train", "test")
 
 
 def own_images(
-    path: str, *, channels: int, size: int | None, seed: int, least: int
+    path: str, *, channels: int | None, size: int | None, seed: int, least: int
 ) -> tuple[data.Dataset, data.Dataset]:
     """Training and test pictures: train/ and test/ if both are there, else a fifth is for the test.
+
+    Without `channels` both have as many as the training pictures: 1 if all are grey, else 3.
 
     Raises
     ------
@@ -20,12 +22,13 @@ def own_images(
         If they cannot be read, or are of fewer than `least` classes.
     """
     square = (size, size) if size else None
-    read = partial(data.image_folder, path, channels=channels, size=square)
+    read = partial(data.image_folder, path, size=square)
     try:
         if _is_split(Path(path)):
-            train, test = (read(split) for split in _SPLITS)
+            train = read("train", channels=channels)
+            test = read("test", channels=train[0][0].shape[0])
         else:
-            train = test = read()
+            train = test = read(channels=channels)
     except ValueError as error:  # in the words of the command
         raise ValueError(str(error).replace("size=(H, W)", "--size N")) from error
     if train.classes != test.classes:

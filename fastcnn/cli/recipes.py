@@ -15,6 +15,11 @@ from .. import data, models, nn, training
 
 Task = Literal["classify", "autoencode", "segment"]
 BRIGHT = 0.5  # of a pixel that belongs to the object, where 1 is white
+TAUGHT: dict[Task, str] = {  # what those learn that are not told classes
+    "segment": f"pixels brighter than {BRIGHT} of 1 are taught to be of the class of their image, "
+    "the others to be background: right for bright things on black alone",
+    "autoencode": "taught to give back the image itself; classes are not used",
+}
 
 
 class Recipe(NamedTuple):
@@ -49,6 +54,14 @@ class Recipe(NamedTuple):
             options["num_classes"] = classes + (self.task == "segment")
         fitting = {name: value for name, value in options.items() if name in takes}
         return models.create(self.name, **{**self.options, **fitting})
+
+    @property
+    def channels(self) -> int | None:
+        """Of images that can be read in grey or in colours; None where they may stay as they are.
+
+        LeNet-5 of 1998 has no net but its own, and those made for colours keep their three.
+        """
+        return None if self.shape[0] == 1 and "1998" not in self.options.values() else self.shape[0]
 
     def size_for(self, size: int) -> int:
         """The least size of images, from `size` up, that the net takes."""

@@ -27,7 +27,7 @@ def image_folder(
     path: PathLike,
     split: str | None = None,
     *,
-    channels: int = 3,
+    channels: int | None = 3,
     size: tuple[int, int] | None = None,
     transform: Transform | None = None,
     max_pixels: int = MAX_PIXELS,
@@ -44,8 +44,8 @@ def image_folder(
         The folder, or the zip file.
     split : str, optional
         The subfolder that holds the classes, such as ``"train"`` or ``"test"``.
-    channels : int, optional
-        3 for RGB, 1 for grey.
+    channels : int or None, optional
+        3 for RGB, 1 for grey; None follows the files: 1 if all of them are grey, else 3.
     size : (H, W), optional
         Resize every picture to this (bilinear, averaging where it shrinks). By default pictures
         stay as they are, and all must have the same size.
@@ -96,7 +96,7 @@ def read_classes(
     path: Path,
     split: str | None,
     *,
-    channels: int,
+    channels: int | None,
     size: tuple[int, int] | None = None,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
@@ -107,8 +107,8 @@ def read_classes(
     With `in_turn` the samples come from one class after the other in turn, so that the first
     samples are of all classes.
     """
-    if channels not in (1, 3):
-        raise ValueError(f"image_folder: expected channels of 1 or 3, got {channels!r}")
+    if channels not in (1, 3, None):
+        raise ValueError(f"image_folder: expected channels of 1, 3 or None, got {channels!r}")
     if size is not None and (len(size) != 2 or min(size) < 1 or math.prod(size) > max_pixels):
         raise ValueError(
             f"image_folder: expected size (H, W) of 1..{max_pixels} pixels, got {size}"
@@ -143,19 +143,24 @@ def read_classes(
             )
             if size is not None and pixels.shape[1:] != tuple(size):
                 pixels = resize_pictures(pixels[None], size)[0]
-            if i == 0:
+            grows = i > 0 and len(pixels) > x.shape[1]  # the first colours after grey ones
+            if i == 0 or grows:
                 if len(pictures) * pixels.size > max_bytes:
                     raise ValueError(
                         f"{path}: {len(pictures)} pictures of {pixels.shape} need more than "
                         f"max_bytes={max_bytes}"
                     )
-                x = np.empty((len(pictures), *pixels.shape), np.uint8)
-            if pixels.shape != x.shape[1:]:
+                x = (
+                    np.repeat(x, 3, 1)
+                    if grows
+                    else np.empty((len(labels), *pixels.shape), np.uint8)
+                )
+            if pixels.shape[1:] != x.shape[2:]:
                 raise ValueError(
                     f"{where}: expected {x.shape[2]}x{x.shape[3]} like {pictures[0]}, got "
                     f"{pixels.shape[1]}x{pixels.shape[2]}; size=(H, W) would make them equal"
                 )
-            x[i] = pixels
+            x[i] = pixels  # a grey one in every channel
     return x, labels, classes
 
 
@@ -218,8 +223,8 @@ def _is_picture(name: str) -> bool:
     )
 
 
-def _uint8(pixels: Array, channels: int) -> Array:
+def _uint8(pixels: Array, channels: int | None) -> Array:
     """16-bit grey as 8-bit of the wanted channels; anything else as it is."""
     if pixels.dtype == np.uint8:
         return pixels
-    return np.repeat(np.rint(pixels * 255).astype(np.uint8), channels, axis=0)
+    return np.repeat(np.rint(pixels * 255).astype(np.uint8), channels or 1, axis=0)

@@ -111,12 +111,12 @@ class Summary(NamedTuple):
             table.append((
                 row.name, row.kind, _dims(row.output_shape), f"{row.parameters:,}",
                 f"{row.multiply_adds:,}", _dims(row.receptive_field),
-                _size(row.activation_bytes), _size(row.parameter_bytes),
+                shown_bytes(row.activation_bytes), shown_bytes(row.parameter_bytes),
             ))  # fmt: skip
         frozen = self.parameters - self.trainable
         table.append((
             "total", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}", "",
-            _size(self.activation_bytes), _size(self.parameter_bytes),
+            shown_bytes(self.activation_bytes), shown_bytes(self.parameter_bytes),
         ))  # fmt: skip
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         shape = self.input_shape
@@ -142,7 +142,7 @@ def _dims(shape: Any) -> str:
     return "x".join(map(str, shape))
 
 
-def _size(count: float) -> str:
+def shown_bytes(count: float) -> str:
     """Bytes for people: 40 B, 3.1 KiB, 311 KiB."""
     units = ["B", "KiB", "MiB", "GiB", "TiB"]
     while count >= 1024 and len(units) > 1:

@@ -1,6 +1,7 @@
 """image_folder: folders and zips of pictures, what is passed over, and what is refused."""
 
 import io
+import shutil
 import sys
 import zipfile
 from pathlib import Path
@@ -124,7 +125,7 @@ def test_bounds(make, monkeypatch):
 def test_bad_options(tmp_path, size):
     with pytest.raises(ValueError, match="expected size"):
         data.image_folder(tmp_path, size=size)
-    with pytest.raises(ValueError, match="channels of 1 or 3"):
+    with pytest.raises(ValueError, match="channels of 1, 3 or None"):
         data.image_folder(tmp_path, channels=2)
     with pytest.raises(FileNotFoundError):
         data.image_folder(tmp_path / "nothing")
@@ -155,3 +156,23 @@ def test_damaged_zips_give_value_errors(tmp_path_factory, draw):
         assert path.name in str(error)
     else:
         assert dataset.x.shape[1:] == (3, 6, 5)
+
+
+@pytest.mark.parametrize("first", ["L", "RGB"])
+def test_channels_follow_the_files(first: str, tmp_path: Path) -> None:
+    """Three as soon as one picture has colours; grey ones have it in each."""
+    from PIL import Image
+
+    other = "L" if first == "RGB" else "RGB"
+    for name, mode in (("a", first), ("b", first), ("c", other)):
+        (tmp_path / name).mkdir()
+        Image.new(mode, (2, 2), 100 if mode == "L" else (0, 50, 200)).save(
+            tmp_path / name / "0.png"
+        )
+    x = data.image_folder(tmp_path, channels=None).x
+    grey, colour = np.float32([100, 100, 100]) / 255, np.float32([0, 50, 200]) / 255
+    expected = [grey, grey, colour] if first == "L" else [colour, colour, grey]
+    assert np.array_equal(x[:, :, 1, 0], expected)
+    shutil.rmtree(tmp_path / ("c" if first == "L" else "a"))
+    if first == "L":
+        assert data.image_folder(tmp_path, channels=None).x.shape == (2, 1, 2, 2)

@@ -114,9 +114,9 @@ def test_printed_table():
 
 
 def test_big_numbers_have_units():
-    from fastcnn.nn.summary import _size
+    from fastcnn.nn.summary import shown_bytes
 
-    assert [_size(n) for n in (0, 1023, 1024, 150 * 1024, 5 * 2**20, 2**31, 3 * 2**50)] == [
+    assert [shown_bytes(n) for n in (0, 1023, 1024, 150 * 1024, 5 * 2**20, 2**31, 3 * 2**50)] == [
         "0 B", "1,023 B", "1.0 KiB", "150 KiB", "5.0 MiB", "2.0 GiB", "3,072 TiB",
     ]  # fmt: skip
 
