@@ -112,8 +112,14 @@ def densenet169(
 ) -> nn.Sequential:
     """DenseNet-169: 14,149,480 parameters for 1000 classes.
 
-    `densenet121` with 6, 12, 32 and 32 layers in its blocks.
-    Source, parameters and result as for `densenet121`.
+    ::
+
+        3x224x224 - stem 64x56x56
+          - 6 layers - transition 128x28x28 - 12 layers - transition 256x14x14
+          - 32 layers - transition 640x7x7 - 32 layers 1664x7x7 - average pool - fc 1000
+
+    `densenet121` with more layers in its last two blocks; each takes all before it, which was new.
+    Source: Huang and others, CVPR 2017; parameters and result as for `densenet121`.
 
     Examples
     --------
@@ -134,8 +140,14 @@ def densenet201(
 ) -> nn.Sequential:
     """DenseNet-201: 20,013,928 parameters for 1000 classes.
 
-    `densenet121` with 6, 12, 48 and 32 layers in its blocks.
-    Source, parameters and result as for `densenet121`.
+    ::
+
+        3x224x224 - stem 64x56x56
+          - 6 layers - transition 128x28x28 - 12 layers - transition 256x14x14
+          - 48 layers - transition 896x7x7 - 32 layers 1920x7x7 - average pool - fc 1000
+
+    `densenet121` with more layers in its last two blocks; each takes all before it, which was new.
+    Source: Huang and others, CVPR 2017; parameters and result as for `densenet121`.
 
     Examples
     --------

@@ -142,7 +142,8 @@ def fcn16s(
         scores at stride 32 - enlarged by 2 - (+) - enlarged by 16
                     conv 21 @ 1x1 of pool4 ---/
 
-    Source, parameters and result as for `fcn32s`.
+    New to `fcn32s`: a skip; scores of the finer maps of pool4 are added to those at stride 32.
+    Source: Long, Shelhamer and Darrell, CVPR 2015; parameters and result as for `fcn32s`.
 
     Examples
     --------
@@ -169,7 +170,8 @@ def fcn8s(
         scores at stride 32 - enlarged by 2 - (+) - enlarged by 2 - (+) - enlarged by 8
                     conv 21 @ 1x1 of pool4 ---/   of pool3 --------/
 
-    Source, parameters and result as for `fcn32s`.
+    New to `fcn16s`: a second skip, from pool3, which draws outlines finer still.
+    Source: Long, Shelhamer and Darrell, CVPR 2015; parameters and result as for `fcn32s`.
 
     Examples
     --------

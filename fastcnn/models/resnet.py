@@ -123,8 +123,14 @@ def resnet34(
 ) -> nn.Sequential:
     """ResNet-34: 21,797,672 parameters for 1000 classes.
 
-    `resnet18` with 3, 4, 6 and 3 basic blocks in its stages.
-    Source, parameters and result as for `resnet18`.
+    ::
+
+        3x224x224 - stem 64x56x56 - 3 basic blocks 64x56x56 - 4 basic blocks 128x28x28
+                  - 6 basic blocks 256x14x14 - 3 basic blocks 512x7x7 - average pool - fc 1000
+
+    `resnet18` with more blocks. It learned ImageNet better than 18 layers did, where a plain net of
+    34 was worse than one of 18. Source: He and others, CVPR 2016; parameters and result as for
+    `resnet18`.
 
     Examples
     --------
@@ -155,9 +161,8 @@ def resnet50(
 
     A bottleneck narrows to a quarter of the channels by a 1x1 convolution, works on them by a 3x3,
     and widens again by a 1x1: three layers for about the price of a basic block's two. The stride
-    is in the 3x3, not in the first 1x1 as in the paper's own code.
-
-    Source, parameters and result as for `resnet18`.
+    is in the 3x3, not in the first 1x1 as in the paper's own code. New in it: that block, which
+    makes depth cheap. Source: He and others, CVPR 2016; parameters and result as for `resnet18`.
 
     Examples
     --------
@@ -177,8 +182,13 @@ def resnet101(
 ) -> nn.Sequential:
     """ResNet-101: 44,549,160 parameters for 1000 classes.
 
-    `resnet50` with 23 blocks in its third stage.
-    Source, parameters and result as for `resnet18`.
+    ::
+
+        3x224x224 - stem 64x56x56 - 3 bottlenecks 256x56x56 - 4 bottlenecks 512x28x28
+                  - 23 bottlenecks 1024x14x14 - 3 bottlenecks 2048x7x7 - average pool - fc 1000
+
+    `resnet50` with 23 blocks in its third stage: twice the depth, and still better for it.
+    Source: He and others, CVPR 2016; parameters and result as for `resnet18`.
 
     Examples
     --------
@@ -198,8 +208,14 @@ def resnet152(
 ) -> nn.Sequential:
     """ResNet-152: 60,192,808 parameters for 1000 classes.
 
-    `resnet50` with 8 and 36 blocks in its second and third stages.
-    Source, parameters and result as for `resnet18`.
+    ::
+
+        3x224x224 - stem 64x56x56 - 3 bottlenecks 256x56x56 - 8 bottlenecks 512x28x28
+                  - 36 bottlenecks 1024x14x14 - 3 bottlenecks 2048x7x7 - average pool - fc 1000
+
+    `resnet50` with 8 and 36 blocks in its second and third stages; the deepest net for ImageNet
+    of its time, part of the ensemble that won in 2015.
+    Source: He and others, CVPR 2016; parameters and result as for `resnet18`.
 
     Examples
     --------

@@ -98,7 +98,13 @@ def resnet32(
 ) -> nn.Sequential:
     """ResNet-32 for 32x32 images: 464,154 parameters; `resnet20` with 5 blocks a stage.
 
-    Source, parameters and result as for `resnet20`.
+    ::
+
+        3x32x32 - conv 16x32x32 - 5 basic blocks 16x32x32 - 5 basic blocks 32x16x16
+                - 5 basic blocks 64x8x8 - average pool - fc 10
+
+    Better than 20 layers by the shortcuts alone, where plain nets get worse.
+    Source: He and others, CVPR 2016, section 4.2; parameters and result as for `resnet20`.
 
     Examples
     --------
@@ -119,7 +125,13 @@ def resnet44(
 ) -> nn.Sequential:
     """ResNet-44 for 32x32 images: 658,586 parameters; `resnet20` with 7 blocks a stage.
 
-    Source, parameters and result as for `resnet20`.
+    ::
+
+        3x32x32 - conv 16x32x32 - 7 basic blocks 16x32x32 - 7 basic blocks 32x16x16
+                - 7 basic blocks 64x8x8 - average pool - fc 10
+
+    Better than 32 layers by the shortcuts alone, where plain nets get worse.
+    Source: He and others, CVPR 2016, section 4.2; parameters and result as for `resnet20`.
 
     Examples
     --------
@@ -140,7 +152,13 @@ def resnet56(
 ) -> nn.Sequential:
     """ResNet-56 for 32x32 images: 853,018 parameters; `resnet20` with 9 blocks a stage.
 
-    Source, parameters and result as for `resnet20`.
+    ::
+
+        3x32x32 - conv 16x32x32 - 9 basic blocks 16x32x32 - 9 basic blocks 32x16x16
+                - 9 basic blocks 64x8x8 - average pool - fc 10
+
+    The net of the paper's first figure: plain, its training error is above that of 20 layers.
+    Source: He and others, CVPR 2016, section 4.2; parameters and result as for `resnet20`.
 
     Examples
     --------
@@ -161,7 +179,14 @@ def resnet110(
 ) -> nn.Sequential:
     """ResNet-110 for 32x32 images: 1,727,962 parameters; `resnet20` with 18 blocks a stage.
 
-    Source, parameters and result as for `resnet20`.
+    ::
+
+        3x32x32 - conv 16x32x32 - 18 basic blocks 16x32x32 - 18 basic blocks 32x16x16
+                - 18 basic blocks 64x8x8 - average pool - fc 10
+
+    New in it: over a hundred layers that train. Its first steps there had the rate 0.01, until
+    the training error was below 80 %.
+    Source: He and others, CVPR 2016, section 4.2; parameters and result as for `resnet20`.
 
     Examples
     --------

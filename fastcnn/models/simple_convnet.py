@@ -239,6 +239,13 @@ def simple_convnet(
 ) -> SimpleConvNet:
     """`SimpleConvNet` for 28x28 digits, with initial weights that learn fast.
 
+    ::
+
+        1x28x28 - conv 30 @ 5x5 - ReLU - max pool 2 - fc 100 - ReLU - fc 10 (logits)
+
+    Not new but the smallest that has every kind of layer, to be written by hand. Source: Saito,
+    "Deep Learning from Scratch", O'Reilly 2016, chapter 7.
+
     Parameters
     ----------
     weight_std : float, optional

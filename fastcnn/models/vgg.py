@@ -113,7 +113,15 @@ def vgg11(
 ) -> nn.Sequential:
     """VGG-11: 132,863,336 parameters for 1000 classes and 224x224 images.
 
-    1-1-2-2-2 convolutions in its five stages; source, parameters and result as for `vgg16`.
+    ::
+
+        3x224x224 - 1 x conv 64 - pool 112x112 - 1 x conv 128 - pool 56x56
+                  - 2 x conv 256 - pool 28x28 - 2 x conv 512 - pool 14x14
+                  - 2 x conv 512 - pool 7x7 - fc 4096 - fc 4096 - fc 1000 (all convs 3x3)
+
+    The shallowest of the four, net A: it learned from random weights, and its weights were the
+    start of the deeper ones.
+    Source: Simonyan and Zisserman, ICLR 2015, table 1; parameters and result as for `vgg16`.
 
     Examples
     --------
@@ -135,7 +143,14 @@ def vgg13(
 ) -> nn.Sequential:
     """VGG-13: 133,047,848 parameters for 1000 classes and 224x224 images.
 
-    2-2-2-2-2 convolutions in its five stages; source, parameters and result as for `vgg16`.
+    ::
+
+        3x224x224 - 2 x conv 64 - pool 112x112 - 2 x conv 128 - pool 56x56
+                  - 2 x conv 256 - pool 28x28 - 2 x conv 512 - pool 14x14
+                  - 2 x conv 512 - pool 7x7 - fc 4096 - fc 4096 - fc 1000 (all convs 3x3)
+
+    Net B: a second convolution in the first two stages; pairs of 3x3 in the place of 5x5.
+    Source: Simonyan and Zisserman, ICLR 2015, table 1; parameters and result as for `vgg16`.
 
     Examples
     --------
@@ -157,7 +172,14 @@ def vgg19(
 ) -> nn.Sequential:
     """VGG-19: 143,667,240 parameters for 1000 classes and 224x224 images.
 
-    2-2-4-4-4 convolutions in its five stages; source, parameters and result as for `vgg16`.
+    ::
+
+        3x224x224 - 2 x conv 64 - pool 112x112 - 2 x conv 128 - pool 56x56
+                  - 4 x conv 256 - pool 28x28 - 4 x conv 512 - pool 14x14
+                  - 4 x conv 512 - pool 7x7 - fc 4096 - fc 4096 - fc 1000 (all convs 3x3)
+
+    Net E, the deepest: from here on depth alone no longer helped, until there were shortcuts.
+    Source: Simonyan and Zisserman, ICLR 2015, table 1; parameters and result as for `vgg16`.
 
     Examples
     --------
