@@ -15,7 +15,7 @@ SOURCES  := pyproject.toml setup.py $(wildcard csrc/*.[ch] bindings/*.p[yx]*)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help train examples docs test lint format types sanitize harness wheel bench bench-peers clean
+.PHONY: help train examples docs pictures test lint format types sanitize harness wheel bench bench-peers clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ examples: $(VENV)/ready-viz,data ## run all of examples/ in full (an hour), with
 docs: $(VENV)/ready-docs ## the site, into docs/_build (index.html); warnings are errors
 	rm -rf docs/_build docs/api/generated
 	$(BIN)/sphinx-build -q -W --keep-going -j auto -b html docs docs/_build
+
+pictures: $(VENV)/ready-viz,data ## draw the pictures of docs/lectures again
+	$(BIN)/python docs/make_pictures.py
 
 lint: $(VENV)/ready-dev ## ruff: rules, and the format of Python
 	$(BIN)/ruff check .

@@ -201,6 +201,142 @@ def augmentation(x: Any) -> Figure:
     return figure
 
 
+def window(axes: Any, places: list[tuple[float, float]], size: float, colour: str) -> None:
+    """Outlines of squares, by their top left corners."""
+    from matplotlib.patches import Rectangle
+
+    for left, top in places:
+        axes.add_patch(Rectangle((left, top), size, size, fill=False, edgecolor=colour, lw=2.5))
+
+
+def size() -> Figure:
+    """A window of 3 on 5 pixels: padding in gray, the first two windows, the centre of each."""
+    figure = Figure(figsize=(8, 3), layout="constrained")
+    for axes, (padding, stride) in zip(
+        figure.subplots(1, 3), ((0, 1), (1, 1), (1, 2)), strict=True
+    ):
+        n = 5 + 2 * padding
+        for i, j in np.ndindex(n, n):
+            inside = padding <= min(i, j) and max(i, j) < n - padding
+            box = {"facecolor": "white" if inside else "#DDDDDD", "edgecolor": "#888888"}
+            axes.add_patch(_square(j, i, box))
+        window(axes, [(0.06, 0.06)], 2.88, COLOURS[0])
+        window(axes, [(stride + 0.06, 0.14)], 2.88, COLOURS[1])
+        at = np.arange(0, n - 2, stride) + 1.5
+        axes.plot(*np.meshgrid(at, at), "o", color="black", markersize=4)
+        axes.set(xlim=(-0.1, n + 0.1), ylim=(n + 0.1, -0.1), aspect="equal")
+        places = len(at)
+        axes.set_title(f"P = {padding}, S = {stride}: {places}x{places} places", fontsize=10)
+        axes.axis("off")
+    return figure
+
+
+def dilation() -> Figure:
+    """Where the nine taps of a 3x3 kernel lie at dilation 1, 2 and 3."""
+    figure = Figure(figsize=(7, 2.6), layout="constrained")
+    for axes, d in zip(figure.subplots(1, 3), (1, 2, 3), strict=True):
+        for i, j in np.ndindex(7, 7):
+            first = 3 - d
+            tap = (i - first) % d == 0 and (j - first) % d == 0 and max(abs(i - 3), abs(j - 3)) <= d
+            box = {"facecolor": "#56B4E9" if tap else "white", "edgecolor": "#888888"}
+            axes.add_patch(_square(j, i, box))
+        window(axes, [(3 - d, 3 - d)], 2 * d + 1, COLOURS[0])
+        axes.set(xlim=(-0.1, 7.1), ylim=(7.1, -0.1), aspect="equal")
+        axes.set_title(f"D = {d}: sees {2 * d + 1}x{2 * d + 1}", fontsize=10)
+        axes.axis("off")
+    return figure
+
+
+def transposed() -> Figure:
+    """Two numbers lay down the kernel 1 2 1, two pixels apart; where they meet they are added."""
+    x, w = np.array([1.0, 2]), np.array([1.0, 2, 1])
+    y = ops.conv_transpose2d(x[None, None, None], w[None, None, None], stride=2)[0, 0, 0]
+    figure = Figure(figsize=(6, 2.4), layout="constrained")
+    axes = figure.subplots()
+    rows = [("1 lays down 1 2 1", 0, x[0] * w, COLOURS[4]),
+            ("2 lays down 2 4 2", 2, x[1] * w, COLOURS[5]), ("sum", 0, y, "#FFFFFF")]  # fmt: skip
+    for i, (name, start, numbers, colour) in enumerate(rows):
+        top = 1.25 * i
+        axes.text(-0.3, top + 0.5, name, ha="right", va="center", fontsize=11)
+        for j, number in enumerate(numbers, start):
+            axes.add_patch(_square(j, top, {"facecolor": colour, "edgecolor": "#555555"}))
+            axes.text(j + 0.5, top + 0.5, f"{number:g}", ha="center", va="center", fontsize=13)
+    axes.set(xlim=(-4, 5.1), ylim=(3.6, -0.1), aspect="equal")
+    axes.axis("off")
+    return figure
+
+
+def node(axes: Any, x: float, y: float, text: str, colour: str = "#CFE8F7") -> None:
+    """A box with a text in its middle."""
+    box = {"boxstyle": "round,pad=0.35", "facecolor": colour, "edgecolor": "#555555"}
+    axes.text(x, y, text, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
+
+
+def arrow(axes: Any, start: Any, end: Any, bend: float = 0.0, colour: str = "#333333") -> None:
+    """An arrow from place to place."""
+    line = {"arrowstyle": "-|>", "color": colour, "connectionstyle": f"arc3,rad={bend}",
+            "shrinkA": 9, "shrinkB": 11}  # fmt: skip
+    axes.annotate("", end, start, arrowprops=line, zorder=2)
+
+
+def blocks() -> Figure:
+    """A residual block, an inception module and a dense block, from top to bottom."""
+    figure = Figure(figsize=(9.6, 4), layout="constrained")
+    residual, inception, dense = figure.subplots(1, 3, width_ratios=[2, 4, 3])
+    steps = ["x", "3x3 conv, BN, ReLU", "3x3 conv, BN", "+", "ReLU"]
+    for i, text in enumerate(steps):
+        node(residual, 0, -i, text, "white" if text in "x+" else "#CFE8F7")
+        if i:
+            arrow(residual, (0, 1 - i), (0, -i))
+    residual.plot([0, 1.25, 1.25, 0], [-0.4, -0.4, -3, -3], color=COLOURS[1], lw=1.6, zorder=1)
+    residual.text(1.35, -1.7, "x as it is", rotation=90, va="center", color=COLOURS[1])
+    residual.set(xlim=(-1.2, 1.7), ylim=(-4.4, 0.4), title="residual block")
+
+    node(inception, 0, 0, "x", "white")
+    node(inception, 0, -4, "side by side (channels)", "#F7E3CF")
+    branches = [["1x1"], ["1x1", "3x3"], ["1x1", "5x5"], ["3x3 max pool", "1x1"]]
+    for at, branch in zip((-1.7, -0.65, 0.4, 1.75), branches, strict=True):
+        places = [(at, -1.3), (at, -2.7)] if len(branch) == 2 else [(at, -2)]
+        path = [(0, 0), *places, (0.5 * at, -4)]
+        for start, end in zip(path, path[1:], strict=False):
+            arrow(inception, start, end)
+        for place, text in zip(places, branch, strict=True):
+            node(inception, *place, text)
+    inception.set(xlim=(-2.3, 2.6), ylim=(-4.4, 0.4), title="inception module")
+
+    for i, text in enumerate(["x", "layer 1", "layer 2", "layer 3", "all of them (channels)"]):
+        node(dense, 0, -i, text, ["white", *["#CFE8F7"] * 3, "#F7E3CF"][i])
+        for j in range(i):
+            side = 0 if i - j == 1 else (0.55 if j % 2 else -0.55)
+            arrow(dense, (0, -j), (0, -i), side, COLOURS[j] if side else "#333333")
+    dense.set(xlim=(-1.7, 1.7), ylim=(-4.4, 0.4), title="dense block")
+    for axes in (residual, inception, dense):
+        axes.title.set_fontsize(10)
+        axes.axis("off")
+    return figure
+
+
+def backpropagation() -> Figure:
+    """The worked example: numbers forward above the arrows, gradients backward below them."""
+    figure = Figure(figsize=(8.4, 2.1), layout="constrained")
+    axes = figure.subplots()
+    nodes = ["image", "conv", "ReLU", "fc", "loss"]
+    forward = ["1 2 0\n0 1 3\n2 0 1", " 2 4\n-2 2", "2 4\n0 2", "4"]
+    backward = [" 2 -2  0\n-2 10 -2\n 0 -6  6", "2 -2\n0  6", "2 -2\n4  6", "2"]
+    for i, text in enumerate(nodes):
+        node(axes, 2 * i, 0, text, "#CFE8F7" if 0 < i < 4 else "white")
+    for i, (value, gradient) in enumerate(zip(forward, backward, strict=True)):
+        arrow(axes, (2 * i + 0.25, 0.12), (2 * i + 1.75, 0.12), colour=COLOURS[0])
+        arrow(axes, (2 * i + 1.75, -0.12), (2 * i + 0.25, -0.12), colour=COLOURS[1])
+        style = {"ha": "center", "family": "monospace", "fontsize": 9}
+        axes.text(2 * i + 1, 0.28, value, va="bottom", color=COLOURS[0], **style)
+        axes.text(2 * i + 1, -0.3, gradient, va="top", color=COLOURS[1], **style)
+    axes.text(8.45, 0, "(4 - 3)² = 1", va="center", fontsize=9)
+    axes.set(xlim=(-0.5, 9.6), ylim=(-1.25, 1.25))
+    axes.axis("off")
+    return figure
+
+
 def draw() -> dict[str, Figure]:
     """All pictures by their names."""
     train, test = data.mnist(subset=True)
@@ -208,7 +344,8 @@ def draw() -> dict[str, Figure]:
     return {
         "convolution": convolution(), "kernels": kernels(x), "pooling": pooling(x),
         "activations": activations(), "focal": focal(), "optimizers": optimizers(),
-        "schedules": rates(), "overfitting": overfitting(train), "augmentation": augmentation(x),
+        "size": size(), "dilation": dilation(), "transposed": transposed(), "blocks": blocks(),
+        "backpropagation": backpropagation(), "schedules": rates(), "overfitting": overfitting(train), "augmentation": augmentation(x),
     }  # fmt: skip
 
 
