@@ -47,6 +47,21 @@ class Evaluation(NamedTuple):
     accuracy: float
 
 
+def _check_callables(loss: Any, schedule: Any) -> None:
+    """TypeError, naming what would fit, for what could only fail in the first step."""
+    if not callable(loss) or isinstance(loss, type):
+        fits = f"{loss.__name__}()" if isinstance(loss, type) else "fastcnn.nn.CrossEntropyLoss()"
+        raise TypeError(
+            f"Trainer: expected loss to be a callable (outputs, targets) -> (value, gradient), "
+            f"got {loss!r}; {fits} would fit"
+        )
+    if not callable(schedule) or isinstance(schedule, type):
+        raise TypeError(
+            f"Trainer: expected schedule to be a function of the part of the fit that is done, "
+            f"got {schedule!r}; fastcnn.training.schedules.cosine would fit"
+        )
+
+
 class Trainer:
     """Trains a model with a loss and an optimizer.
 
@@ -56,7 +71,9 @@ class Trainer:
         What to train, in place.
     loss : callable
         ``loss(outputs, targets) -> (value, gradient)``, such as `fastcnn.nn.CrossEntropyLoss`;
-        the value is a mean over the batch unless ``loss.reduction == "sum"``.
+        the value is a mean over the batch unless ``loss.reduction == "sum"``. A net of several
+        outputs gives it a dict of them by name, and wants one of gradients by the same names; see
+        `fastcnn.nn.AuxiliaryLoss`.
     optimizer : Optimizer
         Over ``model.parameters()``.
     seed : int, optional
@@ -78,6 +95,13 @@ class Trainer:
         The series of the history that the present or last fit gives values to.
     rate_factor : float
         Multiplies the learning rate beside the schedule; 1 at the start of a fit. For callbacks.
+
+    Raises
+    ------
+    TypeError
+        If the loss or the schedule cannot be called as said.
+    ValueError
+        If another option is out of range.
 
     Examples
     --------
@@ -103,6 +127,7 @@ class Trainer:
         schedule: Schedule = constant,
         plan: PlanMode = "auto",
     ) -> None:
+        _check_callables(loss, schedule)
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
             raise ValueError(f"Trainer: expected seed to be an integer >= 0, got {seed!r}")
         self.model, self.loss, self.optimizer = model, loss, optimizer

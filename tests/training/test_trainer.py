@@ -359,3 +359,19 @@ def test_bars_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
 
     assert progress.wanted("auto")
     progress.EpochBar(1, 1, 2, 0, True).update()  # tqdm.auto falls back to text here
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"schedule": "cosine"}, r"got 'cosine'; fastcnn\.training\.schedules\.cosine would fit"),
+        ({"schedule": 0.1}, r"got 0\.1; fastcnn\.training\.schedules\.cosine would fit"),
+        ({"loss": "ce"}, r"got 'ce'; fastcnn\.nn\.CrossEntropyLoss\(\) would fit"),
+        ({"loss": nn.MSELoss}, r"got .*; MSELoss\(\) would fit"),
+    ],
+)
+def test_what_cannot_be_called_is_refused_at_once(options: dict[str, Any], message: str) -> None:
+    model = nn.Linear(2, 2, seed=0)
+    given = {"loss": nn.MSELoss(), **options}
+    with pytest.raises(TypeError, match=message):
+        training.Trainer(model, optimizer=optim.SGD(model.parameters(), lr=0.1), **given)
