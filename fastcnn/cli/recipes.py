@@ -44,12 +44,7 @@ class Recipe(NamedTuple):
         """The net for such images and so many classes, or as it was published."""
         takes = inspect.signature(getattr(models, self.name)).parameters
         if shape is not None:
-            if shape[1] != shape[2] and "image_size" in takes:
-                raise ValueError(
-                    f"{self.name}: expected square images, got {shape[1]}x{shape[2]}; "
-                    f"--size {max(shape[1:])} would make them so"
-                )
-            options |= {"in_channels": shape[0], "image_size": shape[1]}
+            options |= {"in_channels": shape[0], "image_size": shape[1:]}
         if classes is not None:
             options["num_classes"] = classes + (self.task == "segment")
         fitting = {name: value for name, value in options.items() if name in takes}

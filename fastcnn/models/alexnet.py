@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import nn
-from .._checks import integer
+from .._checks import Pair, pair
 from ..nn import init as initial
 
 
@@ -13,7 +13,7 @@ def alexnet(
     num_classes: int = 1000,
     *,
     in_channels: int = 3,
-    image_size: int = 227,
+    image_size: Pair = 227,
     hidden: int = 4096,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,
@@ -41,8 +41,8 @@ def alexnet(
     ----------
     num_classes : int
     in_channels : int
-    image_size : int
-        Height and width of the images, at least 67: the first fully connected layer needs it.
+    image_size : int or (H, W)
+        Of the images, at least 67: the first fully connected layer needs it.
     hidden : int
         Width of the fully connected layers.
     init : Initializer, optional
@@ -53,7 +53,7 @@ def alexnet(
     Returns
     -------
     Sequential
-        (N, in_channels, image_size, image_size) to logits (N, num_classes).
+        (N, in_channels, H, W) to logits (N, num_classes).
 
     Raises
     ------
@@ -66,7 +66,7 @@ def alexnet(
     >>> models.alexnet(init=nn.init.zeros()).num_parameters()
     60965224
     """
-    size = integer("alexnet", "image_size", image_size, 67)
+    size = pair("alexnet", "image_size", image_size, 67)
     rng = np.random.default_rng(seed)
 
     def conv(c_in: int, c_out: int, kernel: int, **options: Any) -> nn.Conv2d:
@@ -90,7 +90,7 @@ def alexnet(
         "pool5": nn.MaxPool2d(3, 2),
         "flatten": nn.Flatten(),
     }
-    (features,) = nn.Sequential(layers).output_shape((in_channels, size, size))
+    (features,) = nn.Sequential(layers).output_shape((in_channels, *size))
     for i, c in ((6, features), (7, hidden)):
         layers[f"fc{i}"] = nn.Linear(c, hidden, init=init, seed=rng)
         layers[f"relu{i}"] = nn.ReLU()

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import nn
-from .._checks import integer
+from .._checks import Pair, pair
 from ..nn import init as initial
 
 
@@ -11,7 +11,7 @@ def autoencoder(
     code: int = 32,
     *,
     in_channels: int = 1,
-    image_size: int = 28,
+    image_size: Pair = 28,
     seed: initial.Seed = 0,
 ) -> nn.Sequential:
     """Convolutional autoencoder for 28x28 digits: 111,521 parameters with a code of 32.
@@ -36,19 +36,19 @@ def autoencoder(
     code : int
         Numbers that an image is told by.
     in_channels : int
-    image_size : int
-        Height and width of the images, a multiple of 4.
+    image_size : int or (H, W)
+        Of the images, multiples of 4.
     seed : int, Generator or None
 
     Returns
     -------
     Sequential
-        Of "encoder" and "decoder": (N, in_channels, image_size, image_size) to the same, in 0..1.
+        Of "encoder" and "decoder": (N, in_channels, H, W) to the same, in 0..1.
 
     Raises
     ------
     ValueError
-        If `image_size` is no multiple of 4.
+        If a size is no multiple of 4.
 
     Examples
     --------
@@ -57,12 +57,14 @@ def autoencoder(
     >>> net.num_parameters(), net["encoder"].output_shape((1, 28, 28))
     (111521, (32,))
     """
-    size = integer("autoencoder", "image_size", image_size, 4)
-    if size % 4:
-        raise ValueError(f"autoencoder: expected image_size to be a multiple of 4, got {size}")
+    height, width = pair("autoencoder", "image_size", image_size, 4)
+    if height % 4 or width % 4:
+        raise ValueError(
+            f"autoencoder: expected image_size to be a multiple of 4, got {height}x{width}"
+        )
     rng = np.random.default_rng(seed)
-    maps = (32, size // 4, size // 4)
-    features = 32 * (size // 4) ** 2
+    maps = (32, height // 4, width // 4)
+    features = 32 * (height // 4) * (width // 4)
     encoder = {
         "conv1": nn.Conv2d(in_channels, 16, 3, 2, 1, seed=rng),
         "relu1": nn.ReLU(),

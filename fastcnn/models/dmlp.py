@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 
 from .. import nn
+from .._checks import Pair, pair
 from ..nn import init
 
 _ACTIVATIONS = {"relu": nn.ReLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
@@ -17,7 +18,7 @@ def dmlp(
     activation: Literal["relu", "sigmoid", "tanh"] = "relu",
     num_classes: int = 10,
     in_channels: int = 1,
-    image_size: int = 28,
+    image_size: Pair = 28,
     seed: init.Seed = 0,
 ) -> nn.Sequential:
     """Multi-layer perceptron for 28x28 digits, 784-100-10: 79,510 parameters.
@@ -37,14 +38,15 @@ def dmlp(
         Units of the hidden layer.
     activation : "relu", "sigmoid" or "tanh"
         Of the hidden layer; weights start by He for ReLU, by Xavier for the others.
-    num_classes, in_channels, image_size : int
+    num_classes, in_channels : int
+    image_size : int or (H, W)
         Of other images than digits.
     seed : int, Generator or None
 
     Returns
     -------
     Sequential
-        (N, in_channels, image_size, image_size), or those numbers in a row as (N, 784), to logits
+        (N, in_channels, H, W), or those numbers in a row as (N, 784), to logits
         (N, num_classes).
 
     Examples
@@ -57,12 +59,13 @@ def dmlp(
         raise ValueError(
             f"dmlp: expected activation to be one of {', '.join(_ACTIVATIONS)}, got {activation!r}"
         )
+    height, width = pair("dmlp", "image_size", image_size, 1)
     rng = np.random.default_rng(seed)
     start = init.he() if activation == "relu" else init.xavier(gain=_GAINS[activation])
     return nn.Sequential(
         {
             "flat": nn.Flatten(),
-            "fc1": nn.Linear(in_channels * image_size**2, hidden, init=start, seed=rng),
+            "fc1": nn.Linear(in_channels * height * width, hidden, init=start, seed=rng),
             f"{activation}1": _ACTIVATIONS[activation](),
             "fc2": nn.Linear(hidden, num_classes, init=init.xavier(), seed=rng),
         }

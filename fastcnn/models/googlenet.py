@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from .. import nn
+from .._checks import Pair, pair
 from ..nn import blocks
 from ..nn import init as initial
 
@@ -47,7 +48,7 @@ def googlenet(
     *,
     in_channels: int = 3,
     auxiliary: bool = False,
-    image_size: int = 224,
+    image_size: Pair = 224,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,
 ) -> nn.Graph:
@@ -79,9 +80,9 @@ def googlenet(
         Of the images, whose size is free without the heads.
     auxiliary : bool
         Whether the heads are there. Then train with `nn.AuxiliaryLoss`; inference leaves them out.
-    image_size : int
-        Height and width of the images; for the heads only, whose fully connected layers need it,
-        and whose pools need at least 81.
+    image_size : int or (H, W)
+        Of the images; for the heads only, whose fully connected layers need it, and whose pools
+        need at least 79.
     init : Initializer, optional
         For all weights. By default He's, and N(0, 0.01^2) for the last layers; `nn.init.zeros()`
         where weights are loaded afterwards.
@@ -92,6 +93,11 @@ def googlenet(
     Graph
         (N, in_channels, H, W) to logits (N, num_classes); with the heads an `AuxiliaryGraph`, whose
         training forward gives a dict of "fc", "aux1" and "aux2".
+
+    Raises
+    ------
+    ValueError
+        If `image_size` is less than 79 with the heads.
 
     Examples
     --------
@@ -131,7 +137,8 @@ def googlenet(
     then("fc", nn.Linear(c, num_classes, init=init or initial.normal(0.01), seed=rng))
     if not auxiliary:
         return nn.Graph("x", nodes, "fc")
-    shape = (1, (image_size - 1) // 2 + 1, (image_size - 1) // 2 + 1)  # of conv1
+    height, width = pair("googlenet", "image_size", image_size, 79)
+    shape: tuple[int, ...] = (1, (height + 1) // 2, (width + 1) // 2)  # of conv1
     for _ in range(3):
         shape = nn.MaxPool2d(3, 2, ceil_mode=True).output_shape(shape)
     _, h, w = nn.AvgPool2d(5, 3).output_shape(shape)

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from .. import nn
-from .._checks import integer
+from .._checks import Pair, pair
 from ..nn import init
 from .lenet_1998 import lenet5_1998
 
@@ -15,7 +15,7 @@ def lenet5(
     *,
     num_classes: int = 10,
     in_channels: int = 1,
-    image_size: int = 28,
+    image_size: Pair = 28,
     seed: init.Seed = 0,
 ) -> nn.Sequential:
     """LeNet-5 for 28x28 digits: 61,706 parameters (the original of 1998: 60,000).
@@ -38,14 +38,15 @@ def lenet5(
         "1998": scaled tanh, trainable subsampling, a table of connections in C3, and outputs that
         are minus the squared distances to drawn digits; see `fastcnn.models.lenet_1998`. Train it
         with `models.DistanceLoss`. Its codes are those of ten digits of 28x28.
-    num_classes, in_channels, image_size : int
-        Of other images than digits; height and width are at least 12.
+    num_classes, in_channels : int
+    image_size : int or (H, W)
+        Of other images than digits; both at least 12.
     seed : int, Generator or None
 
     Returns
     -------
     Sequential
-        (N, in_channels, image_size, image_size) to scores (N, num_classes), the largest of which
+        (N, in_channels, H, W) to scores (N, num_classes), the largest of which
         is the answer: logits, or for "1998" minus the squared distances.
 
     Raises
@@ -74,16 +75,17 @@ def lenet5(
     fc3    Linear           10         850            840  32x32         40 B   3.3 KiB
     total                           61,706        416,520            61.7 KiB   241 KiB
     """
+    height, width = pair("lenet5", "image_size", image_size, 12)
     if variant == "1998":
-        if (num_classes, in_channels, image_size) != (10, 1, 28):
+        if (num_classes, in_channels, height, width) != (10, 1, 28, 28):
             raise ValueError(
                 "lenet5: expected 10 classes of 1x28x28 for variant '1998', got "
-                f"{num_classes} of {in_channels}x{image_size}x{image_size}; 'relu' would fit"
+                f"{num_classes} of {in_channels}x{height}x{width}; 'relu' would fit"
             )
         return lenet5_1998(seed=seed)
     if variant not in ("relu", "lecture"):
         raise ValueError(f"lenet5: expected variant 'relu', 'lecture' or '1998', got {variant!r}")
-    side = (integer("lenet5", "image_size", image_size, 12) // 2 - 4) // 2  # of pool2's maps
+    pixels = ((height // 2 - 4) // 2) * ((width // 2 - 4) // 2)  # of pool2's maps
     rng = np.random.default_rng(seed)
     relu = variant == "relu"
     start = init.he() if relu else init.xavier(gain=4.0)
@@ -98,7 +100,7 @@ def lenet5(
             f"{act_name}2": act(),
             "pool2": pool(2),
             "flat": nn.Flatten(),
-            "fc1": nn.Linear(16 * side * side, 120, init=start, seed=rng),
+            "fc1": nn.Linear(16 * pixels, 120, init=start, seed=rng),
             f"{act_name}3": act(),
             "fc2": nn.Linear(120, 84, init=start, seed=rng),
             f"{act_name}4": act(),

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import nn
-from .._checks import Array
+from .._checks import Array, Pair, pair
 from ..nn import init
 
 _CONV = MappingProxyType({"filter_num": 30, "filter_size": 5, "pad": 0, "stride": 1})
@@ -234,7 +234,7 @@ def simple_convnet(
     weight_std: float | None = None,
     num_classes: int = 10,
     in_channels: int = 1,
-    image_size: int = 28,
+    image_size: Pair = 28,
     seed: init.Seed = 0,
 ) -> SimpleConvNet:
     """`SimpleConvNet` for 28x28 digits, with initial weights that learn fast.
@@ -251,14 +251,15 @@ def simple_convnet(
     weight_std : float, optional
         Weights start as N(0, weight_std^2), in the source 0.01, which shows best what the filters
         learn; by default by He before a ReLU and by Xavier in the last layer, which learns faster.
-    num_classes, in_channels, image_size : int
+    num_classes, in_channels : int
+    image_size : int or (H, W)
         Of other images than digits.
     seed : int, Generator or None
 
     Returns
     -------
     SimpleConvNet
-        (N, in_channels, image_size, image_size) to logits (N, num_classes).
+        (N, in_channels, H, W) to logits (N, num_classes).
 
     Examples
     --------
@@ -266,5 +267,5 @@ def simple_convnet(
     >>> models.simple_convnet().num_parameters()
     433890
     """
-    shape = (in_channels, image_size, image_size)
+    shape = (in_channels, *pair("simple_convnet", "image_size", image_size, 1))
     return SimpleConvNet(shape, output_size=num_classes, weight_init_std=weight_std, seed=seed)

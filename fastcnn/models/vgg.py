@@ -3,7 +3,7 @@
 import numpy as np
 
 from .. import nn
-from .._checks import integer
+from .._checks import Pair, integer, pair
 from ..nn import init as initial
 
 # Convolutions in each of the five stages.
@@ -15,14 +15,14 @@ def _vgg(
     depth: int,
     num_classes: int,
     in_channels: int,
-    image_size: int,
+    image_size: Pair,
     hidden: int,
     init: initial.Initializer | None,
     seed: initial.Seed,
 ) -> nn.Sequential:
     """Five stages of convolutions, each closed by a pool, and three fully connected layers."""
     op = f"vgg{depth}"
-    side = integer(op, "image_size", image_size, 32) // 32  # five pools of 2
+    height, width = (n // 32 for n in pair(op, "image_size", image_size, 32))  # five pools of 2
     integer(op, "hidden", hidden, 1)
     rng = np.random.default_rng(seed)
     layers: dict[str, nn.Layer] = {}
@@ -34,7 +34,7 @@ def _vgg(
             c = channels
         layers[f"pool{s}"] = nn.MaxPool2d(2)
     layers["flatten"] = nn.Flatten()
-    for i, features in ((6, c * side * side), (7, hidden)):
+    for i, features in ((6, c * height * width), (7, hidden)):
         layers[f"fc{i}"] = nn.Linear(features, hidden, init=init, seed=rng)
         layers[f"relu{i}"] = nn.ReLU()
         layers[f"drop{i}"] = nn.Dropout(0.5, seed=int(rng.integers(2**63)))
@@ -46,7 +46,7 @@ def vgg16(
     num_classes: int = 1000,
     *,
     in_channels: int = 3,
-    image_size: int = 224,
+    image_size: Pair = 224,
     hidden: int = 4096,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,
@@ -74,8 +74,8 @@ def vgg16(
     ----------
     num_classes : int
     in_channels : int
-    image_size : int
-        Height and width of the images, at least 32: the first fully connected layer needs it.
+    image_size : int or (H, W)
+        Of the images, at least 32: the first fully connected layer needs it.
     hidden : int
         Width of the fully connected layers.
     init : Initializer, optional
@@ -86,7 +86,7 @@ def vgg16(
     Returns
     -------
     Sequential
-        (N, in_channels, image_size, image_size) to logits (N, num_classes).
+        (N, in_channels, H, W) to logits (N, num_classes).
 
     Raises
     ------
@@ -106,7 +106,7 @@ def vgg11(
     num_classes: int = 1000,
     *,
     in_channels: int = 3,
-    image_size: int = 224,
+    image_size: Pair = 224,
     hidden: int = 4096,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,
@@ -136,7 +136,7 @@ def vgg13(
     num_classes: int = 1000,
     *,
     in_channels: int = 3,
-    image_size: int = 224,
+    image_size: Pair = 224,
     hidden: int = 4096,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,
@@ -165,7 +165,7 @@ def vgg19(
     num_classes: int = 1000,
     *,
     in_channels: int = 3,
-    image_size: int = 224,
+    image_size: Pair = 224,
     hidden: int = 4096,
     init: initial.Initializer | None = None,
     seed: initial.Seed = 0,

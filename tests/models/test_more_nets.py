@@ -51,14 +51,43 @@ def test_googlenet_and_its_heads():
     assert shapes["inception4e.concat"] == (832, 14, 14)
     assert shapes["inception5b.concat"] == (1024, 7, 7)
     assert shapes["aux1.pool"] == (512, 4, 4)
-    x = np.zeros((1, 1, 81, 81), np.float32)
-    small = models.googlenet(7, in_channels=1, auxiliary=True, image_size=81, seed=0)
+    with pytest.raises(ValueError, match="image_size in 79"):
+        models.googlenet(auxiliary=True, image_size=(79, 78))
+    x = np.zeros((1, 1, 79, 79), np.float32)  # the least: its maps are 5x5 where the heads are
+    small = models.googlenet(7, in_channels=1, auxiliary=True, image_size=79, seed=0)
     outputs, ctx = small.forward(x)
     assert {name: y.shape for name, y in outputs.items()} == dict.fromkeys(
         ("fc", "aux1", "aux2"), (1, 7)
     )
     assert small.backward(outputs, ctx, need_dx=False) is None
     assert small(x).shape == (1, 7)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [
+        ("dmlp", (7, 11), {}),
+        ("lenet5", (12, 23), {}),
+        ("lenet5", (22, 14), {"variant": "lecture"}),
+        ("simple_convnet", (9, 16), {}),
+        ("alexnet", (67, 99), {"hidden": 8}),
+        ("vgg11", (64, 32), {"hidden": 8}),
+        ("vgg19", (32, 70), {"hidden": 8}),
+        ("googlenet", (79, 145), {"auxiliary": True}),
+        ("autoencoder", (8, 20), {}),
+    ],
+)
+def test_images_need_not_be_square(name, size, options):
+    classes = {} if name == "autoencoder" else {"num_classes": 6}
+    net = models.create(name, in_channels=2, image_size=size, seed=0, **classes, **options)
+    x = np.zeros((1, 2, *size), np.float32)
+    y, _ = net.forward(x)
+    for scores in y.values() if isinstance(y, dict) else [y]:
+        assert scores.shape == (x.shape if name == "autoencoder" else (1, 6))
+    with pytest.raises(ValueError, match=f"{name}: expected image_size"):
+        models.create(name, image_size=(*size, 1), **options)
+    with pytest.raises(ValueError, match=f"{name}: expected image_size"):
+        models.create(name, image_size=(size[0], 0), **options)
 
 
 def test_densenet_names_and_shapes():
