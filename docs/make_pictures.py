@@ -4,6 +4,7 @@
 digits are those of the package). They are committed, so the site is built without matplotlib.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +299,7 @@ def blocks() -> Figure:
     for at, branch in zip((-1.7, -0.65, 0.4, 1.75), branches, strict=True):
         places = [(at, -1.3), (at, -2.7)] if len(branch) == 2 else [(at, -2)]
         path = [(0, 0), *places, (0.5 * at, -4)]
-        for start, end in zip(path, path[1:], strict=False):
+        for start, end in pairwise(path):
             arrow(inception, start, end)
         for place, text in zip(places, branch, strict=True):
             node(inception, *place, text)
@@ -343,9 +344,10 @@ def draw() -> dict[str, Figure]:
     x = test[DIGIT : DIGIT + 1].x
     return {
         "convolution": convolution(), "kernels": kernels(x), "pooling": pooling(x),
-        "activations": activations(), "focal": focal(), "optimizers": optimizers(),
         "size": size(), "dilation": dilation(), "transposed": transposed(), "blocks": blocks(),
-        "backpropagation": backpropagation(), "schedules": rates(), "overfitting": overfitting(train), "augmentation": augmentation(x),
+        "backpropagation": backpropagation(), "activations": activations(), "focal": focal(),
+        "optimizers": optimizers(), "schedules": rates(), "overfitting": overfitting(train),
+        "augmentation": augmentation(x),
     }  # fmt: skip
 
 
