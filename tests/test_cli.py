@@ -591,3 +591,14 @@ def test_a_reader_that_goes_away() -> None:
     assert process.stderr.read() == b""
     process.stderr.close()
     process.wait()
+
+
+def test_an_error_in_a_net_names_the_layer(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = nn.Sequential(flat=nn.Flatten(), fc=nn.Linear(4, 2, seed=0))
+    monkeypatch.setattr(cli, "_bare", lambda options: net(np.zeros((1, 1, 3, 3), np.float32)))
+    assert run("summary") == 1
+    err = capsys.readouterr().err
+    assert err.startswith("fastcnn: error: Linear: expected x of 4 features, got x.shape=(1, 9)")
+    assert err.endswith("(in layer 'fc', Linear(4, 2))\n")

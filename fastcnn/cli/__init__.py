@@ -85,10 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _message(error: Exception) -> str:
-    """An error as a person reads it: FILE: No such file or directory."""
+    """An error as a person reads it: FILE: No such file or directory; its notes name the layer."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
-    return str(error)
+    notes = getattr(error, "__notes__", ())
+    return f"{error} ({', '.join(notes)})" if notes else str(error)
 
 
 # ---- the command line ----

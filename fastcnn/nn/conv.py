@@ -39,6 +39,19 @@ def shown(value: Any) -> str:
     return repr(value)
 
 
+def _reordered(shape: tuple[int, ...], channels: int) -> str:
+    """What makes (N, C, H, W) of x if its axes are others, as far as one can tell; else ""."""
+    if len(shape) == 4 and shape[1] != channels == shape[3]:
+        return "x.transpose(0, 3, 1, 2), channels first,"
+    if len(shape) != 3:
+        return ""
+    if shape[0] != channels == shape[2]:
+        return "x.transpose(2, 0, 1)[None], channels first, a batch of one,"
+    if shape[0] != channels == 1:
+        return "x[:, None]"
+    return "x[None], a batch of one," if shape[0] == channels else ""
+
+
 class Conv2d(Layer):
     """2-D convolution (cross-correlation, as all CNNs compute it).
 
@@ -140,7 +153,18 @@ class Conv2d(Layer):
 
     def __call__(self, x: ArrayLike) -> Array:
         """y (N, K, OH, OW) of x (N, C, H, W)."""
-        return self._apply(floating("Conv2d", "x", x, 4, self.weight.data.dtype, "the weights"))
+        return self._apply(self._input(x))
+
+    def _input(self, x: ArrayLike) -> Array:
+        """x, checked; where axes are missing or in another order, the error says what would fit."""
+        shape = np.shape(x)
+        hint = _reordered(shape, self.in_channels)
+        if hint:
+            raise ValueError(
+                f"Conv2d: expected x of shape (N, {self.in_channels}, H, W), got x.shape={shape}; "
+                f"{hint} would fit"
+            )
+        return floating("Conv2d", "x", x, 4, self.weight.data.dtype, "the weights")
 
     def _apply(self, a: Array) -> Array:
         if self.strict:
@@ -151,7 +175,7 @@ class Conv2d(Layer):
     def forward(self, x: ArrayLike) -> tuple[Array, ConvContext]:
         """y and what backward needs: x itself."""
         # contiguous here once, not again in backward
-        a = floating("Conv2d", "x", x, 4, self.weight.data.dtype, "the weights")
+        a = self._input(x)
         return self._apply(a), ConvContext(a)
 
     def backward(self, dy: ArrayLike, ctx: ConvContext, *, need_dx: bool = True) -> Array | None:

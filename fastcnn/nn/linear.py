@@ -70,7 +70,17 @@ class Linear(Layer):
 
     def __call__(self, x: ArrayLike) -> Array:
         """y (N, O) of x (N, I)."""
-        return self._apply(floating("Linear", "x", x, 2, self.weight.data.dtype, "the weights"))
+        return self._apply(self._input(x))
+
+    def _input(self, x: ArrayLike) -> Array:
+        """x, checked; what does not fit is the input, not the weights."""
+        a = floating("Linear", "x", x, 2, self.weight.data.dtype, "the weights")
+        if a.shape[1] != self.in_features:
+            raise ValueError(
+                f"Linear: expected x of {self.in_features} features, got x.shape={a.shape}; in a "
+                f"net, images of another size than it was built for do this"
+            )
+        return a
 
     def _apply(self, a: Array) -> Array:
         return ops.linear(a, self.weight.data, None if self.bias is None else self.bias.data)
@@ -78,7 +88,7 @@ class Linear(Layer):
     def forward(self, x: ArrayLike) -> tuple[Array, LinearContext]:
         """y and what backward needs: x itself."""
         # contiguous here once, not again in backward
-        a = floating("Linear", "x", x, 2, self.weight.data.dtype, "the weights")
+        a = self._input(x)
         return self._apply(a), LinearContext(a)
 
     def backward(self, dy: ArrayLike, ctx: LinearContext, *, need_dx: bool = True) -> Array | None:

@@ -4,6 +4,7 @@ Each case is a layer and an input shape without the batch axis; all checks run o
 """
 
 import copy
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -623,3 +624,35 @@ REPRS = {
 @pytest.mark.parametrize("text", REPRS)
 def test_repr_shows_the_configuration(text):
     assert repr(REPRS[text]) == text
+
+
+@pytest.mark.parametrize("call", [nn.Linear.__call__, nn.Linear.forward])
+def test_linear_blames_the_input(call):
+    x = np.zeros((2, 6), np.float32)
+    with pytest.raises(
+        ValueError, match=r"^Linear: expected x of 4 features, got x.shape=\(2, 6\)"
+    ):
+        call(nn.Linear(4, 3, seed=0), x)
+
+
+@pytest.mark.parametrize("call", [nn.Conv2d.__call__, nn.Conv2d.forward])
+@pytest.mark.parametrize(
+    ("channels", "shape", "said", "fits"),
+    [
+        (3, (3, 8, 8), "x[None], a batch of one,", lambda x: x[None]),
+        (3, (8, 8, 3), "x.transpose(2, 0, 1)[None],", lambda x: x.transpose(2, 0, 1)[None]),
+        (3, (2, 8, 8, 3), "x.transpose(0, 3, 1, 2),", lambda x: x.transpose(0, 3, 1, 2)),
+        (1, (5, 8, 8), "x[:, None]", lambda x: x[:, None]),
+    ],
+)
+def test_conv2d_says_how_an_image_would_fit(call, channels, shape, said, fits):
+    conv, x = nn.Conv2d(channels, 2, 3, seed=0), np.zeros(shape, np.float32)
+    with pytest.raises(ValueError, match=rf"^Conv2d: .*; {re.escape(said)}.* would fit"):
+        call(conv, x)
+    assert call(conv, fits(x)) is not None
+
+
+def test_conv2d_guesses_nothing_else():
+    for shape in ((4, 8, 8), (8, 8)):
+        with pytest.raises(ValueError, match="expected x to have 4 dimensions"):
+            nn.Conv2d(3, 2, 3, seed=0)(np.zeros(shape, np.float32))
