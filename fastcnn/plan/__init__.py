@@ -15,8 +15,8 @@ that it does not know runs by itself, and its repr says so.
 The model stays the owner of its parameters, and the optimizer of its state: a plan reads and
 updates them in place, so evaluation, checkpoints and early stopping see no difference. A
 `BlockPlan`'s results are those of the layers up to rounding. A `LayerPlan`'s training gives the
-same bits as the layers, except where three or more gradients of one value are added in another
-order. Neither depends on the number of threads, nor an image's outputs on its batch.
+same bits as the layers. Neither depends on the number of threads, nor an image's outputs on its
+batch.
 """
 
 from .blocks import BlockPlan

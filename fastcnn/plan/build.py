@@ -9,6 +9,7 @@ import numpy as np
 from .. import _kernels, nn
 from .._checks import Array, check_bytes
 from .graph import Chain, Net
+from .sums import OUTPUT, Sum
 from .tape import Cell, Tape
 
 
@@ -20,10 +21,11 @@ class Build:
         self.training = training
         self.tape = Tape()
         self.values: dict[str, Cell] = {}
-        self.gradients: dict[str, Cell] = {}
+        self.gradients: dict[str, Sum] = {}
         self.wanted: set[str] = set()  # values whose gradient somebody needs
         self.unread: Counter[str] = Counter()  # by how many steps a value is still to be read
         self.steps: Sequence[Step] = ()
+        self._takers: list[tuple[str, str]] = []  # calls of the present step, and their inputs
         self.settle: list[Callable[[], None]] = []  # after a step whose loss was finite
 
     def cell(self, value: str) -> Cell:
@@ -39,13 +41,9 @@ class Build:
         """A gradient for a value: `write` records the calls that fill a cell with it."""
         if value not in self.wanted:
             return
-        known = self.gradients.get(value)
         target = self.cell(value)
         write(target)
-        if known is None:
-            self.gradients[value] = target
-        else:
-            self.add(target, known)
+        self.hand(value, target)
 
     def add(self, term: Cell, total: Cell) -> None:
         """Record total += term."""
@@ -61,10 +59,31 @@ class Build:
         """A gradient for a value that is in `cell`, which nobody else will write to."""
         if value not in self.wanted:
             return
-        if value in self.gradients:
-            self.add(cell, self.gradients[value])
-        else:
-            self.gradients[value] = cell
+        if value not in self.gradients:
+            self.gradients[value] = Sum(self.net.sums[value], self.add)
+        self.gradients[value].take(self._taker(value), cell)
+
+    def _taker(self, value: str) -> str:
+        """The call of the present step that takes a value; the last one first, each once."""
+        for taker in self._takers:
+            if taker[1] == value:
+                self._takers.remove(taker)
+                return taker[0]
+        return OUTPUT
+
+    def backward(self, step: "Step") -> None:
+        """Record the backward pass of a step, if a gradient came to it."""
+        total = self.gradients.pop(step.chain.output, None)
+        gradient = total.fold(last=True) if total else None
+        if gradient is None:
+            return
+        calls = reversed(step.chain.calls)
+        self._takers = [(call.name, source) for call in calls for source in call.inputs]
+        step.backward(self, gradient)
+        for source in dict.fromkeys(step.sources):
+            # only now: the step may read what it handed on
+            if source in self.gradients:
+                self.gradients[source].fold(last=False)
 
 
 class Step:

@@ -5,10 +5,11 @@
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from .. import nn
 from .lower import LoweringError, is_drawn
+from .sums import OUTPUT, Order
 
 
 class Call(NamedTuple):
@@ -50,6 +51,7 @@ class Net(NamedTuple):
     input: str
     outputs: dict[str, str]  # their names in the model, and those of the values
     shapes: dict[str, tuple[int, ...]]  # of every value, without the batch axis
+    sums: dict[str, Order]  # how the gradient of every value is added up
 
     @property
     def output(self) -> str:
@@ -79,9 +81,12 @@ def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
     """
     calls: list[Call] = []
     shapes: dict[str, tuple[int, ...]] = {"": input_shape}
+    sums: dict[str, Order] = {}
 
-    def expand(layer: nn.Layer, name: str, inputs: Sequence[str]) -> str:
-        """Append the calls of a layer; the name of its value."""
+    def expand(
+        layer: nn.Layer, name: str, inputs: Sequence[str], above: Order
+    ) -> tuple[str, list[Any]]:
+        """Append the calls of a layer; the name of its value, and who adds to each input's."""
         if not isinstance(layer, nn.Graph) or not is_drawn(layer):
             given = [shapes[s] for s in inputs]
             try:
@@ -89,32 +94,45 @@ def flatten(model: nn.Layer, input_shape: tuple[int, ...]) -> Net:
             except ValueError as error:
                 raise ValueError(f"plan: layer {name!r}: {error}") from error
             calls.append(Call(name, layer, tuple(inputs), name))
-            return name
+            sums[name] = above
+            return name, [name] * len(inputs)
         if len(layer.outputs) != 1 or len(layer.inputs) != len(inputs):
             raise LoweringError(
                 f"plan: layer {name!r}: expected a net of one output, and inputs as they are "
                 f"given, got inputs {layer.inputs} and outputs {layer.outputs}"
             )
-        return inside(layer, name, inputs)[layer.outputs[0]]
+        values, terms = inside(layer, name, inputs, [above])
+        return values[layer.outputs[0]], terms
 
-    def inside(graph: nn.Graph, name: str, inputs: Sequence[str]) -> dict[str, str]:
-        """Append the calls of a net's nodes; the names of all its values."""
+    def inside(
+        graph: nn.Graph, name: str, inputs: Sequence[str], above: Sequence[Any]
+    ) -> tuple[dict[str, str], list[Any]]:
+        """Append the calls of a net's nodes; the names of all its values, and its inputs' sums."""
         values = dict(zip(graph.inputs, inputs, strict=True))
+        orders: dict[str, Order] = {key: [] for key in (*graph.inputs, *graph.nodes)}
+        for key, term in zip(graph.outputs, above, strict=True):
+            orders[key].append(term)
+        found = []
         for key, node in graph.nodes.items():
             sources = [values[s] for s in node.inputs]
-            values[key] = expand(node.layer, f"{name}.{key}" if name else key, sources)
-        return values
+            inner = f"{name}.{key}" if name else key
+            values[key], terms = expand(node.layer, inner, sources, orders[key])
+            found.append((node.inputs, terms))
+        for sources, terms in reversed(found):  # as `Graph.backward` comes by
+            for source, term in zip(sources, terms, strict=True):
+                orders[source].append(term)
+        return values, [orders[key] for key in graph.inputs]
 
     if isinstance(model, nn.Graph) and (is_drawn(model) or has_heads(model)):
         if len(model.inputs) != 1:
             raise LoweringError(f"plan: expected a net of one input, got {model.inputs}")
-        values = inside(model, "", ("",))
+        values, _ = inside(model, "", ("",), [OUTPUT] * len(model.outputs))
         outputs = {name: values[name] for name in model.outputs}
     else:
-        outputs = {"net": expand(model, "net", ("",))}
+        outputs = {"net": expand(model, "net", ("",), [OUTPUT])[0]}
     if not calls:
         raise LoweringError("plan: expected at least one layer")
-    return Net(tuple(calls), "", outputs, shapes)
+    return Net(tuple(calls), "", outputs, shapes, sums)
 
 
 def has_heads(model: nn.Layer) -> bool:

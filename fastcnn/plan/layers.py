@@ -176,9 +176,7 @@ class LayerPlan:
         for name, value in net.outputs.items():
             b.hand(value, gradients[name])
         for step in reversed(steps):
-            gradient = b.gradients.get(step.chain.output)
-            if gradient is not None:
-                step.backward(b, gradient)
+            b.backward(step)
 
     @staticmethod
     def _shaped(n: int, net: Net, cells: dict[str, Cell]) -> Any:
