@@ -67,15 +67,26 @@ class AuxiliaryGraph(Graph):
         return super().output_shape(input_shape)[self.outputs[0]]
 
 
+OneLoss = Callable[[Any, Any], tuple[float, Array]]
+
+
 class AuxiliaryLoss:
     """The loss of the first output, and those of the other outputs times a weight.
 
     Parameters
     ----------
-    loss : callable
-        Of each output: ``loss(output, target) -> (value, gradient)``.
-    weight : float
-        Of every auxiliary output; 0.3 as GoogLeNet has it.
+    loss : callable, or mapping of str to callable
+        Of each output: ``loss(output, target) -> (value, gradient)``. One for all, or by the names
+        of the outputs, that of the first output first.
+    weight : float, or mapping of str to float
+        Of every auxiliary output; 0.3 as GoogLeNet has it. By name each auxiliary output has its
+        own, and the first output may have one too (else 1).
+
+    Raises
+    ------
+    ValueError
+        If a weight is less than 0, if losses differ in their ``reduction``, or, when called, if the
+        names are not those of the outputs.
 
     Examples
     --------
@@ -88,26 +99,61 @@ class AuxiliaryLoss:
     (1.8022, ['fc', 'aux'])
     >>> round(loss(logits, target)[0], 4)  # inference has no auxiliary outputs
     1.3863
+    >>> loss = nn.AuxiliaryLoss({"fc": nn.CrossEntropyLoss(), "aux": nn.MSELoss()}, {"aux": 0.5})
+    >>> round(loss({"fc": logits, "aux": logits}, target)[0], 4)
+    1.5113
     """
 
     def __init__(
-        self, loss: Callable[[Any, Any], tuple[float, Array]], weight: float = 0.3
+        self,
+        loss: OneLoss | Mapping[str, OneLoss],
+        weight: float | Mapping[str, float] = 0.3,
     ) -> None:
-        self.loss = loss
-        self.weight = number("AuxiliaryLoss", "weight", weight, 0)
-        self.reduction = getattr(loss, "reduction", "mean")
+        op = "AuxiliaryLoss"
+        self.loss = dict(loss) if isinstance(loss, Mapping) else loss
+        self.weight: float | dict[str, float]
+        if isinstance(weight, Mapping):
+            self.weight = {k: number(op, f"weight[{k!r}]", w, 0) for k, w in weight.items()}
+        else:
+            self.weight = number(op, "weight", weight, 0)
+        each = list(self.loss.values()) if isinstance(self.loss, dict) else [self.loss]
+        reductions = {getattr(one, "reduction", "mean") for one in each}
+        if len(reductions) != 1:
+            raise ValueError(f"{op}: expected losses of one reduction, got {loss!r}")
+        self.reduction = reductions.pop()
 
     def __call__(self, outputs: Any, target: Any) -> tuple[float, Any]:
-        """Value, and gradients by name, of a dict of outputs; of one array as `loss` has it."""
+        """Value, and gradients by name, of a dict of outputs; of one array as the first of them."""
+        losses = self.loss if isinstance(self.loss, dict) else None
         if not isinstance(outputs, Mapping):
-            return self.loss(outputs, target)
+            return self._one(next(iter(losses)) if losses else "")(outputs, target)
+        names = list(outputs)
+        if losses is not None and (set(losses) != set(names) or next(iter(losses)) != names[0]):
+            raise _other_names("losses", names, losses)
+        if isinstance(self.weight, dict) and not set(names[1:]) <= set(self.weight) <= set(names):
+            raise _other_names("weights", names, self.weight)
         total, gradients = 0.0, {}
         for i, (name, output) in enumerate(outputs.items()):
-            value, gradient = self.loss(output, target)
-            weight = 1.0 if i == 0 else self.weight
+            value, gradient = self._one(name)(output, target)
+            if isinstance(self.weight, dict):
+                weight = self.weight.get(name, 1.0)
+            else:
+                weight = 1.0 if i == 0 else self.weight
             total += weight * value
-            gradients[name] = gradient if i == 0 else gradient * gradient.dtype.type(weight)
+            gradients[name] = gradient if weight == 1 else gradient * gradient.dtype.type(weight)
         return total, gradients
 
+    def _one(self, name: str) -> OneLoss:
+        """The loss of an output."""
+        return self.loss[name] if isinstance(self.loss, dict) else self.loss
+
     def __repr__(self) -> str:
-        return f"AuxiliaryLoss({self.loss!r}, weight={self.weight:g})"
+        weight = self.weight if isinstance(self.weight, dict) else f"{self.weight:g}"
+        return f"AuxiliaryLoss({self.loss!r}, weight={weight})"
+
+
+def _other_names(what: str, outputs: list[str], got: Mapping[str, Any]) -> ValueError:
+    return ValueError(
+        f"AuxiliaryLoss: expected {what} of the outputs {', '.join(outputs)}, the first one first, "
+        f"got those of {', '.join(got)}"
+    )

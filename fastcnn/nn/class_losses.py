@@ -5,7 +5,7 @@ gradient: ``value, gradient = loss(prediction, target)``. Sums of values run in 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -25,6 +25,15 @@ def checked_reduction(loss: str, reduction: str) -> Reduction:
     if reduction == "sum":
         return "sum"
     raise ValueError(f"{loss}: expected reduction 'mean' or 'sum', got {reduction!r}")
+
+
+def one_output(loss: str, prediction: Any) -> None:
+    """TypeError for the dict that a net of several outputs gives."""
+    if isinstance(prediction, Mapping):
+        raise TypeError(
+            f"{loss}: expected one array, got a dict of the outputs {', '.join(prediction)}; "
+            f"AuxiliaryLoss({loss}()) would fit, which takes a loss of each"
+        )
 
 
 def unit_scale(loss: str, unit: str) -> float:
@@ -135,6 +144,7 @@ class NLLLoss:
 
     def __call__(self, log_probabilities: ArrayLike, targets: ArrayLike) -> tuple[float, Array]:
         """Value and gradient of (N, C, ...) with integer classes (N, ...)."""
+        one_output("NLLLoss", log_probabilities)
         x = floating("NLLLoss", "log_probabilities", log_probabilities, None)
         t, total = distribution("NLLLoss", x, targets, self.weight)
         return _reduced(np.where(t > 0, -t * x, 0), -t, self.reduction, total)
@@ -175,6 +185,7 @@ class ProbabilityCrossEntropyLoss:
 
         The loss of a probability of 0 for a class that comes is infinite.
         """
+        one_output("ProbabilityCrossEntropyLoss", probabilities)
         op = "ProbabilityCrossEntropyLoss"
         q = floating(op, "probabilities", probabilities, None)
         if q.size and not (q.min() >= 0 and q.max() <= 1):
@@ -242,6 +253,7 @@ class FocalLoss:
 
     def __call__(self, logits: ArrayLike, targets: ArrayLike) -> tuple[float, Array]:
         """Value and gradient of logits (N, C, ...) with integer classes (N, ...)."""
+        one_output("FocalLoss", logits)
         x = floating("FocalLoss", "logits", logits, None)
         t = np.asarray(targets)
         if t.dtype.kind not in "iu":
@@ -305,6 +317,7 @@ class BinaryFocalLoss:
 
     def __call__(self, logits: ArrayLike, targets: ArrayLike) -> tuple[float, Array]:
         """Value and gradient of logits of any shape with targets 0 or 1 of the same shape."""
+        one_output("BinaryFocalLoss", logits)
         x = floating("BinaryFocalLoss", "logits", logits, None)
         t: Any = np.asarray(targets)
         if t.shape != x.shape or not ((t == 0) | (t == 1)).all():

@@ -16,6 +16,7 @@ from .class_losses import (
     checked_reduction,
     class_weights,
     general_cross_entropy,
+    one_output,
     unit_scale,
 )
 
@@ -70,6 +71,7 @@ class CrossEntropyLoss:
 
         `targets` are integer classes (N,) or (N, H, W), or probabilities of the logits' shape.
         """
+        one_output("CrossEntropyLoss", logits)
         if self.plain and np.ndim(logits) == 2 and np.ndim(targets) == 1:
             return ops.softmax_cross_entropy(logits, targets, reduction=self.reduction)
         return general_cross_entropy(
@@ -118,6 +120,7 @@ class MSELoss:
             The same shape and dtype; or, for a prediction (N, C), integer classes (N,), which
             stand for one-hot vectors.
         """
+        one_output("MSELoss", prediction)
         p, t = np.asarray(prediction), np.asarray(target)
         if p.ndim == 2 and t.ndim == 1 and t.dtype.kind in "iu":
             t = _one_hot(t, p)

@@ -52,6 +52,47 @@ def test_the_loss_is_the_weighted_sum(rng):
     assert repr(loss) == "AuxiliaryLoss(CrossEntropyLoss(reduction='sum'), weight=0.25)"
 
 
+def test_losses_and_weights_by_name(rng):
+    outputs = {"main": rng.normal(size=(4, 3)), "aux": rng.normal(size=(4, 3))}
+    classes, inner = np.array([0, 2, 1, 1]), {"main": nn.CrossEntropyLoss(), "aux": nn.MSELoss()}
+    values = {name: inner[name](output, classes) for name, output in outputs.items()}
+    for weight, main, aux in (({"aux": 0.5}, 1, 0.5), ({"aux": 2.0, "main": 0.25}, 0.25, 2)):
+        loss = nn.AuxiliaryLoss(inner, weight)
+        value, gradient = loss(outputs, classes)
+        assert value == pytest.approx(main * values["main"][0] + aux * values["aux"][0])
+        assert_same(gradient["main"], main * values["main"][1])
+        assert_same(gradient["aux"], aux * values["aux"][1])
+        assert loss(outputs["main"], classes)[0] == values["main"][0]
+
+
+def test_names_of_no_output_are_refused(rng):
+    outputs = {"main": np.zeros((1, 3)), "aux": np.zeros((1, 3))}
+    ce, classes = nn.CrossEntropyLoss(), np.array([0])
+    for losses in ({"main": ce}, {"aux": ce, "main": ce}, {"main": ce, "head": ce}):
+        with pytest.raises(ValueError, match="losses of the outputs main, aux, the first one"):
+            nn.AuxiliaryLoss(losses)(outputs, classes)
+    for weights in ({"main": 1.0}, {"aux": 1.0, "head": 1.0}):
+        with pytest.raises(ValueError, match="weights of the outputs main, aux"):
+            nn.AuxiliaryLoss(ce, weights)(outputs, classes)
+    with pytest.raises(ValueError, match=r"weight\['aux'\] to be a finite number >= 0, got -1"):
+        nn.AuxiliaryLoss(ce, {"aux": -1})
+    with pytest.raises(ValueError, match="losses of one reduction"):
+        nn.AuxiliaryLoss({"main": ce, "aux": nn.MSELoss("sum")})
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [nn.CrossEntropyLoss, nn.MSELoss, nn.NLLLoss, nn.FocalLoss, nn.BinaryFocalLoss,
+     nn.ProbabilityCrossEntropyLoss],
+)  # fmt: skip
+def test_a_loss_of_one_output_names_what_takes_several(kind):
+    outputs = {"main": np.zeros((1, 3)), "aux": np.zeros((1, 3))}
+    with pytest.raises(
+        TypeError, match=rf"of the outputs main, aux; AuxiliaryLoss\({kind.__name__}"
+    ):
+        kind()(outputs, np.array([0]))
+
+
 def test_a_trainer_trains_all_outputs(rng):
     x, y = normal(rng, (60, 6, 1, 1), np.float32), rng.integers(0, 3, 60)
     x[:, :3, 0, 0] += 4 * np.eye(3, dtype=np.float32)[y]
