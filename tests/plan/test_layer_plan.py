@@ -285,7 +285,7 @@ def test_a_sample_alone_and_in_a_batch(
     assert program(x[:0]).shape == (0, 10)
 
 
-@pytest.mark.parametrize("name", ["branches", "resnet20"])
+@pytest.mark.parametrize("name", ["branches", "resnet20", "borders", "nested"])
 def test_same_bits_at_any_thread_count(name: str) -> None:
     make, shape = NETS[name]
     results = []
@@ -349,7 +349,9 @@ def test_layers_that_have_steps(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["resnet20", "branches", "odd_layers", "bottleneck", "basic", "more_layers", "rows"]
+    "name",
+    ["resnet20", "branches", "odd_layers", "bottleneck", "basic", "more_layers", "rows"]
+    + ["nested", "borders", "fcn8s", "lenet5_1998", "inception"],
 )
 @pytest.mark.parametrize(
     "patterns", [("*1*",), ("*bn*", "*norm*", "*downsample*"), ("*running*",), ("*conv*",)]
