@@ -29,6 +29,8 @@ from . import peers
 from .suites import SUITES, Suite, chosen
 from .timing import check_outputs, cpu_model, interleave, readable, usable_cores
 
+# Seconds between turns on several threads, after which another library's threads sleep.
+REST = 0.02
 # What makes every library in the process keep to one instruction set.
 ISA_ENVIRONMENT = {
     "scalar": {
@@ -107,7 +109,8 @@ def measure(
         apart = {name: runs.pop(name) for name in ("numpy",) if name in runs}
         if case.bytes and peers.OURS in runs:
             runs[COPY] = peers.memory_copy(case.bytes, threads)
-        times = interleave(runs, budget=budget) if runs else {}
+        calm = {"rest": REST, "slice_seconds": REST} if threads > 1 else {}
+        times = interleave(runs, budget=budget, **calm) if runs else {}
         if apart:
             times |= interleave(apart, budget=budget / 4, least_rounds=1)
     work = suite.work(case)

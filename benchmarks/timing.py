@@ -73,8 +73,13 @@ def interleave(
     budget: float = 2.0,
     least_rounds: int = 3,
     slice_seconds: float = 0.004,
+    rest: float = 0.0,
 ) -> dict[str, Timing]:
-    """Time the candidates in turn for about `budget` seconds, at least `least_rounds` rounds."""
+    """Time the candidates in turn for about `budget` seconds, at least `least_rounds` rounds.
+
+    Each turn begins after `rest` seconds, so that threads of the one before, which may look for
+    work for some milliseconds (GNU OpenMP's do), have gone to sleep.
+    """
     calls_per_slice = {}
     for name, run in candidates.items():
         run()  # warm-up: first-touch pages, code caches, thread pools
@@ -89,6 +94,8 @@ def interleave(
     while rounds < least_rounds or time.perf_counter() < deadline:
         for name in order:
             run = candidates[name]
+            time.sleep(rest)
+            deadline += rest
             for _ in range(calls_per_slice[name]):
                 start = time.perf_counter()
                 run()
