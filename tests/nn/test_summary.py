@@ -232,7 +232,7 @@ def test_a_layer_without_output_shape_is_run():
 def test_what_does_not_fit_a_layer_without_output_shape():
     layer = Double()
     state = layer.rng_state()
-    with pytest.raises(ValueError, match="layer 'own': linear: "):
+    with pytest.raises(ValueError, match="layer 'own': Linear: "):
         nn.Sequential(own=layer).summary((2,))
     assert layer.rng_state() == state
 
