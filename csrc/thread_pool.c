@@ -4,7 +4,7 @@
  * other thread, and when none are left it waits for those threads alone that are in the middle of
  * one. So on a machine whose cores are busy with other programs a loop takes as long as it would on
  * one thread, where OpenMP, which waits for its whole team twice a loop, waits for the scheduler
- * (a step of LeNet-5, batch 32, two threads beside six busy processes on two cores: 3.7 against 72 ms).
+ * (`python -m benchmarks.busy`: seven times as long).
  *
  * One loop runs at a time. A second caller meanwhile is told no and runs its loop by itself; the
  * results have the same bits.
