@@ -381,6 +381,10 @@ def test_nets_that_do_not_classify(
     assert (tmp_path / "images.png").read_bytes().startswith(b"\x89PNG")
     assert run("predict", "--weights", tmp_path / "weights.safetensors", "x.png") == 1
     assert "tells no classes" in capsys.readouterr().err
+    options = ["--epochs", 1, "--output", tmp_path / "json", "--json"]
+    assert run("train", "--subset", "--model", name, *options) == 0
+    told = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)  # NaN is not JSON
+    assert "test_accuracy" not in told and told["test_loss"] > 0
 
 
 def test_segments_are_the_bright_pixels() -> None:
@@ -459,6 +463,7 @@ def test_python_m_and_version() -> None:
         ["train", "--model", "nonet"],
         ["train", "--data", "nowhere"],
         ["train", "--augment", "fly"],
+        ["train", "--model", "fcn8s", "--augment", "flip"],
         ["train", "--seed", "-1"],
         ["train", "--bath-size", "3"],
         ["train", "--lr", "nan"],

@@ -289,6 +289,9 @@ def _settle(options: Any) -> None:
             setattr(options, name, kept.get(name, default))
     if options.patience is not None and not options.validation:
         options.wrong("--patience needs --validation, such as --validation 0.1")
+    task = RECIPES[options.model].task
+    if options.augment and task != "classify":
+        options.wrong(f"--augment moves images, but not what {options.model} is taught of them")
     if options.lr is None:
         options.lr = RECIPES[options.model].rate if options.optimizer == "sgd" else 0.001
 
@@ -359,15 +362,16 @@ def _train(options: Any) -> int:
     _say(options, f"trained in {seconds:.1f} s; wrote to {options.output}: {', '.join(written)}")
     if not pictures:
         _say(options, 'pictures need matplotlib: pip install "fastcnn[viz]"')
-    told, more = f"test accuracy {result.accuracy:.4f}", {}
-    if recipe.task != "classify":
-        told = f"test loss {result.loss:.4f}"
+    if recipe.task == "classify":
+        told, more = f"test accuracy {result.accuracy:.4f}", {"test_accuracy": result.accuracy}
+    else:
+        told, more = f"test loss {result.loss:.4f}", {}
     if recipe.task == "segment":
         more["mean_iou"] = pixel_iou(trainer, test)
         told += f", mean IoU {more['mean_iou']:.4f}"
     if options.json:
         _print_json({
-            **more, "test_accuracy": result.accuracy, "test_loss": result.loss, "seconds": seconds,
+            **more, "test_loss": result.loss, "seconds": seconds,
             "weights_sha256": training.weights_sha256(model), "data": train.source,
             "output": str(options.output), "history": history.to_dict(),
         })  # fmt: skip
