@@ -303,8 +303,6 @@ def main(arguments: Sequence[str]) -> int:
         return subprocess.run(command, env=os.environ | wanted).returncode
     if max(options.threads) > usable_cores():
         progress(f"Note: {max(options.threads)} threads on {usable_cores()} usable core(s)")
-    if "torch" in options.peers:
-        import torch  # noqa: F401 - before the clock runs
     results = {name: measure_suite(SUITES[name], options) for name in options.suites}
     command = shlex.join(["python", "-m", "benchmarks.peers_table", *arguments])
     text = "\n".join(report(results, options, command))

@@ -2,10 +2,10 @@
  * type.
  *
  * An image's planes are copied into a border of `fill`: one row and column before the image, two
- * behind, which is made once for the images of a task. Places are clamped to -1..h and -1..w, where only the border counts, so no place needs a
- * test. Vectors lie along the output's columns: places, then indices (whole numbers, kept as reals)
- * and weights are computed once for all channels, and the four neighbours gathered. A task is a few
- * images.
+ * behind, which is made once for the images of a task. Places are clamped to -1..h and -1..w, where
+ * only the border counts, so no place needs a test. Vectors lie along the output's columns: places,
+ * then indices (whole numbers, kept as reals) and weights are computed once for all channels, and
+ * the four neighbours gathered. A task is a few images.
  */
 #include "simd_index.h"
 

@@ -1,9 +1,8 @@
 /* conv2d_lanes_tmpl.h - direct convolution of many small images, one image a vector lane; compiled
  * per tier and real type.
  *
- * It is the shift problem of conv2d.h with a vector of VL images in place of every pixel. Where there
- * are few output channels or few terms in a sum, it wastes nothing: no gaps between rows, no short
- * last vector of a row. The price is turning images into lanes and back, in pieces that stay in the
+ * It is the shift problem of conv2d.h with a vector of VL images in place of every pixel. For few
+ * output channels it wastes nothing: no gaps between rows, no short last vector of a row. The price is turning images into lanes and back, in pieces that stay in the
  * cache. A task takes some output rows of VL images:
  *   pack the source rows that they need: [channel][row][column][lane]
  *   for each LANES_PIXELS output pixels, for each panel of LANES_OB output channels:

@@ -25,7 +25,7 @@ MADE = {
 @pytest.mark.parametrize("name", MADE)
 def test_names_tell_the_arguments_and_rates_are_positive(name: str) -> None:
     schedule = MADE[name]
-    assert schedule.__name__ == name  # type: ignore[attr-defined]
+    assert schedule.__name__ == name
     assert all(0 <= schedule(k / 100) <= 1 for k in range(100))
 
 

@@ -1,6 +1,7 @@
 """Shifts, rotations, scalings and shears, each image resampled once (`fastcnn.ops.affine`)."""
 
-from collections.abc import Sequence
+import abc
+from typing import Any
 
 import numpy as np
 
@@ -16,9 +17,9 @@ class _Affine(Augmentation):
 
     fill: float
 
+    @abc.abstractmethod
     def maps(self, keys: Array, height: int, width: int) -> Array:
         """float64, shape (N, 2, 3), as `fastcnn.ops.affine` takes them."""
-        raise NotImplementedError
 
     def apply(self, x: Array, keys: Array) -> Array:
         """See `Augmentation.apply`."""
@@ -199,7 +200,7 @@ class RandomScale(RandomAffine):
         super().__init__(0.0, scale=scale, fill=fill)
 
 
-def _pair(name: str, what: str, value: Sequence[float]) -> tuple[float, float]:
+def _pair(name: str, what: str, value: Any) -> tuple[float, float]:
     if isinstance(value, str) or not hasattr(value, "__len__") or len(value) != 2:
         raise ValueError(f"{name}: expected {what} to be a pair of numbers, got {value!r}")
     return number(name, what, value[0]), number(name, what, value[1])
@@ -208,7 +209,7 @@ def _pair(name: str, what: str, value: Sequence[float]) -> tuple[float, float]:
 def _range(name: str, what: str, value: Range) -> tuple[float, float]:
     """A pair (low, high); a number stands for (-number, number)."""
     if hasattr(value, "__len__"):
-        low, high = _pair(name, what, value)  # type: ignore[arg-type]
+        low, high = _pair(name, what, value)
     else:
         high = number(name, what, value, 0.0)
         low = -high
