@@ -208,7 +208,7 @@ def summary(results: dict[str, list[Row]], options: argparse.Namespace) -> list[
     return [*lines, ""]
 
 
-def header(command: str) -> list[str]:
+def header(title: str, command: str) -> list[str]:
     """Machine, versions and command: what one must know to repeat or to doubt the numbers."""
     import numpy as np
 
@@ -216,7 +216,7 @@ def header(command: str) -> list[str]:
 
     ours, cores = config(), usable_cores()
     lines = [
-        "# Benchmarks",
+        f"# {title}",
         "",
         f"- Machine: {cpu_model()}, {cores} core{'s' * (cores > 1)} usable, "
         f"{platform.system()} {platform.machine()}",
@@ -244,7 +244,8 @@ def header(command: str) -> list[str]:
 
 def report(results: dict[str, list[Row]], options: argparse.Namespace, command: str) -> list[str]:
     """The whole page."""
-    text = header(command)
+    families = ", ".join(results)
+    text = header("Benchmarks" if "conv" in results else f"Benchmarks: {families}", command)
     if "torch" in options.peers:
         text += summary(results, options)
     for name, rows in results.items():

@@ -195,7 +195,8 @@ class Trainer:
         augment : Augmentation, optional
             Random changes of the training data, never of the validation data, such as
             ``data.augment.RandomCrop(32, padding=4)``: other ones in each epoch, chosen by the
-            trainer's seed. Batches are then prepared by a background thread.
+            trainer's seed. Targets stay as they are, so not for labels of pixels. Batches are
+            then prepared by a background thread.
         progress : bool or "auto", optional
             Draw progress bars; "auto" does in notebooks and if stderr is a terminal.
         callbacks : sequence of Callback, optional
