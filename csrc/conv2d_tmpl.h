@@ -13,7 +13,10 @@
 #include "im2col_tmpl.h"
 #include "winograd_transform_tmpl.h"
 
+#include "winograd_strip_tmpl.h"
+
 #include "winograd_tmpl.h"
+#include "winograd_weight_tmpl.h"
 
 /* Each pass: Winograd where it serves the shape, else the direct kernels, which are others for
  * depthwise convolutions and for many small images. */
@@ -26,7 +29,7 @@ static int conv2d_threads(const fc_conv2d_desc *d, int n_threads) {
 
 static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int prepared, int n_threads) {
     wino_run wino;
-    if (wino_forward_run(&wino, d, 0)) return wino_layout(&wino, prepared, 0, NULL, n_threads);
+    if (wino_forward_run(&wino, d, 0, prepared)) return wino_layout(&wino, prepared, NULL, n_threads);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return depthwise_layout(&depthwise, NULL, n_threads);
     lanes_run lanes;
@@ -43,7 +46,7 @@ static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *h
     n_threads = conv2d_threads(d, n_threads);
     conv_epilogue epilogue = conv_epilogue_of(how, y);
     wino_run wino;
-    if (wino_forward_run(&wino, d, 0)) {
+    if (wino_forward_run(&wino, d, 0, how->prepared != NULL)) {
         wino.epilogue = epilogue;
         wino_execute(&wino, x, w, how->prepared, b, y, workspace, n_threads);
         return;
@@ -69,7 +72,7 @@ static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *h
 /* Depthwise kernels read w as it is. */
 static int64_t conv2d_prepared_bytes(const fc_conv2d_desc *d) {
     wino_run wino;
-    if (wino_forward_run(&wino, d, 0)) return wino_prepared_bytes(&wino);
+    if (wino_forward_run(&wino, d, 0, 1)) return wino_prepared_bytes(&wino);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return 0;
     direct_run direct;
@@ -83,7 +86,7 @@ static void conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepare
     wino_run wino;
     depthwise_run depthwise;
     direct_run direct;
-    if (wino_forward_run(&wino, d, 0)) {
+    if (wino_forward_run(&wino, d, 0, 1)) {
         wino_prepare(&wino, w, prepared, n_threads);
     } else if (!depthwise_plan(&depthwise, d, 0)) {
         direct_forward_run(&direct, d);
@@ -94,7 +97,7 @@ static void conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepare
 
 static int64_t conv2d_backward_input_workspace(const fc_conv2d_desc *d, int n_threads) {
     wino_run wino;
-    if (wino_forward_run(&wino, d, 1)) return wino_layout(&wino, 0, 0, NULL, n_threads);
+    if (wino_forward_run(&wino, d, 1, 0)) return wino_layout(&wino, 0, NULL, n_threads);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 1)) return depthwise_layout(&depthwise, NULL, n_threads);
     lanes_run lanes;
@@ -109,7 +112,7 @@ static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const
                                   void *workspace, int n_threads) {
     n_threads = conv2d_threads(d, n_threads);
     wino_run wino;
-    if (wino_forward_run(&wino, d, 1)) {
+    if (wino_forward_run(&wino, d, 1, 0)) {
         wino_execute(&wino, dy, w, NULL, NULL, dx, workspace, n_threads);
         return;
     }
@@ -129,8 +132,8 @@ static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const
 }
 
 static int64_t conv2d_backward_weight_workspace(const fc_conv2d_desc *d, int n_threads) {
-    wino_run wino;
-    if (wino_weight_run(&wino, d)) return wino_layout(&wino, 0, 1, NULL, n_threads);
+    wino_weight_run wino;
+    if (wino_weight_run_of(&wino, d)) return wino_weight_layout(&wino, NULL, n_threads);
     depthwise_weight_run depthwise;
     if (depthwise_weight_plan(&depthwise, d))
         return depthwise_weight_layout(&depthwise, NULL, n_threads);
@@ -142,9 +145,9 @@ static int64_t conv2d_backward_weight_workspace(const fc_conv2d_desc *d, int n_t
 static void conv2d_backward_weight(const fc_conv2d_desc *d, const void *dy, const void *x, void *dw,
                                    void *db, void *workspace, int n_threads) {
     n_threads = conv2d_threads(d, n_threads);
-    wino_run wino;
-    if (wino_weight_run(&wino, d)) {
-        wino_execute_gradient(&wino, dy, x, dw, db, workspace, n_threads);
+    wino_weight_run wino;
+    if (wino_weight_run_of(&wino, d)) {
+        wino_weight_execute(&wino, dy, x, dw, db, workspace, n_threads);
         return;
     }
     depthwise_weight_run depthwise;

@@ -16,10 +16,12 @@ static const int OUTER_NP[OUTER_NV] = {8, 6};
 #endif
 
 /* Where the broadcast values lie: pixel (n, row, col) at n * image + row * row + col * step. The
- * vectors follow each other without gaps, nv * VL reals a pixel. */
+ * vectors follow each other without gaps, nv * VL reals a pixel. Meanwhile what the next call will
+ * read is asked for: ahead_step reals a column, from x + ahead on. */
 typedef struct {
     int64_t images, rows, cols;
     int64_t step, row, image;
+    int64_t ahead, ahead_step;
 } outer_pixels;
 
 /* sums is [NP][nv * VL]; it is added to, or, with add 0, written. */
@@ -39,8 +41,11 @@ INLINE void outer_tile(const int nv, const int np, const outer_pixels *at, const
             const real *value[OUTER_NP_MAX];
             UNROLL for (int i = 0; i < np; i++)
                 value[i] = x + n * at->image + row * at->row + shift[i];
+            const real *next = x + at->ahead;
             for (int64_t col = 0; col < at->cols * step; col += step, vectors += nv * VL) {
                 vr d[OUTER_NV];
+                PREFETCH(next);
+                next += at->ahead_step;
                 UNROLL for (int j = 0; j < nv; j++) d[j] = v_load(vectors + j * VL);
                 UNROLL for (int i = 0; i < np; i++) {
                     vr pixel = v_set1(value[i][col]);

@@ -1,0 +1,134 @@
+/* winograd_strip_tmpl.h - how Winograd's convolution (winograd_tmpl.h, winograd_weight_tmpl.h) cuts
+ * images into blocks of tiles, and V, the transform of its input; compiled per tier and real type.
+ *
+ * Lanes are channels. A strip holds t rows of VL channels, transposed to [row][column][channel] by
+ * register transposes, so that tiles may start anywhere, and images of any size fill a block of
+ * tiles. A block is some rows of tiles, across images. Its V is [chunk of channels][xi][tile][c]:
+ * a chunk's plane lies in one piece, as a product reads it. Planes are an odd number of cache lines
+ * apart, since powers of two would fall into the same cache sets.
+ */
+
+typedef struct {
+    const winograd_variant *v;
+    int64_t squares;                   /* t * t: values of xi */
+    int64_t n, groups, c, k;           /* per group: source and output channels */
+    int64_t h, w, oh, ow;              /* source and output size */
+    int64_t y0, x0;                    /* source row and column of the first tile: -padding */
+    int64_t tiles_y, tiles_x, rows;    /* tiles of an image; rows of tiles of all images */
+    int64_t strip_cols;
+    outer_panels panels;               /* of the output channels */
+    int64_t chunk, chunks;             /* channels of V at a time, a multiple of VL */
+    int64_t block_rows, blocks;        /* rows of tiles of a block */
+    int64_t tiles;                     /* of a block, rounded up to whole value groups */
+    int64_t plane_v, block_v;          /* reals of V: of a chunk's xi, of a block's group */
+    const real *src;
+} wino_shape;
+
+static int64_t odd_lines(int64_t reals) {
+    int64_t line = 64 / (int64_t)sizeof(real), lines = fc_ceil_div(reals, line);
+    return (lines | 1) * line;
+}
+
+/* What follows from the sizes alone. */
+static void wino_measure(wino_shape *s) {
+    s->squares = s->v->t * s->v->t;
+    s->tiles_y = fc_ceil_div(s->oh, s->v->m);
+    s->tiles_x = fc_ceil_div(s->ow, s->v->m);
+    s->rows = s->n * s->tiles_y;
+    s->strip_cols = s->tiles_x * s->v->m + s->v->r - 1;
+    s->panels = outer_panels_of(s->k);
+}
+
+/* Even blocks of about `wanted` tiles, about a multiple of `of` blocks. */
+static void wino_cut_blocks(wino_shape *s, int64_t wanted, int64_t of) {
+    s->block_rows = fc_max(1, fc_min(wanted / s->tiles_x, s->rows));
+    s->blocks = fc_round_up(fc_ceil_div(s->rows, s->block_rows), of);
+    s->block_rows = fc_ceil_div(s->rows, s->blocks);
+    s->blocks = fc_ceil_div(s->rows, s->block_rows);
+    s->tiles = fc_round_up(s->block_rows * s->tiles_x, s->panels.np);
+    s->plane_v = odd_lines(s->tiles * s->chunk);
+    s->block_v = s->chunks * s->squares * s->plane_v;
+}
+
+/* The rows of tiles of a block, and how many tiles those are. */
+typedef struct {
+    int64_t first, end, tiles;
+} wino_block;
+
+static wino_block wino_get_block(const wino_shape *s, int64_t i) {
+    int64_t first = i * s->block_rows, end = fc_min(first + s->block_rows, s->rows);
+    return (wino_block){first, end, (end - first) * s->tiles_x};
+}
+
+/* rows x cols pixels from (y0, x0) on of `channels` <= VL planes, transposed to [row][col][VL];
+ * zero outside of the h x w planes and in the lanes without a channel. */
+static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t h, int64_t w,
+                       int64_t y0, int64_t rows, int64_t x0, int64_t cols, real *strip) {
+    int64_t lo = fc_min(fc_max(-x0, 0), cols), hi = fc_max(lo, fc_min(w - x0, cols));
+    for (int64_t i = 0; i < rows; i++, strip += cols * VL) {
+        if (y0 + i < 0 || y0 + i >= h) {
+            fill(strip, cols * VL, 0);
+            continue;
+        }
+        const real *from = src + (y0 + i) * w + x0;
+        fill(strip, lo * VL, 0);
+        for (int64_t b = lo; b < hi; b += VL) {
+            int64_t have = fc_min(VL, hi - b);
+            vr r[VL];
+            if (channels == VL && have == VL) {
+                UNROLL for (int l = 0; l < VL; l++) r[l] = v_load(from + l * plane + b);
+            } else {
+                UNROLL for (int l = 0; l < VL; l++)
+                    r[l] = l < channels ? v_loadn(from + l * plane + b, have) : v_zero();
+            }
+            v_transpose(r);
+            UNROLL for (int l = 0; l < VL; l++)
+                if (l < have) v_store(strip + (b + l) * VL, r[l]);
+        }
+        fill(strip + hi * VL, (cols - hi) * VL, 0);
+    }
+}
+
+/* The way back: rows x w pixels of a strip, `cols` wide, to `channels` planes, plus a bias each,
+ * and finished. */
+static void strip_drain(const real *strip, int64_t cols, int64_t rows, int64_t w, real *dst,
+                        int64_t plane, int64_t channels, const real *bias,
+                        const conv_epilogue *epilogue) {
+    conv_epilogue e = *epilogue;
+    for (int64_t i = 0; i < rows; i++, strip += cols * VL, dst += w) {
+        for (int64_t b = 0; b < w; b += VL) {
+            int64_t have = fc_min(VL, w - b);
+            vr r[VL];
+            UNROLL for (int l = 0; l < VL; l++)
+                r[l] = l < have ? v_load(strip + (b + l) * VL) : v_zero();
+            v_transpose(r);
+            UNROLL for (int l = 0; l < VL; l++) {
+                if (l >= channels) continue;
+                vr value = bias != NULL ? v_add(r[l], v_set1(bias[l])) : r[l];
+                real *to = dst + l * plane + b;
+                if (e.used) value = epilogue_apply(e, value, to, have);
+                if (have == VL)
+                    v_store(to, value);
+                else
+                    v_storen(to, value, have);
+            }
+        }
+    }
+}
+
+/* V of channels c0 .. c0 + VL - 1 of a group in a block; pv is the block's group's. */
+static void wino_input(const wino_shape *s, int64_t block, int64_t g, int64_t c0, real *pv,
+                       real *strip) {
+    const winograd_variant *v = s->v;
+    wino_block b = wino_get_block(s, block);
+    int64_t plane = s->h * s->w;
+    real *to = pv + c0 / s->chunk * s->squares * s->plane_v + c0 % s->chunk;
+    for (int64_t row = b.first; row < b.end; row++) {
+        int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->m + s->y0;
+        const real *src = s->src + ((n * s->groups + g) * s->c + c0) * plane;
+        strip_fill(src, plane, fc_min(VL, s->c - c0), s->h, s->w, y, v->t, s->x0, s->strip_cols,
+                   strip);
+        for (int64_t x = 0; x < s->tiles_x; x++, to += s->chunk)
+            v->input(strip + x * v->m * VL, s->strip_cols * VL, to, s->plane_v);
+    }
+}
