@@ -38,7 +38,8 @@ cdef extern from *:
     void block_free(void *p)
 
 cdef enum:
-    SMALLEST = 65536
+    SMALLEST = 65536  # smaller arrays come from NumPy, whose allocator is quicker for them
+cdef cnp.npy_intp MOST_BYTES = <cnp.npy_intp>1 << 62
 
 cdef dict _free_blocks = {}  # class size -> list of raw addresses
 cdef size_t _kept_bytes = 0
@@ -84,16 +85,35 @@ cdef class _Block:
         _kept_bytes += self.size
 
 
-def pooled(tuple shape, int typenum, size_t size):
-    """An uninitialised array of `size` bytes on a block from the pool, aligned to 64."""
+def empty(tuple shape, cnp.dtype dtype):
+    """An uninitialised C-contiguous array: of SMALLEST bytes and more on a block from the pool,
+    aligned to 64. None if its bytes do not fit in 62 bits, or it has more than 32 dimensions."""
     cdef cnp.npy_intp dims[32]
     cdef int i, ndim = len(shape)
+    cdef cnp.npy_intp size = dtype.itemsize
     if ndim > 32:
-        raise ValueError(f"expected at most 32 dimensions, got {ndim}")
+        return None
     for i in range(ndim):
-        dims[i] = shape[i]
+        try:
+            dims[i] = shape[i]
+        except OverflowError:
+            return None
+        if dims[i] < 0 or (dims[i] > 0 and size > MOST_BYTES // dims[i]):
+            return None
+        size *= dims[i]
+    if size < SMALLEST:
+        return cnp.PyArray_SimpleNew(ndim, dims, dtype.num)
     cdef _Block block = _Block(size)
-    cdef cnp.ndarray a = cnp.PyArray_SimpleNewFromData(ndim, dims, typenum, block.raw)
+    cdef cnp.ndarray a = cnp.PyArray_SimpleNewFromData(ndim, dims, dtype.num, block.raw)
+    cnp.set_array_base(a, block)
+    return a
+
+
+def workspace(size_t size):
+    """Scratch of `size` bytes and more, on a block from the pool, aligned to 64."""
+    cdef _Block block = _Block(size if size > SMALLEST else SMALLEST)
+    cdef cnp.npy_intp n = size
+    cdef cnp.ndarray a = cnp.PyArray_SimpleNewFromData(1, &n, cnp.NPY_UINT8, block.raw)
     cnp.set_array_base(a, block)
     return a
 

@@ -43,12 +43,33 @@ cdef inline void *data(cnp.ndarray a) noexcept:
     return NULL if a is None else cnp.PyArray_DATA(a)
 
 
-def is_plain(a):
+cdef bint is_plain(a) noexcept:
     """Whether a kernel takes `a` as it is: float32 or float64, native, C-contiguous, aligned."""
     if not cnp.PyArray_CheckExact(a):
         return False
     cdef int t = cnp.PyArray_TYPE(a)
     return (t == cnp.NPY_FLOAT32 or t == cnp.NPY_FLOAT64) and cnp.PyArray_ISCARRAY_RO(a)
+
+
+def fits(a, ndim=None, dtype=None):
+    """Whether a kernel takes `a` as it is, with `ndim` dimensions and of `dtype` where given."""
+    if not is_plain(a):
+        return False
+    if ndim is not None and cnp.PyArray_NDIM(a) != <int>ndim:
+        return False
+    return dtype is None or (<cnp.ndarray>a).dtype == dtype
+
+
+def fits_like(a, like, bint changed=False):
+    """Whether a kernel takes `a` as it is, of the shape and dtype of the array `like`; `changed`:
+    whether it can write to it too."""
+    if not is_plain(a) or (changed and not cnp.PyArray_ISWRITEABLE(a)):
+        return False
+    if not is_plain(like):
+        return False
+    cdef cnp.ndarray one = a, other = like
+    return one is other or (
+        cnp.PyArray_TYPE(one) == cnp.PyArray_TYPE(other) and cnp.PyArray_SAMESHAPE(one, other))
 
 
 def isa_tiers():

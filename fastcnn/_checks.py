@@ -11,7 +11,7 @@ N images, C input channels, H W input size, K output channels, KH KW kernel size
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,9 +24,7 @@ Padding = int | Sequence[Any] | Literal["valid", "same"]
 PaddingMode = Literal["zeros", "replicate"]
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-_POOLED = 65536  # smaller arrays come from NumPy, whose allocator is quicker for them
 _MAX_BYTES = 2**62
-_BYTE = np.dtype(np.uint8).num
 
 
 def integer(op: str, name: str, value: Any, least: int) -> int:
@@ -352,17 +350,18 @@ def check_bytes(op: str, shape: Sequence[int], itemsize: int) -> int:
 def empty(op: str, shape: Sequence[int], dtype: Any) -> Array:
     """An uninitialised C-contiguous array, from the buffer pool if it is big."""
     dtype = np.dtype(dtype)
-    nbytes = check_bytes(op, shape, dtype.itemsize)
-    if nbytes < _POOLED:
-        return np.empty(shape, dtype)
-    array: Array = _kernels.pooled(tuple(shape), dtype.num, nbytes)
+    array: Array | None = _kernels.empty(tuple(shape), dtype)
+    if array is None:
+        check_bytes(op, shape, dtype.itemsize)
+        raise ValueError(f"{op}: no array of shape {tuple(shape)} can be made")
     return array
 
 
 def workspace(op: str, nbytes: int) -> Array:
     """Scratch of `nbytes` bytes, aligned to 64."""
-    size = max(nbytes, _POOLED)
-    array: Array = _kernels.pooled((size,), _BYTE, check_bytes(op, (size,), 1))
+    if nbytes > _MAX_BYTES:
+        check_bytes(op, (nbytes,), 1)
+    array: Array = _kernels.workspace(nbytes)
     return array
 
 
@@ -379,13 +378,8 @@ def floating(
     Integers and booleans are refused (a silent cast hides mistakes), float16 too; and what is not
     of `dtype`, if that is given: that of `like`.
     """
-    if (
-        _kernels.is_plain(a)
-        and isinstance(a, np.ndarray)  # it is; for type checkers
-        and (dtype is None or a.dtype == dtype)
-        and (ndim is None or a.ndim == ndim)
-    ):
-        return a
+    if _kernels.fits(a, ndim, dtype):
+        return cast(Array, a)
     array = np.asarray(a)
     if array.dtype.char not in "fd" or not array.dtype.isnative:
         raise TypeError(

@@ -1,6 +1,6 @@
 """One step of an optimizer on one parameter array, fused and in place (PyTorch's formulas)."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,11 +12,7 @@ from .._config import get_num_threads
 
 def _in_place(op: str, name: str, a: Any, like: Array) -> None:
     """An error unless a kernel can change `a` where it is, and `a` fits `like`."""
-    if (
-        _kernels.is_plain(a)
-        and a.flags.writeable
-        and (a is like or (a.dtype == like.dtype and a.shape == like.shape))
-    ):
+    if _kernels.fits_like(a, like, changed=True):
         return
     if not isinstance(a, np.ndarray):
         raise TypeError(f"{op}: expected {name} to be an ndarray, got {type(a).__name__}")
@@ -34,6 +30,8 @@ def _in_place(op: str, name: str, a: Any, like: Array) -> None:
 
 
 def _gradient(op: str, grad: ArrayLike, param: Array) -> Array:
+    if _kernels.fits_like(grad, param):
+        return cast(Array, grad)
     g = floating(op, "grad", grad, None, param.dtype)
     expect_shape(op, "grad", g, param.shape, "that of param")
     return g
