@@ -80,27 +80,37 @@ typedef struct {
     const real *bias;   /* or NULL */
 } conv_shape;
 
-/* ob output channels x pb pixels (4 or 1) from x on. */
+/* A row of the kernel: kw taps of one input channel. */
+INLINE void conv_row_sum(const int ob, const int pb, const int64_t kw, const real *first,
+                         const real *second, const real *w, vr sum[CONV_OB][4]) {
+    UNROLL for (int64_t kx = 0; kx < kw; kx++, first += VL, second += VL, w += ob) {
+        vr v[4];
+        v[0] = v_load(first);
+        if (pb == 4) {
+            v[1] = v_load(first + VL);
+            v[2] = v_load(second);
+            v[3] = v_load(second + VL);
+        }
+        UNROLL for (int o = 0; o < ob; o++) {
+            vr one = v_set1(w[o]);
+            UNROLL for (int p = 0; p < pb; p++) sum[o][p] = v_fma(one, v[p], sum[o][p]);
+        }
+    }
+}
+
+/* ob output channels x pb pixels (4 or 1) from x on. Rows of 5 taps, LeNet's, are unrolled: a pixel
+ * is then loaded once for two neighbours. */
 INLINE void conv_sum(const conv_shape *s, const int ob, const int pb, const real *x, const real *w,
                      const real *bias, vr sum[CONV_OB][4]) {
     UNROLL for (int o = 0; o < ob; o++)
         UNROLL for (int p = 0; p < pb; p++) sum[o][p] = bias ? v_set1(bias[o]) : v_zero();
     for (int64_t c = 0; c < s->c; c++)
-        for (int64_t ky = 0; ky < s->kh; ky++) {
+        for (int64_t ky = 0; ky < s->kh; ky++, w += s->kw * ob) {
             const real *first = x + c * s->plane + ky * s->row, *second = first + s->second;
-            for (int64_t kx = 0; kx < s->kw; kx++, first += VL, second += VL, w += ob) {
-                vr v[4];
-                v[0] = v_load(first);
-                if (pb == 4) {
-                    v[1] = v_load(first + VL);
-                    v[2] = v_load(second);
-                    v[3] = v_load(second + VL);
-                }
-                UNROLL for (int o = 0; o < ob; o++) {
-                    vr one = v_set1(w[o]);
-                    UNROLL for (int p = 0; p < pb; p++) sum[o][p] = v_fma(one, v[p], sum[o][p]);
-                }
-            }
+            if (s->kw == 5)
+                conv_row_sum(ob, pb, 5, first, second, w, sum);
+            else
+                conv_row_sum(ob, pb, s->kw, first, second, w, sum);
         }
 }
 
