@@ -1,4 +1,5 @@
-"""Whole nets: a training step, and inference, by fastcnn's plan, PyTorch and ONNX Runtime.
+"""Whole nets: a training step, and inference, by fastcnn's plan, PyTorch (torch.compile too, where
+asked for) and ONNX Runtime.
 
 All start from the same weights. The first step's gradients of the first and of the last layer, or
 the outputs, must agree with fastcnn's layers in float64. The rate is so low that weights hardly
@@ -83,6 +84,8 @@ class NetCase(Case):
         exports = all(map(importlib.util.find_spec, ("onnx", "onnxruntime")))
         if self.wrt == "inference" and "torch" in found and exports:
             found["onnxruntime"] = self._onnxruntime()
+        if "torch_compile" in names and have_torch():
+            found["torch_compile"] = self.torch(channels_last=False, compiled=True)
         return found
 
     def ours(self) -> Candidate:
@@ -109,11 +112,13 @@ class NetCase(Case):
 
         return torch_nets.load(getattr(torch_nets, self.layer.model)(), self._model().state_dict())
 
-    def torch(self, channels_last: bool) -> Candidate:
+    def torch(self, channels_last: bool, compiled: bool = False) -> Candidate:
         import torch
 
         layout = torch.channels_last if channels_last else torch.contiguous_format
         net = self._torch_net().to(memory_format=layout)
+        if compiled:
+            net = torch.compile(net)
         x = torch.from_numpy(self.data[0]).contiguous(memory_format=layout)
         y = torch.from_numpy(self.data[1])
         if self.wrt == "inference":

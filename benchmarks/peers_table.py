@@ -8,8 +8,10 @@ fastcnn is faster.
     --isa avx2              both sides on that instruction set (in a subprocess with the settings
                             of fastcnn, oneDNN, ATen, MKL and OpenBLAS)
     --suites conv pool      some of the families
+    --allocator kept        glibc's allocator keeps what is freed mapped: PyTorch's page faults tamed
     --layers vgg lenet1     rows whose key or name starts with one of the words
     --passes forward        passes that start with one of the words
+    --peers torch compile   whole nets by torch.compile too
     --peers none --quick    fastcnn alone, with short timings, for tuning kernels
 """
 
@@ -54,6 +56,10 @@ ISA_ENVIRONMENT = {
         "OPENBLAS_CORETYPE": "SkylakeX",
     },
 }
+# By itself glibc maps blocks above 32 MiB afresh each time, and their pages fault at first touch.
+ALLOCATOR_ENVIRONMENT = {
+    "kept": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)},
+}
 COPY = "copy"  # the bound of memory, not a peer
 TITLES = {
     "fastcnn": "fastcnn",
@@ -61,6 +67,7 @@ TITLES = {
     "torch": "torch nchw",
     "torch_cl": "torch channels_last",
     "layers": "fastcnn, by layers",
+    "torch_compile": "torch.compile",
     "onnxruntime": "ONNX Runtime",
     COPY: "of the copy bound",
 }
@@ -161,7 +168,7 @@ def table(suite: Suite, rows: Sequence[Row], names: Sequence[str], caption: str)
     """Rows of one pass (or of several) on one thread count, with the mean below."""
     names = [
         n
-        for n in (*names, "layers", "onnxruntime", COPY)
+        for n in dict.fromkeys((*names, "layers", "onnxruntime", COPY))
         if any(n in r.speed or n in r.failures for r in rows)
     ]
     one_pass = len({r.wrt for r in rows}) == 1
@@ -227,7 +234,8 @@ def header(title: str, command: str) -> list[str]:
 
         lines.append(
             f"- PyTorch {torch.__version__}: {torch.backends.cpu.get_cpu_capability()}, oneDNN "
-            f"limited to {os.environ.get('ONEDNN_MAX_CPU_ISA', 'nothing')}"
+            f"limited to {os.environ.get('ONEDNN_MAX_CPU_ISA', 'nothing')}, its allocator's page "
+            f"faults {'tamed' if os.environ.get('MALLOC_MMAP_MAX_') == '0' else 'as they come'}"
         )
     return [
         *lines,
@@ -271,13 +279,19 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--out", type=Path, help="write the markdown here instead of stdout")
     parser.add_argument("--isa", choices=ISA_ENVIRONMENT, help="one instruction set for all sides")
+    parser.add_argument(
+        "--allocator", choices=ALLOCATOR_ENVIRONMENT, help="how malloc treats big blocks"
+    )
     counts = [n for n in (1, 2) if n <= usable_cores()]
     parser.add_argument("--threads", type=int, nargs="+", default=counts)
     parser.add_argument("--suites", nargs="+", default=[*SUITES], choices=SUITES)
     parser.add_argument("--layers", nargs="+", default=[], metavar="WORD")
     parser.add_argument("--passes", nargs="+", default=[], metavar="WORD")
     parser.add_argument(
-        "--peers", nargs="+", default=["torch", "numpy"], choices=["torch", "numpy", "none"]
+        "--peers",
+        nargs="+",
+        default=["torch", "numpy"],
+        choices=["torch", "compile", "numpy", "none"],
     )
     parser.add_argument("--effort", type=float, default=1.0, help="factor on the time per cell")
     parser.add_argument("--quick", action="store_true", help="--effort 0.25")
@@ -287,6 +301,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     options.names = [peers.OURS]
     if "torch" in options.peers:
         options.names += peers.TORCH
+    if "compile" in options.peers:
+        options.names.append("torch_compile")
     if "numpy" in options.peers:
         options.names.append("numpy")
     if "torch" in options.peers and not peers.have_torch():
@@ -298,7 +314,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
-    wanted = ISA_ENVIRONMENT.get(options.isa, {})
+    wanted = ISA_ENVIRONMENT.get(options.isa, {}) | ALLOCATOR_ENVIRONMENT.get(options.allocator, {})
     if not wanted.items() <= os.environ.items():  # libraries read these when loaded: start afresh
         command = [sys.executable, "-m", "benchmarks.peers_table", *arguments]
         return subprocess.run(command, env=os.environ | wanted).returncode
