@@ -8,7 +8,7 @@ fastcnn is faster.
     --isa avx2              both sides on that instruction set (in a subprocess with the settings
                             of fastcnn, oneDNN, ATen, MKL and OpenBLAS)
     --suites conv pool      some of the families
-    --allocator kept        glibc's allocator keeps what is freed mapped: PyTorch's page faults tamed
+    --allocator kept        freed memory stays mapped (glibc): PyTorch's page faults are tamed
     --layers vgg lenet1     rows whose key or name starts with one of the words
     --passes forward        passes that start with one of the words
     --peers torch compile   whole nets by torch.compile too
