@@ -112,15 +112,16 @@ static void wino_multiply(const wino_run *r, int64_t tiles, int64_t panels, int6
     const wino_shape *s = &r->s;
     int64_t width = s->panels.width, np = s->panels.np;
     outer_kernel kernel = OUTER_KERNELS[s->panels.nv - 1];
-    for (int64_t xi = 0; xi < s->squares; xi++) {
+    int t = (int)s->v->t, squares = t * t; /* divided by below: 64 bits would take thrice as long */
+    for (int xi = 0; xi < squares; xi++) {
+        const real *xi_u = u + wino_filter_product(s->v, xi / t, xi % t) * r->plane_u;
         for (int64_t panel = 0; panel < panels; panel++, m += r->plane_m) {
             for (int64_t chunk = c0; chunk < c1; chunk++) {
                 int64_t channels = fc_min(s->chunk, s->c - chunk * s->chunk);
                 outer_pixels at = {.images = 1, .rows = 1, .step = 1, .cols = channels,
                                    .ahead = np * s->chunk, .ahead_step = np};
                 const real *v = pv + (chunk * s->squares + xi) * s->plane_v;
-                const real *filters = u + panel * u_panel + (chunk - c0) * r->chunk_u +
-                                      wino_filter_product(s->v, xi) * r->plane_u;
+                const real *filters = xi_u + panel * u_panel + (chunk - c0) * r->chunk_u;
                 for (int64_t tile = 0; tile < tiles; tile += np)
                     kernel(&at, v + tile * s->chunk, r->tile_shift, filters, m + tile * width,
                            chunk > 0);

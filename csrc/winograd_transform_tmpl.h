@@ -109,9 +109,9 @@ typedef struct {
     void (*filter_gradient)(const real *products, int64_t plane, real *taps);
 } winograd_variant;
 
-/* The place among a filter's products of the one that meets product xi of a tile. */
-static int64_t wino_filter_product(const winograd_variant *v, int64_t xi) {
-    return fc_min(xi / v->t, v->f - 1) * v->f + fc_min(xi % v->t, v->f - 1);
+/* The place among a filter's products of the one that meets product (row, col) of a tile. */
+static int64_t wino_filter_product(const winograd_variant *v, int64_t row, int64_t col) {
+    return fc_min(row, v->f - 1) * v->f + fc_min(col, v->f - 1);
 }
 
 #define WINOGRAD_TILES(name, source, m, t, pairs)                                                 \

@@ -72,13 +72,14 @@ static void wino_sum(const wino_weight_run *r, int64_t block, int64_t chunk, int
     outer_kernel kernel = OUTER_KERNELS[s->panels.nv - 1];
     outer_pixels at = {.images = 1, .rows = 1, .cols = wino_get_block(s, block).tiles,
                        .step = s->chunk, .ahead = s->plane_v, .ahead_step = s->chunk};
-    for (int64_t xi = 0; xi < s->squares; xi++) {
+    int t = (int)s->v->t, squares = t * t;
+    for (int xi = 0; xi < squares; xi++) {
         const real *v = pv + (chunk * s->squares + xi) * s->plane_v;
-        int64_t to_filter = wino_filter_product(s->v, xi);
-        int first = xi / s->v->t < s->v->f && xi % s->v->t < s->v->f;
+        int row = xi / t, col = xi % t, first = row < s->v->f && col < s->v->f;
+        real *xi_d = d + wino_filter_product(s->v, row, col) * r->plane_d;
         for (int64_t i = 0; i < panels; i++) {
             const real *z = pz + ((panel0 + i) * s->squares + xi) * r->plane_z;
-            real *to = d + i * panel_d + to_filter * r->plane_d;
+            real *to = xi_d + i * panel_d;
             for (int64_t c = 0; c < channels; c += np)
                 kernel(&at, v + c, r->channel_shift, z, to + c * width, add || !first);
         }
