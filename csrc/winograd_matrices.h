@@ -1,5 +1,5 @@
 /* winograd_matrices.h - printed by scripts/make_winograd.py, which tells the
- * construction. WINOGRAD_<matrix>_<m>_<r>, rows one after another. */
+ * construction. WINOGRAD_<matrix>_<variant>, rows one after another. */
 
 static const real WINOGRAD_A_4_3[24] = {
     1, 0, 0, 0,
@@ -92,4 +92,61 @@ static const real WINOGRAD_BT_4_5[64] = {
     0, 2, 4, (real)-5 / 2, -5, (real)1 / 2, 1, 0,
     0, -2, 4, (real)5 / 2, -5, (real)-1 / 2, 1, 0,
     0, -1, 0, (real)21 / 4, 0, (real)-21 / 4, 0, 1,
+};
+
+static const real WINOGRAD_A_S2[36] = {
+    0, 0, 0, 1,
+    1, (real)1 / 2, (real)1 / 4, (real)1 / 8,
+    1, (real)-1 / 2, (real)1 / 4, (real)-1 / 8,
+    1, (real)3 / 2, (real)9 / 4, (real)27 / 8,
+    1, (real)-3 / 2, (real)9 / 4, (real)-27 / 8,
+    1, 0, 0, 0,
+    0, 1, 0, 0,
+    0, 0, 1, 0,
+    0, 0, 0, 1,
+};
+
+static const real WINOGRAD_G_S2[18] = {
+    0, 0, 1,
+    (real)-1 / 2, 0, (real)-1 / 4,
+    (real)1 / 2, 0, (real)-1 / 4,
+    (real)1 / 6, 0, (real)1 / 4,
+    (real)-1 / 6, 0, (real)1 / 4,
+    0, 1, 0,
+};
+
+static const real WINOGRAD_BT_S2[81] = {
+    (real)9 / 16, 0, 0, 0, (real)-5 / 2, 0, 0, 0, 1,
+    (real)-9 / 8, 0, (real)-9 / 4, 0, (real)1 / 2, 0, 1, 0, 0,
+    (real)9 / 8, 0, (real)-9 / 4, 0, (real)-1 / 2, 0, 1, 0, 0,
+    (real)-3 / 8, 0, (real)-1 / 4, 0, (real)3 / 2, 0, 1, 0, 0,
+    (real)3 / 8, 0, (real)-1 / 4, 0, (real)-3 / 2, 0, 1, 0, 0,
+    0, 1, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 0, 1, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 0, 1, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 0, 1, 0,
+};
+
+static const real WINOGRAD_A_S2T[72] = {
+    0, 0, 0, 0, 0, 0, 0, 1,
+    0, 1, 0, (real)1 / 2, 0, (real)1 / 4, 0, (real)1 / 8,
+    0, 1, 0, (real)-1 / 2, 0, (real)1 / 4, 0, (real)-1 / 8,
+    0, 1, 0, (real)3 / 2, 0, (real)9 / 4, 0, (real)27 / 8,
+    0, 1, 0, (real)-3 / 2, 0, (real)9 / 4, 0, (real)-27 / 8,
+    1, 0, 0, 0, 0, 0, 0, 0,
+    0, 0, 1, 0, 0, 0, 0, 0,
+    0, 0, 0, 0, 1, 0, 0, 0,
+    0, 0, 0, 0, 0, 0, 1, 0,
+};
+
+static const real WINOGRAD_BT_S2T[45] = {
+    (real)9 / 16, 0, (real)-5 / 2, 0, 1,
+    (real)-9 / 8, (real)-9 / 4, (real)1 / 2, 1, 0,
+    (real)9 / 8, (real)-9 / 4, (real)-1 / 2, 1, 0,
+    (real)-3 / 8, (real)-1 / 4, (real)3 / 2, 1, 0,
+    (real)3 / 8, (real)-1 / 4, (real)-3 / 2, 1, 0,
+    1, 0, 0, 0, 0,
+    0, 1, 0, 0, 0,
+    0, 0, 1, 0, 0,
+    0, 0, 0, 1, 0,
 };

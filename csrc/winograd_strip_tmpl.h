@@ -11,11 +11,14 @@
 typedef struct {
     const winograd_variant *v;
     int64_t squares;                   /* t * t: values of xi */
+    int64_t filter_squares;            /* f * f: those of the filters */
     int64_t n, groups, c, k;           /* per group: source and output channels */
     int64_t h, w, oh, ow;              /* source and output size */
-    int64_t y0, x0;                    /* source row and column of the first tile: -padding */
+    int64_t y0, x0;                    /* source row and column of the first tile */
+    int64_t skip_y, skip_x;            /* its output rows and columns before the image's first */
     int64_t tiles_y, tiles_x, rows;    /* tiles of an image; rows of tiles of all images */
-    int64_t strip_cols;
+    int64_t strip_cols, output_cols;   /* of a strip of source and of output pixels */
+    int64_t strip;                     /* reals that hold either */
     outer_panels panels;               /* of the output channels */
     int64_t chunk, chunks;             /* channels of V at a time, a multiple of VL */
     int64_t block_rows, blocks;        /* rows of tiles of a block */
@@ -32,10 +35,13 @@ static int64_t odd_lines(int64_t reals) {
 /* What follows from the sizes alone. */
 static void wino_measure(wino_shape *s) {
     s->squares = s->v->t * s->v->t;
-    s->tiles_y = fc_ceil_div(s->oh, s->v->m);
-    s->tiles_x = fc_ceil_div(s->ow, s->v->m);
+    s->filter_squares = s->v->f * s->v->f;
+    s->tiles_y = fc_ceil_div(s->skip_y + s->oh, s->v->m);
+    s->tiles_x = fc_ceil_div(s->skip_x + s->ow, s->v->m);
     s->rows = s->n * s->tiles_y;
-    s->strip_cols = s->tiles_x * s->v->m + s->v->r - 1;
+    s->strip_cols = (s->tiles_x - 1) * s->v->step + s->v->source;
+    s->output_cols = s->tiles_x * s->v->m;
+    s->strip = fc_max(s->v->source * s->strip_cols, s->v->m * s->output_cols) * VL;
     s->panels = outer_panels_of(s->k);
 }
 
@@ -124,11 +130,11 @@ static void wino_input(const wino_shape *s, int64_t block, int64_t g, int64_t c0
     int64_t plane = s->h * s->w;
     real *to = pv + c0 / s->chunk * s->squares * s->plane_v + c0 % s->chunk;
     for (int64_t row = b.first; row < b.end; row++) {
-        int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->m + s->y0;
+        int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->step + s->y0;
         const real *src = s->src + ((n * s->groups + g) * s->c + c0) * plane;
-        strip_fill(src, plane, fc_min(VL, s->c - c0), s->h, s->w, y, v->t, s->x0, s->strip_cols,
-                   strip);
+        strip_fill(src, plane, fc_min(VL, s->c - c0), s->h, s->w, y, v->source, s->x0,
+                   s->strip_cols, strip);
         for (int64_t x = 0; x < s->tiles_x; x++, to += s->chunk)
-            v->input(strip + x * v->m * VL, s->strip_cols * VL, to, s->plane_v);
+            v->input(strip + x * v->step * VL, s->strip_cols * VL, to, s->plane_v);
     }
 }

@@ -1,12 +1,14 @@
-/* winograd_tmpl.h - Winograd convolution F(m x m, r x r): forward, and backward with respect to the
- * input; compiled per tier and real type.
+/* winograd_tmpl.h - Winograd's convolution: forward, and backward with respect to the input;
+ * compiled per tier and real type.
  *
- * Tiles of m x m outputs become t x t products (t = m + r - 1), each a matrix product over channels:
+ * Tiles of m x m outputs become t x t products, each a matrix product over channels; t = m + r - 1
+ * for an r x r filter, and 9 with stride 2 (m = 4, r = 3), where products share filters, f x f:
  *   input:    V[chunk][xi][tile][c]        = BT d BT^T    of every tile of the source
  *   filter:   U[panel][chunk][xi][c][k]    = G w G^T
  *   product:  M[xi][panel][tile][k]        = sum over c of V[xi][tile][c] * U[xi][c][k]  (outer_tmpl.h)
  *   output:   y tile                       = A^T M A
- * Backward input is forward with dy as the source and the filters turned round.
+ * Backward input is forward with dy as the source and the filters turned round; with stride 2 its
+ * tiles are others: 8 x 8 outputs from 5 x 5 pixels.
  *
  * What a core reads again and again should stay in its cache:
  *   - a product takes a group of panels of output channels for one xi at a time, so that its plane
@@ -24,6 +26,9 @@ enum {
     WINO_TILES = 48,             /* of a block, as long as the filters stay in L2 */
     WINO_TILES_MOST = 128,       /* and where they do not: they pass by once a block */
     WINO_GROUP = 32,             /* output channels at a time: M stays in L2 */
+    WINO_TILES_81 = 32,          /* the same three for tiles of 81 products, stride 2 */
+    WINO_TILES_MOST_81 = 64,
+    WINO_GROUP_81 = 16,
     WINO_CHUNK = 128,            /* channels at a time: a plane of U in L1 */
     WINO_L2_BYTES = 1 << 20,
     WINO_BATCH_BYTES = 8 << 20,  /* of V of several blocks */
@@ -107,15 +112,16 @@ static void wino_multiply(const wino_run *r, int64_t tiles, int64_t panels, int6
     const wino_shape *s = &r->s;
     int64_t width = s->panels.width, np = s->panels.np;
     outer_kernel kernel = OUTER_KERNELS[s->panels.nv - 1];
-    for (int64_t xi = 0; xi < s->squares; xi++) {
+    int t = (int)s->v->t, squares = t * t; /* divided by below: 64 bits would take thrice as long */
+    for (int xi = 0; xi < squares; xi++) {
+        const real *xi_u = u + wino_filter_product(s->v, xi / t, xi % t) * r->plane_u;
         for (int64_t panel = 0; panel < panels; panel++, m += r->plane_m) {
             for (int64_t chunk = c0; chunk < c1; chunk++) {
                 int64_t channels = fc_min(s->chunk, s->c - chunk * s->chunk);
                 outer_pixels at = {.images = 1, .rows = 1, .step = 1, .cols = channels,
                                    .ahead = np * s->chunk, .ahead_step = np};
                 const real *v = pv + (chunk * s->squares + xi) * s->plane_v;
-                const real *filters = u + panel * u_panel + (chunk - c0) * r->chunk_u +
-                                      xi * r->plane_u;
+                const real *filters = xi_u + panel * u_panel + (chunk - c0) * r->chunk_u;
                 for (int64_t tile = 0; tile < tiles; tile += np)
                     kernel(&at, v + tile * s->chunk, r->tile_shift, filters, m + tile * width,
                            chunk > 0);
@@ -143,17 +149,19 @@ static void wino_product(const wino_run *r, int64_t block, int64_t g, int64_t pa
         wino_multiply(r, b.tiles, panels, 0, s->chunks, pv,
                       r->packed_u + (g * s->panels.count + panel0) * panel_u, panel_u, m);
     }
-    int64_t plane = s->oh * s->ow, cols = s->tiles_x * v->m;
+    int64_t plane = s->oh * s->ow, cols = s->output_cols;
     real *strip = u; /* the filters are used up */
     for (int64_t j = 0; j < panels * s->panels.nv; j++) {
         int64_t k = panel0 * width + j * VL, have = fc_min(VL, s->k - k);
         const real *from = m + j / s->panels.nv * r->plane_m + j % s->panels.nv * VL;
         for (int64_t row = b.first; row < b.end && have > 0; row++) {
-            int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->m;
+            int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->m - s->skip_y;
+            int64_t above = fc_max(0, -y);
             for (int64_t x = 0; x < s->tiles_x; x++, from += width)
                 v->output(from, panels * r->plane_m, strip + x * v->m * VL, cols * VL);
-            real *dst = r->dst + ((n * s->groups + g) * s->k + k) * plane + y * s->ow;
-            strip_drain(strip, cols, fc_min(v->m, s->oh - y), s->ow, dst, plane, have,
+            real *dst = r->dst + ((n * s->groups + g) * s->k + k) * plane + (y + above) * s->ow;
+            strip_drain(strip + (above * cols + s->skip_x) * VL, cols,
+                        fc_min(v->m, s->oh - y) - above, s->ow, dst, plane, have,
                         r->bias == NULL ? NULL : r->bias + g * s->k + k, &r->epilogue);
         }
     }
@@ -181,18 +189,37 @@ static void wino_block_task(void *arg, int64_t item, int thread) {
 
 /* ---------------------------------------------------------------- driver */
 
+typedef enum { WINO_FORWARD, WINO_BACKWARD_INPUT, WINO_BACKWARD_WEIGHT } wino_pass;
+
+/* Whether stride 2 pays where Winograd's choice is free. It saves less than half of the products,
+ * which a last tile that is cut off costs again, and single vectors of channels do not pay for the
+ * transforms. The direct weight gradient is about as fast. */
+static int wino_stride2_pays(const fc_conv2d_desc *d, int64_t c, int64_t k, wino_pass pass) {
+    int64_t few = fc_max(2 * VL, 16), tiles = fc_ceil_div(d->oh, 4) * fc_ceil_div(d->ow, 4);
+    return pass != WINO_BACKWARD_WEIGHT && c >= few && k >= few && 9 * d->oh * d->ow >= 81 * tiles;
+}
+
 /* The variant for a descriptor, or NULL where Winograd cannot (or, unless forced, should not) serve
  * it. By shape alone, and never by the batch, since the algorithm shows in the last bits; but with
  * no images at all, the direct pass writes the zeros of a weight gradient. */
-static const winograd_variant *wino_choose(const fc_conv2d_desc *d, int64_t oh, int64_t ow) {
-    int fits = d->stride_h == 1 && d->stride_w == 1 && d->dilation_h == 1 && d->dilation_w == 1 &&
-               d->kh == d->kw && (d->kh == 3 || d->kh == 5) && d->pad_mode == FC_PAD_ZEROS;
+static const winograd_variant *wino_choose(const fc_conv2d_desc *d, wino_pass pass) {
+    int64_t stride = d->stride_h;
+    int fits = d->stride_w == stride && d->dilation_h == 1 && d->dilation_w == 1 &&
+               d->kh == d->kw && d->pad_mode == FC_PAD_ZEROS &&
+               (d->kh == 3 ? stride <= 2 : d->kh == 5 && stride == 1);
     if (!fits || d->algorithm == FC_CONV_DIRECT || d->n == 0) return NULL;
+    int backward = pass == WINO_BACKWARD_INPUT, free = d->algorithm == FC_CONV_AUTO;
     int64_t c = d->c / d->groups, k = d->k / d->groups;
+    if (stride == 2) {
+        if (free && !wino_stride2_pays(d, c, k, pass)) return NULL;
+        return backward ? &WINOGRAD_S2T : &WINOGRAD_S2;
+    }
+    int64_t oh = backward ? d->h : d->oh, ow = backward ? d->w : d->ow;
     /* Fewer channels than lanes, or single pixels, and the transforms cost more than they save. */
-    if (d->algorithm == FC_CONV_AUTO && (c < VL || k < VL || oh < 2 || ow < 2)) return NULL;
-    if (d->kh == 5) return &WINOGRAD_VARIANTS[2];
-    return &WINOGRAD_VARIANTS[oh >= 56 && ow >= 56];
+    if (free && (c < VL || k < VL || oh < 2 || ow < 2)) return NULL;
+    if (d->kh == 5) return &WINOGRAD_4_5;
+    int large = oh >= 56 && ow >= 56 && pass != WINO_BACKWARD_WEIGHT;
+    return large ? &WINOGRAD_6_3 : &WINOGRAD_4_3;
 }
 
 /* Everything but the pointers, from the shapes. How U is laid out follows from the channels alone,
@@ -201,21 +228,26 @@ static void wino_plan(wino_run *r, int prepared) {
     wino_shape *s = &r->s;
     int64_t size = sizeof(real), line = 64 / size;
     wino_measure(s);
-    int64_t width = s->panels.width, filters = s->squares * s->c * s->panels.count * width * size;
+    int64_t width = s->panels.width;
+    int64_t filters = s->filter_squares * s->c * s->panels.count * width * size;
     s->chunks = fc_ceil_div(s->c, WINO_CHUNK);
     s->chunk = fc_round_up(fc_ceil_div(s->c, s->chunks), VL);
     s->chunks = fc_ceil_div(s->c, s->chunk);
     r->plane_u = odd_lines(s->chunk * width);
-    r->chunk_u = s->squares * r->plane_u;
-    r->group = fc_max(1, fc_min(WINO_GROUP / width, s->panels.count));
+    r->chunk_u = s->filter_squares * r->plane_u;
+    int many = s->squares > 64, fit = filters <= WINO_L2_BYTES;
+    int64_t tiles = fit ? WINO_TILES : WINO_TILES_MOST;
+    if (many) tiles = fit ? WINO_TILES_81 : WINO_TILES_MOST_81;
+    int64_t group = many ? WINO_GROUP_81 : WINO_GROUP;
+    r->group = fc_max(1, fc_min(group / width, s->panels.count));
     r->panel_groups = fc_ceil_div(s->panels.count, r->group);
-    wino_cut_blocks(s, filters <= WINO_L2_BYTES ? WINO_TILES : WINO_TILES_MOST, 1);
+    wino_cut_blocks(s, tiles, 1);
     r->whole = s->blocks * s->groups >= TASKS_WANTED;
-    r->fused = !prepared && filters > WINO_L2_BYTES && s->blocks <= 2;
+    r->fused = !prepared && !fit && s->blocks <= 2;
     r->batch = fc_max(1, fc_min(WINO_BATCH_BYTES / (s->groups * s->block_v * size), s->blocks));
     r->plane_m = odd_lines(s->tiles * width);
-    int64_t strip = s->v->t * s->strip_cols * VL, u = r->fused ? r->group * r->chunk_u : 0;
-    r->thread_reals = s->squares * r->group * r->plane_m + fc_round_up(fc_max(strip, u), line);
+    int64_t u = r->fused ? r->group * r->chunk_u : 0;
+    r->thread_reals = s->squares * r->group * r->plane_m + fc_round_up(fc_max(s->strip, u), line);
 }
 
 /* Bytes of U. */
@@ -244,23 +276,33 @@ static int64_t wino_layout(wino_run *r, int prepared, char *base, int n_threads)
     return at;
 }
 
+/* Backward input, along one axis: where in dy the first tile starts, and how many pixels of its
+ * output lie before dx. With stride 2, output pixel i of a tile is pixel 2 * start + 1 + i of the
+ * padded x, whatever the padding: where that is even, a tile starts one pixel early. */
+static void wino_backward_origin(int64_t pad, const fc_conv2d_desc *d, int64_t *start,
+                                 int64_t *skip) {
+    int strided = d->stride_h == 2;
+    *start = strided ? (pad + 1) / 2 - 1 : pad - (d->kh - 1);
+    *skip = strided && pad % 2 == 0;
+}
+
 /* Forward, or with backward the input's gradient; 0 if Winograd does not serve this descriptor. */
 static int wino_forward_run(wino_run *r, const fc_conv2d_desc *d, int backward, int prepared) {
     int64_t kernel = d->kh * d->kw, c = d->c / d->groups, k = d->k / d->groups;
-    *r = (wino_run){.s = {.n = d->n, .groups = d->groups}};
+    wino_pass pass = backward ? WINO_BACKWARD_INPUT : WINO_FORWARD;
+    *r = (wino_run){.s = {.v = wino_choose(d, pass), .n = d->n, .groups = d->groups}};
     wino_shape *s = &r->s;
+    if (s->v == NULL) return 0;
     if (backward) {
-        s->v = wino_choose(d, d->h, d->w);
         s->c = k, s->k = c, s->h = d->oh, s->w = d->ow, s->oh = d->h, s->ow = d->w;
-        s->y0 = d->pad_top - (d->kh - 1), s->x0 = d->pad_left - (d->kw - 1);
+        wino_backward_origin(d->pad_top, d, &s->y0, &s->skip_y);
+        wino_backward_origin(d->pad_left, d, &s->x0, &s->skip_x);
         r->flip = 1, r->weight_k = kernel, r->weight_c = c * kernel;
     } else {
-        s->v = wino_choose(d, d->oh, d->ow);
         s->c = c, s->k = k, s->h = d->h, s->w = d->w, s->oh = d->oh, s->ow = d->ow;
         s->y0 = -d->pad_top, s->x0 = -d->pad_left;
         r->weight_k = c * kernel, r->weight_c = kernel;
     }
-    if (s->v == NULL) return 0;
     wino_plan(r, prepared);
     return 1;
 }

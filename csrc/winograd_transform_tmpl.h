@@ -1,129 +1,155 @@
-/* winograd_transform_tmpl.h - the transforms of Winograd's convolution F(m x m, r x r) on vectors,
- * a lane a channel; compiled per tier and real type. t = m + r - 1.
+/* winograd_transform_tmpl.h - the transforms of Winograd's convolution on vectors, a lane a
+ * channel; compiled per tier and real type.
  *
- * A transform is a small constant matrix on both sides of a tile. Its rows come in pairs that differ
- * in the sign of the odd columns only (winograd_matrices.h), so a pair costs as much as one row.
- * Everything is unrolled; the constants end up in the instructions.
+ * A transform is a small constant matrix on both sides of a tile. Its first rows are one on its own,
+ * then pairs that differ in the sign of some columns (winograd_matrices.h), so that a pair costs as
+ * much as one row. Everything is unrolled; the constants end up in the instructions, and rows with a
+ * single 1 in none.
  */
 #include "winograd_matrices.h"
 
-enum { WINOGRAD_T_MAX = 8 };
+enum { WINOGRAD_T_MAX = 9 };
 
-/* sum over columns k = from, from + 2, ... of row[k] * in[k]; zeros are left out. */
-INLINE vr wino_dot(const int n, const int from, const real *row, const vr *in) {
+/* sum + factor * in, or, the first time, without the sum. */
+INLINE vr wino_add(const int first, vr sum, const real factor, vr in) {
+    if (factor == 1) return first ? in : v_add(sum, in);
+    return first ? v_mul(v_set1(factor), in) : v_fma(v_set1(factor), in, sum);
+}
+
+/* sum over columns of row[k] * in[k], of those columns in which the other row has sign * row[k];
+ * zeros are left out. */
+INLINE vr wino_dot(const int n, const real *row, const real *other, const int sign, const vr *in) {
     vr sum = v_zero();
-    int empty = 1;
-    UNROLL for (int k = from; k < n; k += 2) {
-        if (row[k] == 0) continue;
-        if (empty)
-            sum = row[k] == 1 ? in[k] : v_mul(v_set1(row[k]), in[k]);
-        else
-            sum = row[k] == 1 ? v_add(sum, in[k]) : v_fma(v_set1(row[k]), in[k], sum);
-        empty = 0;
+    int first = 1;
+    UNROLL for (int k = 0; k < n; k++) {
+        if (row[k] == 0 || other[k] != sign * row[k]) continue;
+        sum = wino_add(first, sum, row[k], in[k]);
+        first = 0;
     }
     return sum;
 }
 
-/* out[t] = M in[n], M of t rows: a row, pairs of rows, a row. */
-INLINE void wino_rows(const int t, const int n, const real *matrix, const vr *in, vr *out) {
-    out[0] = v_add(wino_dot(n, 0, matrix, in), wino_dot(n, 1, matrix, in));
-    UNROLL for (int i = 1; i + 1 < t; i += 2) {
-        vr even = wino_dot(n, 0, matrix + i * n, in), odd = wino_dot(n, 1, matrix + i * n, in);
-        out[i] = v_add(even, odd);
-        out[i + 1] = v_sub(even, odd);
+/* out[t] = M in[n]. */
+INLINE void wino_rows(const int t, const int n, const int pairs, const real *matrix, const vr *in,
+                      vr *out) {
+    UNROLL for (int i = 0; i < t; i++) {
+        const real *row = matrix + i * n;
+        if (i == 0 || i > 2 * pairs) {
+            out[i] = wino_dot(n, row, row, 1, in);
+        } else if (i % 2 == 1) {
+            vr same = wino_dot(n, row, row + n, 1, in), turned = wino_dot(n, row, row + n, -1, in);
+            out[i] = v_add(same, turned);
+            out[i + 1] = v_sub(same, turned);
+        }
     }
-    const real *last = matrix + (t - 1) * n;
-    out[t - 1] = v_add(wino_dot(n, 0, last, in), wino_dot(n, 1, last, in));
 }
 
 /* The adjoint: out[n] = M^T in[t]. */
-INLINE void wino_columns(const int t, const int n, const real *matrix, const vr *in, vr *out) {
+INLINE void wino_columns(const int t, const int n, const int pairs, const real *matrix,
+                         const vr *in, vr *out) {
     vr sum[WINOGRAD_T_MAX], difference[WINOGRAD_T_MAX];
-    UNROLL for (int i = 1; i + 1 < t; i += 2) {
+    UNROLL for (int i = 1; i < 2 * pairs; i += 2) {
         sum[i] = v_add(in[i], in[i + 1]);
         difference[i] = v_sub(in[i], in[i + 1]);
     }
     UNROLL for (int k = 0; k < n; k++) {
         vr total = v_zero();
-        int empty = 1;
+        int first = 1;
         UNROLL for (int i = 0; i < t; i++) {
-            int paired = i > 0 && i < t - 1;
-            if ((paired && i % 2 == 0) || matrix[i * n + k] == 0) continue;
-            vr value = !paired ? in[i] : k % 2 == 0 ? sum[i] : difference[i];
-            if (empty)
-                total = v_mul(v_set1(matrix[i * n + k]), value);
-            else
-                total = v_fma(v_set1(matrix[i * n + k]), value, total);
-            empty = 0;
+            int paired = i > 0 && i <= 2 * pairs;
+            real factor = matrix[i * n + k];
+            if ((paired && i % 2 == 0) || factor == 0) continue;
+            vr value = !paired ? in[i] : matrix[i * n + n + k] == factor ? sum[i] : difference[i];
+            total = wino_add(first, total, factor, value);
+            first = 0;
         }
         out[k] = total;
     }
 }
 
 /* Which way a matrix is applied: to[out x out] = M from[in x in] M^T, M or its adjoint being t x n. */
-INLINE void wino_apply(const int adjoint, const int t, const int n, const real *matrix,
-                       const vr *in, vr *out) {
+INLINE void wino_apply(const int adjoint, const int t, const int n, const int pairs,
+                       const real *matrix, const vr *in, vr *out) {
     if (adjoint)
-        wino_columns(t, n, matrix, in, out);
+        wino_columns(t, n, pairs, matrix, in, out);
     else
-        wino_rows(t, n, matrix, in, out);
+        wino_rows(t, n, pairs, matrix, in, out);
 }
 
 /* Both sides of a tile: element (i, j) of `from` at (i * from_row + j * from_col), vectors of VL. */
-INLINE void wino_tile(const int adjoint, const int t, const int n, const real *matrix,
-                      const real *from, int64_t from_row, int64_t from_col, real *to,
-                      int64_t to_row, int64_t to_col) {
+INLINE void wino_tile(const int adjoint, const int t, const int n, const int pairs,
+                      const real *matrix, const real *from, int64_t from_row, int64_t from_col,
+                      real *to, int64_t to_row, int64_t to_col) {
     const int inputs = adjoint ? t : n, outputs = adjoint ? n : t;
     vr rows[WINOGRAD_T_MAX][WINOGRAD_T_MAX]; /* [column of the output][row of the input] */
     UNROLL for (int i = 0; i < inputs; i++) {
         vr in[WINOGRAD_T_MAX], out[WINOGRAD_T_MAX];
         UNROLL for (int j = 0; j < inputs; j++) in[j] = v_load(from + i * from_row + j * from_col);
-        wino_apply(adjoint, t, n, matrix, in, out);
+        wino_apply(adjoint, t, n, pairs, matrix, in, out);
         UNROLL for (int j = 0; j < outputs; j++) rows[j][i] = out[j];
     }
     UNROLL for (int j = 0; j < outputs; j++) {
         vr out[WINOGRAD_T_MAX];
-        wino_apply(adjoint, t, n, matrix, rows[j], out);
+        wino_apply(adjoint, t, n, pairs, matrix, rows[j], out);
         UNROLL for (int i = 0; i < outputs; i++) v_store(to + i * to_row + j * to_col, out[i]);
     }
 }
 
-/* The five transforms of a variant. "Products" are t x t vectors, `plane` reals apart. */
+/* A variant's tiles, all square, and its transforms. "Products" are vectors, t x t of a tile and
+ * f x f of a filter, `plane` reals apart. */
 typedef struct {
-    int64_t m, r, t;
+    int64_t source, step; /* source pixels of a tile; from one tile to the next */
+    int64_t m, r;         /* output pixels of a tile; taps of the filter */
+    int64_t t, f;         /* products of a row; the last of them share the filter's last, f - 1 */
     void (*input)(const real *strip, int64_t row, real *products, int64_t plane);
     void (*output)(const real *products, int64_t plane, real *strip, int64_t row);
     void (*filter)(const real *taps, int64_t row, int64_t col, real *products, int64_t plane);
+    /* backward weights; NULL where a variant is of backward input only */
     void (*gradient)(const real *strip, int64_t row, real *products, int64_t plane);
     void (*filter_gradient)(const real *products, int64_t plane, real *taps);
 } winograd_variant;
 
-#define WINOGRAD(m, r, t)                                                                         \
-    static void wino_input_##m##_##r(const real *strip, int64_t row, real *products,              \
-                                     int64_t plane) {                                             \
-        wino_tile(0, t, t, WINOGRAD_BT_##m##_##r, strip, row, VL, products, t * plane, plane);    \
+/* The place among a filter's products of the one that meets product (row, col) of a tile. */
+static int64_t wino_filter_product(const winograd_variant *v, int64_t row, int64_t col) {
+    return fc_min(row, v->f - 1) * v->f + fc_min(col, v->f - 1);
+}
+
+#define WINOGRAD_TILES(name, source, m, t, pairs)                                                 \
+    static void wino_input_##name(const real *strip, int64_t row, real *products,                 \
+                                  int64_t plane) {                                                \
+        wino_tile(0, t, source, pairs, WINOGRAD_BT_##name, strip, row, VL, products, t * plane,   \
+                  plane);                                                                         \
     }                                                                                             \
-    static void wino_output_##m##_##r(const real *products, int64_t plane, real *strip,           \
-                                      int64_t row) {                                              \
-        wino_tile(1, t, m, WINOGRAD_A_##m##_##r, products, t * plane, plane, strip, row, VL);     \
-    }                                                                                             \
-    static void wino_filter_##m##_##r(const real *taps, int64_t row, int64_t col, real *products, \
-                                      int64_t plane) {                                            \
-        wino_tile(0, t, r, WINOGRAD_G_##m##_##r, taps, row, col, products, t * plane, plane);     \
-    }                                                                                             \
-    static void wino_gradient_##m##_##r(const real *strip, int64_t row, real *products,           \
-                                        int64_t plane) {                                          \
-        wino_tile(0, t, m, WINOGRAD_A_##m##_##r, strip, row, VL, products, t * plane, plane);     \
-    }                                                                                             \
-    static void wino_filter_gradient_##m##_##r(const real *products, int64_t plane, real *taps) { \
-        wino_tile(1, t, r, WINOGRAD_G_##m##_##r, products, t * plane, plane, taps, r * VL, VL);   \
+    static void wino_output_##name(const real *products, int64_t plane, real *strip,              \
+                                   int64_t row) {                                                 \
+        wino_tile(1, t, m, pairs, WINOGRAD_A_##name, products, t * plane, plane, strip, row, VL); \
     }
-WINOGRAD(4, 3, 6)
-WINOGRAD(6, 3, 8)
-WINOGRAD(4, 5, 8)
-#define WINOGRAD_VARIANT(m, r, t)                                                             \
-    {m, r, t, wino_input_##m##_##r, wino_output_##m##_##r, wino_filter_##m##_##r,             \
-     wino_gradient_##m##_##r, wino_filter_gradient_##m##_##r}
-static const winograd_variant WINOGRAD_VARIANTS[3] = {
-    WINOGRAD_VARIANT(4, 3, 6), WINOGRAD_VARIANT(6, 3, 8), WINOGRAD_VARIANT(4, 5, 8),
+#define WINOGRAD_FILTERS(name, m, r, t, f, pairs)                                                 \
+    static void wino_filter_##name(const real *taps, int64_t row, int64_t col, real *products,    \
+                                   int64_t plane) {                                               \
+        wino_tile(0, f, r, pairs, WINOGRAD_G_##name, taps, row, col, products, f * plane, plane); \
+    }                                                                                             \
+    static void wino_gradient_##name(const real *strip, int64_t row, real *products,              \
+                                     int64_t plane) {                                             \
+        wino_tile(0, t, m, pairs, WINOGRAD_A_##name, strip, row, VL, products, t * plane, plane); \
+    }                                                                                             \
+    static void wino_filter_gradient_##name(const real *products, int64_t plane, real *taps) {    \
+        wino_tile(1, f, r, pairs, WINOGRAD_G_##name, products, f * plane, plane, taps, r * VL,    \
+                  VL);                                                                            \
+    }
+WINOGRAD_TILES(4_3, 6, 4, 6, 2) WINOGRAD_FILTERS(4_3, 4, 3, 6, 6, 2)
+WINOGRAD_TILES(6_3, 8, 6, 8, 3) WINOGRAD_FILTERS(6_3, 6, 3, 8, 8, 3)
+WINOGRAD_TILES(4_5, 8, 4, 8, 3) WINOGRAD_FILTERS(4_5, 4, 5, 8, 8, 3)
+WINOGRAD_TILES(S2, 9, 4, 9, 2) WINOGRAD_FILTERS(S2, 4, 3, 9, 6, 2)
+WINOGRAD_TILES(S2T, 5, 8, 9, 2)
+
+#define WINOGRAD_VARIANT(name, source, step, m, r, t, f)                                         \
+    {source, step, m, r, t, f, wino_input_##name, wino_output_##name, wino_filter_##name,        \
+     wino_gradient_##name, wino_filter_gradient_##name}
+static const winograd_variant WINOGRAD_4_3 = WINOGRAD_VARIANT(4_3, 6, 4, 4, 3, 6, 6);
+static const winograd_variant WINOGRAD_6_3 = WINOGRAD_VARIANT(6_3, 8, 6, 6, 3, 8, 8);
+static const winograd_variant WINOGRAD_4_5 = WINOGRAD_VARIANT(4_5, 8, 4, 4, 5, 8, 8);
+static const winograd_variant WINOGRAD_S2 = WINOGRAD_VARIANT(S2, 9, 8, 4, 3, 9, 6);
+static const winograd_variant WINOGRAD_S2T = {
+    5, 4, 8, 3, 9, 6, wino_input_S2T, wino_output_S2T, wino_filter_S2, NULL, NULL,
 };

@@ -3,7 +3,8 @@
  *
  *   V[chunk][xi][tile][c]     = BT d BT^T    of every tile of the source, as forward
  *   Z[panel][xi][tile][k]     = A dy A^T     of every tile of dy
- *   D[panel][chunk][xi][c][k] = sum over tiles of V * Z                       (outer_tmpl.h)
+ *   D[panel][chunk][xi][c][k] = sum over tiles of V * Z                       (outer_tmpl.h),
+ *                               and over the xi that meet the same product of a filter
  *   dw                        = G^T D G
  *
  * With many channels, a task owns the D of one chunk of channels and a group of panels, and adds the
@@ -42,7 +43,7 @@ static void wino_gradient(const wino_weight_run *r, int64_t block, int64_t g, in
     const wino_shape *s = &r->s;
     const winograd_variant *v = s->v;
     wino_block b = wino_get_block(s, block);
-    int64_t plane = s->oh * s->ow, cols = s->tiles_x * v->m, width = s->panels.width;
+    int64_t plane = s->oh * s->ow, cols = s->output_cols, width = s->panels.width;
     real *biases = r->bias_sums + ((block * s->groups + g) * s->panels.count + panel) * width;
     for (int64_t j = 0; j < s->panels.nv; j++) {
         int64_t k = panel * width + j * VL, have = fc_max(0, fc_min(VL, s->k - k));
@@ -71,13 +72,16 @@ static void wino_sum(const wino_weight_run *r, int64_t block, int64_t chunk, int
     outer_kernel kernel = OUTER_KERNELS[s->panels.nv - 1];
     outer_pixels at = {.images = 1, .rows = 1, .cols = wino_get_block(s, block).tiles,
                        .step = s->chunk, .ahead = s->plane_v, .ahead_step = s->chunk};
-    for (int64_t xi = 0; xi < s->squares; xi++) {
+    int t = (int)s->v->t, squares = t * t;
+    for (int xi = 0; xi < squares; xi++) {
         const real *v = pv + (chunk * s->squares + xi) * s->plane_v;
+        int row = xi / t, col = xi % t, first = row < s->v->f && col < s->v->f;
+        real *xi_d = d + wino_filter_product(s->v, row, col) * r->plane_d;
         for (int64_t i = 0; i < panels; i++) {
             const real *z = pz + ((panel0 + i) * s->squares + xi) * r->plane_z;
-            real *to = d + i * panel_d + xi * r->plane_d;
+            real *to = xi_d + i * panel_d;
             for (int64_t c = 0; c < channels; c += np)
-                kernel(&at, v + c, r->channel_shift, z, to + c * width, add);
+                kernel(&at, v + c, r->channel_shift, z, to + c * width, add || !first);
         }
     }
 }
@@ -186,7 +190,7 @@ static void wino_weight_plan(wino_weight_run *r) {
     r->group = fc_max(1, fc_min(WINO_SUM_GROUP / width, s->panels.count));
     r->panel_groups = fc_ceil_div(s->panels.count, r->group);
     r->plane_d = odd_lines(fc_round_up(s->chunk, np) * width);
-    r->chunk_d = s->squares * r->plane_d;
+    r->chunk_d = s->filter_squares * r->plane_d;
     r->group_d = s->panels.count * s->chunks * r->chunk_d;
     int64_t sums = s->groups * r->group_d * size; /* one split's */
     r->splits = sums > WINO_SPLIT_BYTES ? 0 : fc_min(TASKS_WANTED, WINO_SUMS_BYTES / fc_max(sums, 1));
@@ -196,9 +200,8 @@ static void wino_weight_plan(wino_weight_run *r) {
     r->block_z = s->panels.count * s->squares * r->plane_z;
     r->batch = WINO_SUM_BATCH_BYTES / (s->groups * (s->block_v + r->block_z) * size);
     r->batch = fc_max(1, fc_min(r->batch, s->blocks));
-    int64_t strip = s->v->t * s->strip_cols * VL;
     int64_t own_d = r->splits == 0 && r->batch == s->blocks ? r->group * r->chunk_d : 0;
-    r->thread_reals = fc_round_up(fc_max(strip, own_d), 64 / size);
+    r->thread_reals = fc_round_up(fc_max(s->strip, own_d), 64 / size);
 }
 
 static int64_t wino_weight_layout(wino_weight_run *r, char *base, int n_threads) {
@@ -232,9 +235,8 @@ static int wino_weight_run_of(wino_weight_run *r, const fc_conv2d_desc *d) {
     *r = (wino_weight_run){.s = {.n = d->n, .groups = d->groups, .c = d->c / d->groups,
                                  .k = d->k / d->groups, .h = d->h, .w = d->w, .oh = d->oh,
                                  .ow = d->ow, .y0 = -d->pad_top, .x0 = -d->pad_left}};
-    r->s.v = wino_choose(d, d->oh, d->ow);
+    r->s.v = wino_choose(d, WINO_BACKWARD_WEIGHT);
     if (r->s.v == NULL) return 0;
-    if (d->kh == 3) r->s.v = &WINOGRAD_VARIANTS[0];
     wino_weight_plan(r);
     return 1;
 }

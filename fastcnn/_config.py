@@ -151,8 +151,9 @@ def set_exact(exact: bool) -> None:
     """Keep ``algorithm="auto"`` to the direct kernels (True), or let it choose Winograd (False).
 
     Winograd's convolution is two to four times faster for 3x3 and 5x5 kernels, and its rounding
-    error two to seven times larger; both are deterministic. Whole-number inputs give whole-number
-    results only with the direct kernels. For the whole process; off at the start.
+    error two to seven times larger; with stride 2, a third faster and at most twice as large. Both
+    are deterministic. Whole-number inputs give whole-number results only with the direct kernels.
+    For the whole process; off at the start.
 
     Parameters
     ----------

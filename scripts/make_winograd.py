@@ -13,8 +13,18 @@ product of all (x - a_l):
 and  y = A^T [(G g) * (BT d)]  for every d of t and g of r elements, exactly.
 
 The points are 0 and pairs +p, -p, in this order, then infinity. Rows j and j + 1 of a pair differ
-only in the sign of the odd columns, which the kernels use. The points decide the rounding error:
-with 3/4 and 3/2 the error of F(4, 3) is half of that with the usual 1 and 2.
+only in the sign of some columns, which the kernels use. The points decide the rounding error: with
+3/4 and 3/2 the error of F(4, 3) is half of that with the usual 1 and 2.
+
+Stride 2 with three taps, four outputs: y_k = (g_0 d_2k + g_2 d_2k+2) + g_1 d_2k+1. The bracket is a
+correlation of the even elements of d with two taps, F(4, 2), which takes five products; the odd
+elements take one each. S2 puts both into one set of matrices for d of nine elements: first F(4, 2),
+infinity's row in front (0 is not among its points, so that again a row comes before the pairs),
+then four rows with a single 1. Those four share a row of G, the last.
+
+S2T is its transpose, backward input: each of eight elements of dx sees one tap or two. With h the
+taps turned round and d five elements of dy, dx_2k = h_1 d_k and dx_2k+1 = h_0 d_k + h_2 d_k+1.
+The matrices have the same rows, in other places; G is that of S2.
 """
 
 from fractions import Fraction
@@ -25,12 +35,12 @@ VARIANTS = {
     (6, 3): ("1", "2", "1/2"),
     (4, 5): ("1", "2", "1/2"),
 }
+EVEN_TAPS = (4, 2), ("1/2", "3/2")  # of S2
 Matrix = list[list[Fraction]]
 
 
-def points_of(m: int, r: int) -> list[Fraction]:
-    """0, then the pairs."""
-    return [Fraction(0)] + [s * Fraction(p) for p in VARIANTS[m, r] for s in (1, -1)]
+def pairs(positive: tuple[str, ...]) -> list[Fraction]:
+    return [s * Fraction(p) for p in positive for s in (1, -1)]
 
 
 def times_linear(polynomial: list[Fraction], root: Fraction) -> list[Fraction]:
@@ -39,9 +49,8 @@ def times_linear(polynomial: list[Fraction], root: Fraction) -> list[Fraction]:
     return [u - root * d for u, d in zip(up, down, strict=True)]
 
 
-def construct(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
-    """(A, G, BT) of F(m, r), exact."""
-    points = points_of(m, r)
+def construct(m: int, r: int, points: list[Fraction]) -> tuple[Matrix, Matrix, Matrix]:
+    """(A, G, BT) of F(m, r) at t - 1 points and infinity, exact."""
     a, g, bt = [], [], []
     for j, p in enumerate(points):
         polynomial, at_p = [Fraction(1)], Fraction(1)
@@ -58,6 +67,40 @@ def construct(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     g.append([Fraction(int(k == r - 1)) for k in range(r)])
     bt.append(polynomial)
     return a, g, bt
+
+
+def spread(row: list[Fraction], first: int, n: int) -> list[Fraction]:
+    """n elements: those of the row at `first` and every second place from there, else 0."""
+    out = [Fraction(0)] * n
+    out[first : first + 2 * len(row) : 2] = row
+    return out
+
+
+def unit(n: int, i: int) -> list[Fraction]:
+    return [Fraction(int(i == k)) for k in range(n)]
+
+
+def variants() -> dict[str, tuple[Matrix, Matrix, Matrix]]:
+    """(A, G, BT) of every variant, by the name that the kernels know it by."""
+    made = {
+        f"{m}_{r}": construct(m, r, [Fraction(0), *pairs(positive)])
+        for (m, r), positive in VARIANTS.items()
+    }
+    (m, r), positive = EVEN_TAPS
+    a, g, bt = ([rows[-1], *rows[:-1]] for rows in construct(m, r, pairs(positive)))
+    g = [spread(row, 0, 3) for row in g] + [unit(3, 1)]
+    singles = range(m)
+    made["S2"] = (
+        a + [unit(4, k) for k in singles],
+        g,
+        [spread(row, 0, 9) for row in bt] + [unit(9, 2 * k + 1) for k in singles],
+    )
+    made["S2T"] = (
+        [spread(row, 1, 8) for row in a] + [unit(8, 2 * k) for k in singles],
+        g,
+        bt + [unit(5, k) for k in singles],
+    )
+    return made
 
 
 def c_number(value: Fraction) -> str:
@@ -77,12 +120,13 @@ def c_array(name: str, matrix: Matrix) -> str:
 def header() -> str:
     text = [
         "/* winograd_matrices.h - printed by scripts/make_winograd.py, which tells the",
-        " * construction. WINOGRAD_<matrix>_<m>_<r>, rows one after another. */",
+        " * construction. WINOGRAD_<matrix>_<variant>, rows one after another. */",
         "",
     ]
-    for m, r in VARIANTS:
-        for name, matrix in zip(("A", "G", "BT"), construct(m, r), strict=True):
-            text.append(c_array(f"WINOGRAD_{name}_{m}_{r}", matrix))
+    for variant, matrices in variants().items():
+        for name, matrix in zip(("A", "G", "BT"), matrices, strict=True):
+            if (name, variant) != ("G", "S2T"):
+                text.append(c_array(f"WINOGRAD_{name}_{variant}", matrix))
     return "\n".join(text).rstrip()
 
 

@@ -28,6 +28,9 @@ static const shape SHAPES[] = {
     {  3, 10,  9, 11, 50, 1, 1,  2, 2,  0, 0, 0, 0,  1, 1,  2}, /* 1x1 with stride 2, lines */
     {  3, 30,  7,  7, 26, 3, 3,  1, 1,  2, 2, 2, 2,  2, 2,  1}, /* dilated, tiles across images */
     {  2, 31, 13, 17, 25, 3, 3,  2, 2,  1, 1, 1, 1,  1, 1,  1}, /* stride 2, phases in lines */
+    {  2, 35, 19, 30, 37, 3, 3,  2, 2,  1, 1, 1, 1,  1, 1,  1}, /* stride 2, tiles cut off */
+    {  3, 34, 16, 17, 40, 3, 3,  2, 2,  0, 1, 2, 3,  1, 1,  2}, /* the same, even padding, groups */
+    {  1, 36,  3, 40, 33, 3, 3,  2, 2,  3, 0, 0, 0,  1, 1,  1}, /* the same, a row of tiles */
     {  2, 27, 14, 13, 28, 2, 4,  3, 3,  0, 1, 1, 0,  1, 1,  1}, /* stride 3, phases in lines */
     {  2, 26, 17, 19, 24, 1, 7,  1, 1,  0, 0, 3, 3,  1, 1,  1}, /* a row */
     {  2, 12, 10, 11, 12, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1, 12}, /* depthwise */
@@ -338,14 +341,14 @@ void check_conv2d(const setting *s) {
         end();
         convolution(s, &p, (fc_pad_mode)mode, FC_CONV_DIRECT);
         inference(s, &p, (fc_pad_mode)mode, FC_CONV_DIRECT);
-        if (i % 2 == 0) { /* a shape that Winograd serves */
-            p.kh = p.kw = i % 4 == 0 ? 3 : 5;
-            p.stride_h = p.stride_w = p.dil_h = p.dil_w = 1;
-            p.h += 2, p.w += 4, p.top += 1, p.bottom += 1;
-            convolution(s, &p, FC_PAD_ZEROS, FC_CONV_WINOGRAD);
-            inference(s, &p, FC_PAD_ZEROS, FC_CONV_WINOGRAD);
-        }
         columns(s, &p, (fc_pad_mode)mode);
+        /* A shape that Winograd serves: 3x3, 3x3 with stride 2, 5x5. */
+        p.kh = p.kw = i % 4 == 2 ? 5 : 3;
+        p.stride_h = p.stride_w = i % 2 + 1;
+        p.dil_h = p.dil_w = 1;
+        p.h += 2, p.w += 4, p.top += 1, p.bottom += 1;
+        convolution(s, &p, FC_PAD_ZEROS, FC_CONV_WINOGRAD);
+        inference(s, &p, FC_PAD_ZEROS, FC_CONV_WINOGRAD);
     }
     bad_descriptors(s);
 }

@@ -39,28 +39,52 @@ def unit(n, i):
     return [Fraction(int(i == j)) for j in range(n)]
 
 
+def stride2_input(h, d):
+    """Eight pixels of dx of five of dy, by taps turned round."""
+    pairs = [(h[1] * d[k], h[0] * d[k] + h[2] * d[k + 1]) for k in range(4)]
+    return [value for pair in pairs for value in pair]
+
+
+def correlation(m, stride=1):
+    return lambda g, d: [sum(g[i] * d[stride * k + i] for i in range(len(g))) for k in range(m)]
+
+
+# What each variant's matrices compute, of taps and source.
+MEANING = {
+    "4_3": correlation(4),
+    "6_3": correlation(6),
+    "4_5": correlation(4),
+    "S2": correlation(4, 2),
+    "S2T": stride2_input,
+}
+PAIRS = {"4_3": 2, "6_3": 3, "4_5": 3, "S2": 2, "S2T": 2}
+
+
 @from_source
-@pytest.mark.parametrize("m, r", [(4, 3), (6, 3), (4, 5)])
-def test_the_matrices_correlate_exactly(m, r):
+@pytest.mark.parametrize("variant", MEANING)
+def test_the_matrices_are_exact(variant):
     """A^T [(G g) * (BT d)] in rational arithmetic, for every pair of unit vectors: bilinear."""
-    a, g, bt = construction().construct(m, r)
+    a, g, bt = construction().variants()[variant]
     transposed = [list(column) for column in zip(*a, strict=True)]
-    for i in range(r):
-        for j in range(m + r - 1):
-            products = [
-                u * v
-                for u, v in zip(times(g, unit(r, i)), times(bt, unit(m + r - 1, j)), strict=True)
-            ]
-            assert times(transposed, products) == [Fraction(int(j - k == i)) for k in range(m)]
+    taps, source = len(g[0]), len(bt[0])
+    for i in range(taps):
+        for j in range(source):
+            filters = times(g, unit(taps, i))
+            filters += filters[-1:] * (len(bt) - len(g))  # products that share the last
+            products = [u * v for u, v in zip(filters, times(bt, unit(source, j)), strict=True)]
+            expected = MEANING[variant](unit(taps, i), unit(source, j))
+            assert times(transposed, products) == expected
 
 
 @from_source
-@pytest.mark.parametrize("m, r", [(4, 3), (6, 3), (4, 5)])
-def test_rows_come_in_pairs_that_differ_in_the_sign_of_odd_columns(m, r):
-    """What the kernels' shortcut rests on."""
-    for matrix in construction().construct(m, r):
-        for j in range(1, len(matrix) - 1, 2):
-            assert matrix[j + 1] == [v * (-1) ** k for k, v in enumerate(matrix[j])]
+@pytest.mark.parametrize("variant", MEANING)
+def test_rows_come_in_pairs_that_differ_in_signs(variant):
+    """What the kernels' shortcut rests on: after the first row, so many pairs."""
+    for matrix in construction().variants()[variant]:
+        for j in range(1, 2 * PAIRS[variant], 2):
+            assert [abs(v) for v in matrix[j]] == [abs(v) for v in matrix[j + 1]]
+        for row in matrix[2 * PAIRS[variant] + 1 + (variant in ("4_3", "6_3", "4_5")) :]:
+            assert sorted(row)[-1] == sum(row) == 1  # the odd taps' rows cost nothing
 
 
 @from_source
@@ -69,8 +93,8 @@ def test_the_header_is_what_the_script_prints():
     assert header.read_text() == construction().header() + "\n"
 
 
-def passes(x, w, dy, padding, algorithm):
-    options = {"padding": padding, "algorithm": algorithm}
+def passes(x, w, dy, padding, algorithm, stride=1):
+    options = {"stride": stride, "padding": padding, "algorithm": algorithm}
     dw, _ = ops.conv2d_backward_weight(dy, x, w.shape, **options)
     return [
         ops.conv2d(x, w, **options),
@@ -79,63 +103,77 @@ def passes(x, w, dy, padding, algorithm):
     ]
 
 
-def expected(x, w, dy, padding):
+def expected(x, w, dy, padding, stride=1):
     x, w, dy = (a.astype(F8) for a in (x, w, dy))
-    dw, _ = reference.conv2d_backward_weight(dy, x, w.shape, padding=padding)
+    options = {"stride": stride, "padding": padding}
+    dw, _ = reference.conv2d_backward_weight(dy, x, w.shape, **options)
     return [
-        reference.conv2d(x, w, padding=padding),
-        reference.conv2d_backward_input(dy, w, x.shape, padding=padding),
+        reference.conv2d(x, w, **options),
+        reference.conv2d_backward_input(dy, w, x.shape, **options),
         dw,
     ]
 
 
-# (kernel, image size): bounds on the error of the three passes over the deviation of the result,
-# rms and largest, float32, 64 channels; F(4, 3), F(6, 3) (forward and backward input), F(4, 5).
-BOUNDS = {(3, 28): (3e-6, 3e-5), (3, 60): (8e-6, 9e-5), (5, 28): (8e-6, 9e-5)}
+# (kernel, image size, stride): bounds on the error of the three passes over the deviation of the
+# result, rms and largest, float32, 64 channels; F(4, 3), F(6, 3) (forward and backward input),
+# F(4, 5), stride 2.
+BOUNDS = {
+    (3, 28, 1): (3e-6, 3e-5),
+    (3, 60, 1): (8e-6, 9e-5),
+    (5, 28, 1): (8e-6, 9e-5),
+    (3, 28, 2): (1e-6, 2e-5),
+}
 
 
 @pytest.mark.parametrize("relu", [False, True], ids=["normal", "relu"])
-@pytest.mark.parametrize("kernel, size", BOUNDS)
-def test_the_error_stays_within_the_stated_bounds(kernel, size, relu, rng):
+@pytest.mark.parametrize("kernel, size, stride", BOUNDS)
+def test_the_error_stays_within_the_stated_bounds(kernel, size, stride, relu, rng):
     x = normal(rng, (2, 64, size, size), np.float32)
     x = np.maximum(x, 0) if relu else x
     w = normal(rng, (64, 64, kernel, kernel), np.float32)
-    dy = normal(rng, (2, 64, size, size), np.float32)
-    rms, largest = BOUNDS[kernel, size]
+    dy = normal(rng, (2, 64, size // stride, size // stride), np.float32)
+    rms, largest = BOUNDS[kernel, size, stride]
     for got, value in zip(
-        passes(x, w, dy, kernel // 2, "winograd"), expected(x, w, dy, kernel // 2), strict=True
+        passes(x, w, dy, kernel // 2, "winograd", stride),
+        expected(x, w, dy, kernel // 2, stride),
+        strict=True,
     ):
         error = (got - value) / value.std()
         assert 0 < np.sqrt((error**2).mean()) < rms
         assert abs(error).max() < largest
 
 
-@pytest.mark.parametrize("kernel, size", [(3, 60), (3, 28), (5, 28)])
-def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, rng):
-    shape = (32, 32, kernel, kernel)
-    x, w, dy = (
-        integers(rng, s, np.float32) for s in ((1, 32, size, size), shape, (1, 32, size, size))
-    )
+@pytest.mark.parametrize("kernel, size, stride", BOUNDS)
+def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, stride, rng):
+    shape, out = (64, 64, kernel, kernel), (1, 64, size // stride, size // stride)
+    x, w, dy = (integers(rng, s, np.float32) for s in ((1, 64, size, size), shape, out))
     auto, winograd, direct = (
-        passes(x, w, dy, kernel // 2, a) for a in ("auto", "winograd", "direct")
+        passes(x, w, dy, kernel // 2, a, stride) for a in ("auto", "winograd", "direct")
     )
+    if stride == 2:
+        winograd[2] = direct[2]  # weight gradients of stride 2 are left to the direct kernels
     for a, b in zip(auto, winograd, strict=True):
         assert_same_bits(a, b)
     assert not all(np.array_equal(a, b) for a, b in zip(auto, direct, strict=True))
     fastcnn.set_exact(True)
     try:
-        exact = passes(x, w, dy, kernel // 2, "auto")
+        exact = passes(x, w, dy, kernel // 2, "auto", stride)
     finally:
         fastcnn.set_exact(False)
-    for a, b, value in zip(exact, direct, expected(x, w, dy, kernel // 2), strict=True):
+    for a, b, value in zip(exact, direct, expected(x, w, dy, kernel // 2, stride), strict=True):
         assert_same_bits(a, b)
         assert_same(a, value)
 
 
 @pytest.mark.parametrize(
     "options",
-    [{"stride": 2}, {"dilation": 2}, {"padding_mode": "replicate", "padding": 1}],
-    ids=["stride", "dilation", "replicate"],
+    [
+        {"stride": 3},
+        {"stride": (1, 2)},
+        {"dilation": 2},
+        {"padding_mode": "replicate", "padding": 1},
+    ],
+    ids=["stride", "strides", "dilation", "replicate"],
 )
 def test_other_convolutions_run_direct(options, rng):
     x = integers(rng, (1, 32, 20, 20), np.float32)
@@ -144,6 +182,18 @@ def test_other_convolutions_run_direct(options, rng):
         ops.conv2d(x, w, algorithm="winograd", **options),
         ops.conv2d(x, w, algorithm="direct", **options),
     )
+
+
+@pytest.mark.parametrize("padding", [0, 1, 2, ((0, 1), (1, 0)), ((3, 2), (0, 3))], ids=str)
+@pytest.mark.parametrize("size", [(16, 16), (17, 23), (5, 34)], ids=str)
+def test_stride_2_serves_any_size_and_padding(size, padding, rng, dtype):
+    x, w = normal(rng, (3, 18, *size), dtype), normal(rng, (20, 18, 3, 3), dtype)
+    out = reference.conv2d(x[:0].astype(F8), w.astype(F8), stride=2, padding=padding).shape
+    dy = normal(rng, (3, 20, *out[2:]), dtype)
+    for got, value in zip(
+        passes(x, w, dy, padding, "winograd", 2), expected(x, w, dy, padding, 2), strict=True
+    ):
+        assert abs(got - value).max() < (2e-5 if dtype == np.float32 else 4e-14) * value.std()
 
 
 def test_nan_stays_in_the_tiles_that_see_it(rng):
