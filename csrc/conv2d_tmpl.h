@@ -8,6 +8,8 @@
 #include "conv2d_lanes_tmpl.h"
 #include "conv2d_weight_tmpl.h"
 #include "depthwise_pack_tmpl.h"
+#include "depthwise_window_tmpl.h"
+
 #include "depthwise_tmpl.h"
 #include "depthwise_weight_tmpl.h"
 #include "im2col_tmpl.h"

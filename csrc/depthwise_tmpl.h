@@ -4,19 +4,19 @@
  *
  * A plane is a shift problem (conv2d.h) of one channel and one image; only its kernels are others.
  * There is little arithmetic to a pixel, so all is done to stay near the speed of memory:
- *   - a band of the source (some rows, or some small planes, that fit L1) is copied into
- *     zero-padded planes, so that no load is at an edge, and with stride 2 none is strided; the
- *     padding that is the same in all of a task's planes is zeroed once;
- *   - vectors run along the columns, and a tile is some rows of one or two vectors: enough sums at
- *     a time to hide the latency of v_fma. Of the usual windows (3x3, 5x5, 7x7) each source pixel
- *     is loaded once for all the rows of a tile; other taps are gone through one by one;
+ *   - the usual windows (depthwise_window_tmpl.h) are computed from the source as it is;
+ *   - for other taps, and for backward with stride 2, a band of the source (some rows, or some
+ *     small planes, that fit L1) is copied into zero-padded planes, so that no load is at an edge,
+ *     and with stride 2 none is strided; the padding that is the same in all of a task's planes is
+ *     zeroed once. A tile is some rows of a vector, along the columns: enough sums at a time to
+ *     hide the latency of v_fma. Taps are gone through one by one;
  *   - with stride 2, a row of dx consists of two phases, interleaved in registers.
- * A row whose width is no multiple of VL ends in a vector that begins earlier and computes some
- * pixels twice, and so do the rows of a window; rows shorter than VL are stored by a mask.
+ * There, a row whose width is no multiple of VL ends in a vector that begins earlier and computes
+ * some pixels twice; rows shorter than VL are stored by a mask.
  *
  * Threads: units (a band of one plane) in the order of memory, dealt to tasks in chunks of a fixed
  * size, so that small planes do not cost a task each. Each output is one chain of additions, bias
- * first, then the taps in order: same bits at any thread count and in any batch.
+ * first, then the taps in a fixed order: same bits at any thread count and in any batch.
  */
 enum { DEPTHWISE_ROWS = 8 };
 enum { DEPTHWISE_TASK = 16384 }; /* pixels of a task, at least */
@@ -93,66 +93,6 @@ DEPTHWISE_TILE(5) DEPTHWISE_TILE(6) DEPTHWISE_TILE(7) DEPTHWISE_TILE(8)
 static const depthwise_kernel DEPTHWISE_TILES[2][DEPTHWISE_ROWS] = {
     DEPTHWISE_NAMES(tile), DEPTHWISE_NAMES(zip)};
 
-/* The usual windows, size x size taps without holes at stride 1 or 2: WINDOW_ROWS rows of `nv`
- * vectors (the second at column q1), for which each source pixel is loaded once. A 3x3 window's
- * weights stay in registers; of a larger one's, each is read once for two vectors. */
-enum { WINDOW_ROWS = 4 };
-
-INLINE void depthwise_window_tile(const int size, const int stride, const int nv,
-                                  const depthwise_taps *t, const vr *few, vr bias,
-                                  const real *src, int64_t pitch, int64_t q1,
-                                  vr acc[WINDOW_ROWS][2]) {
-    const int32_t *shift = t->shift;
-    int64_t phase = shift[stride == 2 ? size : 0] - shift[0]; /* from even to odd rows */
-    UNROLL for (int r = 0; r < WINDOW_ROWS; r++) acc[r][0] = acc[r][1] = bias;
-    UNROLL for (int i = 0; i < (WINDOW_ROWS - 1) * stride + size; i++) {
-        const real *row = src + i / stride * pitch + i % stride * phase;
-        UNROLL for (int j = 0; j < size; j++) {
-            vr pixel[2];
-            UNROLL for (int v = 0; v < nv; v++) pixel[v] = v_load(row + shift[j] + v * q1);
-            UNROLL for (int r = 0; r < WINDOW_ROWS; r++) {
-                int k = i - r * stride;
-                if (k < 0 || k >= size) continue;
-                vr weight = size == 3 ? few[k * size + j] : v_set1(t->w[k * size + j]);
-                UNROLL for (int v = 0; v < nv; v++)
-                    acc[r][v] = v_fma(weight, pixel[v], acc[r][v]);
-            }
-        }
-    }
-}
-
-INLINE void depthwise_window(const int size, const int stride, const int nv,
-                             const depthwise_taps *t, real bias, const real *src, int64_t pitch,
-                             real *dst, int64_t dst_row, int64_t n) {
-    vr few[9];
-    UNROLL for (int k = 0; k < 9; k++) few[k] = v_set1(t->w[k]);
-    vr acc[WINDOW_ROWS][2];
-    if (n < VL) {
-        depthwise_window_tile(size, stride, 1, t, few, v_set1(bias), src, pitch, 0, acc);
-        UNROLL for (int r = 0; r < WINDOW_ROWS; r++) v_storen(dst + r * dst_row, acc[r][0], n);
-        return;
-    }
-    for (int64_t q = 0; q < n; q += nv * VL) {
-        int64_t q0 = fc_min(q, n - VL), q1 = fc_min(q + VL, n - VL);
-        depthwise_window_tile(size, stride, nv, t, few, v_set1(bias), src + q0, pitch, q1 - q0,
-                              acc);
-        UNROLL for (int r = 0; r < WINDOW_ROWS; r++) {
-            v_store(dst + r * dst_row + q0, acc[r][0]);
-            if (nv == 2) v_store(dst + r * dst_row + q1, acc[r][1]);
-        }
-    }
-}
-
-#define DEPTHWISE_WINDOW(size, nv)                                                                \
-    DEPTHWISE_KERNEL(window_##size##_1,                                                           \
-                     depthwise_window(size, 1, nv, t, bias, src, pitch, dst, dst_row, n);)     \
-    DEPTHWISE_KERNEL(window_##size##_2,                                                           \
-                     depthwise_window(size, 2, nv, t, bias, src, pitch, dst, dst_row, n);)
-DEPTHWISE_WINDOW(3, 1) DEPTHWISE_WINDOW(5, 2) DEPTHWISE_WINDOW(7, 2)
-static const depthwise_kernel DEPTHWISE_WINDOWS[3][2] = {
-    {depthwise_window_3_1, depthwise_window_3_2}, {depthwise_window_5_1, depthwise_window_5_2},
-    {depthwise_window_7_1, depthwise_window_7_2}};
-
 /* ---------------------------------------------------------------- driver */
 
 typedef struct {
@@ -162,23 +102,15 @@ typedef struct {
     int64_t units, chunk;    /* units: bands of all N * C planes; of a task */
     int64_t batch;           /* units of a task that are packed at a time */
     int64_t thread_reals, out_reals; /* scratch: of sources, and of a band of sums to be finished */
-    depthwise_kernel window;
+    int windows; /* the usual ones, without a copy */
+    window_plane window;
     const real *src, *w, *bias;
     real *dst, *turned, *scratch; /* turned: the weights in the order of the taps */
 } depthwise_run;
 
-/* 3, 5 or 7 where the taps are a usual window, else 0. */
-static int64_t depthwise_window_size(const shift_problem *s) {
-    int64_t size = s->x.taps, stride = s->x.step;
-    int usual = s->y.taps == size && size % 2 == 1 && size >= 3 && size <= 7 &&
-                s->y.step == stride && s->y.dilation == 1 && s->x.dilation == 1 &&
-                s->y.out_phases == 1 && s->x.out_phases == 1;
-    return usual ? size : 0;
-}
-
 /* One band of one plane, from its packed planes; dst is its first row. */
-static void depthwise_band(const shift_problem *s, depthwise_kernel window, const shift_band *b,
-                           const real *w, real bias, const real *packed, real *dst) {
+static void depthwise_band(const shift_problem *s, const shift_band *b, const real *w, real bias,
+                           const real *packed, real *dst) {
     int64_t phases = s->x.out_phases;
     for (int64_t py = 0; py < s->y.out_phases; py++) {
         depthwise_taps t[2];
@@ -186,22 +118,39 @@ static void depthwise_band(const shift_problem *s, depthwise_kernel window, cons
             const int32_t *first = s->first + py * phases + px;
             t[px] = (depthwise_taps){first[1] - first[0], w + first[0], s->tap_shift + first[0]};
         }
-        /* Rows of this phase that exist: as windows, of which the last begins earlier, or as even
-         * tiles. */
-        int64_t rows = b->rows, dst_row = s->y.out_step * s->x.out, step = WINDOW_ROWS;
+        /* Rows of this phase that exist, as even tiles. */
+        int64_t rows = b->rows, dst_row = s->y.out_step * s->x.out;
         if (s->y.out_phases > 1)
             rows = fc_min(rows, fc_ceil_div(s->y.out - py, s->y.out_step) - b->y0);
-        int windows = window != NULL && rows >= WINDOW_ROWS;
-        if (!windows && rows <= DEPTHWISE_ROWS) step = rows;
-        else if (!windows) step = fc_ceil_div(rows, fc_ceil_div(rows, DEPTHWISE_ROWS));
+        int64_t step = fc_ceil_div(rows, fc_max(1, fc_ceil_div(rows, DEPTHWISE_ROWS)));
         real *to = dst + py * s->x.out;
         for (int64_t row = 0; row < rows; row += step) {
             int64_t now = fc_min(step, rows - row);
-            if (windows) row -= step - now;
-            depthwise_kernel kernel = windows ? window : DEPTHWISE_TILES[phases - 1][now - 1];
-            kernel(t, bias, packed + row * s->pitch, s->pitch, to + row * dst_row, dst_row,
-                   s->x.out);
+            DEPTHWISE_TILES[phases - 1][now - 1](t, bias, packed + row * s->pitch, s->pitch,
+                                                 to + row * dst_row, dst_row, s->x.out);
         }
+    }
+}
+
+/* The same work for usual windows. */
+static void depthwise_window_task(void *arg, int64_t item, int thread) {
+    const depthwise_run *r = arg;
+    const window_plane *p = &r->window;
+    int64_t first = item * r->chunk, end = fc_min(first + r->chunk, r->units);
+    int64_t plane = first / p->bands, band = first % p->bands, channel = plane % r->channels;
+    window_channel c = {.epilogue = r->epilogue};
+    window_band b;
+    window_begin(p, &b);
+    (void)thread;
+    for (; first < end; first++) {
+        real *dst = r->dst + (plane * p->rows + band * p->band_rows) * p->cols;
+        c.w = r->w + channel * r->taps;
+        c.bias = r->bias != NULL ? r->bias[channel] : 0;
+        window_get_band(p, r->src + plane * p->src_rows * p->src_cols, band, &b);
+        window_band_sums(&b, &c, dst);
+        if (++band < p->bands) continue;
+        band = 0, plane++;
+        if (++channel == r->channels) channel = 0;
     }
 }
 
@@ -227,7 +176,7 @@ static void depthwise_task(void *arg, int64_t item, int thread) {
             real *dst = r->dst + plane * dst_plane + b.y0 * s->y.out_step * s->x.out;
             /* The kernels may write a pixel twice: not so what may be its own residual. */
             real *to = r->epilogue.residual != NULL ? scratch + r->thread_reals : dst;
-            depthwise_band(s, r->window, &b, r->w + channel * r->taps,
+            depthwise_band(s, &b, r->w + channel * r->taps,
                            r->bias != NULL ? r->bias[channel] : 0, scratch + i * p->reals, to);
             if (r->epilogue.used) epilogue_store(&r->epilogue, dst, to, b.rows * s->x.out);
             if (++band < s->row_bands) continue;
@@ -246,18 +195,24 @@ static int depthwise_plan(depthwise_run *r, const fc_conv2d_desc *d, int backwar
         shift_backward_input(d, s);
     else
         shift_forward(d, s);
-    if (!depthwise_cut(&r->plane)) return 0;
     r->channels = d->c;
     r->taps = d->kh * d->kw;
+    r->epilogue = (conv_epilogue){0};
+    r->windows = window_plan(&r->window, s);
+    if (r->windows) {
+        const window_plane *p = &r->window;
+        r->units = d->n * d->c * p->bands;
+        r->chunk = fc_ceil_div(DEPTHWISE_TASK, p->band_rows * p->cols);
+        r->thread_reals = r->out_reals = 0;
+        return 1;
+    }
+    if (!depthwise_cut(&r->plane)) return 0;
     r->units = d->n * d->c * s->row_bands;
     r->chunk = fc_ceil_div(DEPTHWISE_TASK, s->band_rows * s->x.q * shift_out_phases(s));
     int64_t fit = DEPTHWISE_BAND / (r->plane.reals * (int64_t)sizeof(real));
     r->batch = fc_min(r->chunk, fc_max(1, fit));
     r->thread_reals = r->batch * r->plane.reals;
     r->out_reals = backward ? 0 : fc_round_up(s->band_rows * s->x.out, 16);
-    r->epilogue = (conv_epilogue){0};
-    int64_t size = depthwise_window_size(s);
-    r->window = size > 0 ? DEPTHWISE_WINDOWS[size / 2 - 1][s->x.step - 1] : NULL;
     return 1;
 }
 
@@ -276,10 +231,14 @@ static void depthwise_list_taps(shift_problem *s, int32_t *tables) {
 static int64_t depthwise_layout(depthwise_run *r, char *base, int n_threads) {
     int64_t size = sizeof(real), reals = fc_mul(r->thread_reals + r->out_reals, n_threads);
     int64_t turned = fc_round_up(fc_mul(shift_table_ints(&r->plane.s), 4), 64);
-    int64_t scratch = fc_round_up(fc_add(turned, fc_mul(r->channels * r->taps, size)), 64);
+    int64_t zeros = fc_round_up(fc_add(turned, fc_mul(r->channels * r->taps, size)), 64);
+    int64_t n_zeros = r->windows ? r->window.src_cols : 0;
+    int64_t scratch = fc_round_up(fc_add(zeros, fc_mul(n_zeros, size)), 64);
     if (base != NULL) {
         depthwise_list_taps(&r->plane.s, (int32_t *)base);
         r->turned = (real *)(base + turned);
+        fill((real *)(base + zeros), n_zeros, 0);
+        r->window.zeros = (real *)(base + zeros);
         r->scratch = (real *)(base + scratch);
     }
     return fc_add(scratch, fc_mul(reals, size));
@@ -296,5 +255,6 @@ static void depthwise_execute(depthwise_run *r, const real *src, const real *w, 
             for (int64_t t = 0; t < used; t++) r->turned[i + t] = w[i + s->tap_kernel[t]];
         r->w = r->turned;
     }
-    fc_parallel(fc_ceil_div(r->units, r->chunk), n_threads, depthwise_task, r);
+    fc_parallel(fc_ceil_div(r->units, r->chunk), n_threads,
+                r->windows ? depthwise_window_task : depthwise_task, r);
 }

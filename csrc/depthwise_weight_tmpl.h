@@ -5,8 +5,9 @@
  *
  * The planes are forward's packed bands, and stay in L1 while groups of taps go over them: each
  * group has its sums in registers, vectors along the columns, and reads a vector of dy once for all
- * of them. A 3x3 window is one group, and reads each pixel once for several rows of dy. Between
- * planes the sums wait as vectors; lanes are added up once, at the end.
+ * of them. Usual 3x3 windows are one group, read the source as it is (depthwise_window_tmpl.h), and
+ * each pixel once for several rows of dy. Between planes the sums wait as vectors; lanes are added
+ * up once, at the end.
  *
  * Threads: a task owns a block of channels, whose planes lie side by side, in some of the images,
  * and goes through them in the order of memory. Where channels are few, the images are dealt to
@@ -19,6 +20,7 @@ enum { DEPTHWISE_GROUP = 13 };
 #else
 enum { DEPTHWISE_GROUP = 10 };
 #endif
+enum { WINDOW_DOT_ROWS = 4 }; /* of dy at a time, for 3x3 windows */
 enum { DEPTHWISE_CHANNELS = 16, DEPTHWISE_TASKS = 16 };
 
 /* sums[taps][VL] += dy times the source at the taps' shifts, and sums[taps] += dy. */
@@ -47,69 +49,89 @@ INLINE void depthwise_dot(const int taps, int64_t rows, int64_t cols, const real
     UNROLL for (int t = 0; t <= taps; t++) v_store(sums + t * VL, acc[t]);
 }
 
-/* The 3x3 window without holes, at stride 1 or 2: some rows of dy at a time, for which each source
- * pixel is loaded once; acc[9] sums dy. n columns, masked on both sides: 0 * NaN would show. */
-INLINE void depthwise_dot_block(const int stride, const int rows, int64_t n, const real *dy,
-                                int64_t dy_row, const real *src, int64_t pitch, int64_t phase,
-                                const int32_t *shift, vr acc[10]) {
-    vr d[WINDOW_ROWS];
+/* The usual 3x3 windows, straight from the source (depthwise_window_tmpl.h): some rows of dy at a
+ * time, for which each source pixel is loaded once. acc[9] sums dy. Idle lanes are masked on both
+ * sides: 0 * NaN would show. */
+INLINE void window_dot_tile(const int stride, const int rows, const int edge,
+                            const real *const *row, int64_t col, const window_edge *e,
+                            const real *dy, int64_t dy_row, vr acc[10]) {
+    vr d[WINDOW_DOT_ROWS];
     UNROLL for (int r = 0; r < rows; r++) {
-        d[r] = v_loadn(dy + r * dy_row, n);
+        d[r] = edge ? v_load_part(dy + r * dy_row, e->store) : v_load(dy + r * dy_row);
+        if (stride == 2) d[r] = v_order(d[r]);
         acc[9] = v_add(acc[9], d[r]);
     }
     UNROLL for (int i = 0; i < (rows - 1) * stride + 3; i++) {
-        const real *row = src + i / stride * pitch + i % stride * phase;
-        UNROLL for (int j = 0; j < 3; j++) {
-            vr pixel = v_loadn(row + shift[j], n);
+        UNROLL for (int j = 0; j < 3; j += stride) {
+            vr pixel[2];
+            window_pixels(stride, edge, row[i] + col + j, e->load + j, pixel);
             UNROLL for (int r = 0; r < rows; r++) {
                 int k = i - r * stride;
-                if (k >= 0 && k < 3) acc[3 * k + j] = v_fma(d[r], pixel, acc[3 * k + j]);
+                if (k < 0 || k >= 3) continue;
+                UNROLL for (int x = 0; x < stride; x++) {
+                    int t = 3 * k + j + x;
+                    if (j + x < 3) acc[t] = v_fma(d[r], pixel[x], acc[t]);
+                }
             }
         }
     }
 }
 
-INLINE void depthwise_dot_window(const int stride, int64_t rows, int64_t cols, const real *dy,
-                                 const real *src, int64_t pitch, const int32_t *shift,
-                                 real *sums) {
-    int64_t phase = shift[stride == 2 ? 3 : 0] - shift[0], tail = cols % VL;
+/* A strip of a band: columns q0 .. q1 - 1, whole vectors, or the edge e. */
+INLINE void window_dot_strip(const int stride, const int edge, const window_band *b, int64_t q0,
+                             int64_t q1, const window_edge *e, const real *dy, vr acc[10]) {
+    const window_plane *p = b->plane;
+    int64_t now;
+    for (int64_t y = 0; y < b->rows; y += now) {
+        int64_t rest = b->rows - y;
+        const real *const *row = b->row + y * stride;
+        now = rest % WINDOW_DOT_ROWS == 0 ? WINDOW_DOT_ROWS : rest >= 3 ? 3 : 1;
+        for (int64_t q = q0; q < q1; q += VL) {
+            const real *d = dy + y * p->cols + q;
+            int64_t col = q * stride - p->left;
+            if (now == WINDOW_DOT_ROWS)
+                window_dot_tile(stride, WINDOW_DOT_ROWS, edge, row, col, e, d, p->cols, acc);
+            else if (now == 3)
+                window_dot_tile(stride, 3, edge, row, col, e, d, p->cols, acc);
+            else
+                window_dot_tile(stride, 1, edge, row, col, e, d, p->cols, acc);
+        }
+    }
+}
+
+/* sums[10][VL] += a band's; dy is its first row. */
+INLINE void window_dot(const int stride, const window_band *b, const real *dy, real *sums) {
+    const window_plane *p = b->plane;
     vr acc[10];
     UNROLL for (int t = 0; t < 10; t++) acc[t] = v_load(sums + t * VL);
-    for (; rows >= WINDOW_ROWS; rows -= WINDOW_ROWS) {
-        int64_t q = 0;
-        for (; q + VL <= cols; q += VL)
-            depthwise_dot_block(stride, WINDOW_ROWS, VL, dy + q, cols, src + q, pitch, phase, shift,
-                                acc);
-        if (tail > 0)
-            depthwise_dot_block(stride, WINDOW_ROWS, tail, dy + q, cols, src + q, pitch, phase,
-                                shift, acc);
-        dy += WINDOW_ROWS * cols;
-        src += WINDOW_ROWS * pitch;
-    }
-    for (; rows > 0; rows--, dy += cols, src += pitch) {
-        int64_t q = 0;
-        for (; q + VL <= cols; q += VL)
-            depthwise_dot_block(stride, 1, VL, dy + q, 0, src + q, pitch, phase, shift, acc);
-        if (tail > 0)
-            depthwise_dot_block(stride, 1, tail, dy + q, 0, src + q, pitch, phase, shift, acc);
+    if (p->inner < p->outer)
+        window_dot_strip(stride, 0, b, p->inner, p->outer, b->edge, dy, acc);
+    for (int64_t i = 0; i < b->edges; i++) {
+        const window_edge *e = &b->edge[i];
+        window_dot_strip(stride, 1, b, e->q, e->q + e->n, e, dy, acc);
     }
     UNROLL for (int t = 0; t < 10; t++) v_store(sums + t * VL, acc[t]);
 }
 
-#define DEPTHWISE_DOT(name, function, constant)                                                   \
-    static void depthwise_dot_##name(int64_t rows, int64_t cols, const real *dy, const real *src, \
+typedef void (*window_dot_kernel)(const window_band *b, const real *dy, real *sums);
+static void window_dot_1(const window_band *b, const real *dy, real *sums) {
+    window_dot(1, b, dy, sums);
+}
+static void window_dot_2(const window_band *b, const real *dy, real *sums) {
+    window_dot(2, b, dy, sums);
+}
+
+#define DEPTHWISE_DOT_TAPS(taps)                                                                  \
+    static void depthwise_dot_##taps(int64_t rows, int64_t cols, const real *dy, const real *src, \
                                      int64_t pitch, const int32_t *shift, real *sums) {           \
-        function(constant, rows, cols, dy, src, pitch, shift, sums);                              \
+        depthwise_dot(taps, rows, cols, dy, src, pitch, shift, sums);                             \
     }
-#define DEPTHWISE_DOT_TAPS(taps) DEPTHWISE_DOT(taps, depthwise_dot, taps)
 DEPTHWISE_DOT_TAPS(1) DEPTHWISE_DOT_TAPS(2) DEPTHWISE_DOT_TAPS(3) DEPTHWISE_DOT_TAPS(4)
 DEPTHWISE_DOT_TAPS(5) DEPTHWISE_DOT_TAPS(6) DEPTHWISE_DOT_TAPS(7) DEPTHWISE_DOT_TAPS(8)
 DEPTHWISE_DOT_TAPS(9) DEPTHWISE_DOT_TAPS(10)
 #if N_REGISTERS == 32
 DEPTHWISE_DOT_TAPS(11) DEPTHWISE_DOT_TAPS(12) DEPTHWISE_DOT_TAPS(13)
 #endif
-DEPTHWISE_DOT(window_1, depthwise_dot_window, 1)
-DEPTHWISE_DOT(window_2, depthwise_dot_window, 2)
 static const depthwise_dot_kernel DEPTHWISE_DOTS[DEPTHWISE_GROUP] = {
     depthwise_dot_1, depthwise_dot_2, depthwise_dot_3, depthwise_dot_4,  depthwise_dot_5,
     depthwise_dot_6, depthwise_dot_7, depthwise_dot_8, depthwise_dot_9,  depthwise_dot_10,
@@ -122,27 +144,46 @@ typedef struct {
     depthwise_plane plane;
     int64_t n, channels, taps;
     int64_t group, groups;         /* taps of a group, groups */
-    depthwise_dot_kernel window;   /* for all taps, if they are a 3x3 window */
+    window_plane window;           /* without a copy, if there is a kernel for it */
+    window_dot_kernel kernel;
     int64_t channel_sums;          /* reals: a group's sums and its sum of dy, for each group */
     int64_t block, blocks, splits; /* channels of a task, tasks of a split, splits */
-    int64_t thread_reals;
+    int64_t packed_reals, thread_reals;
     const real *dy, *x;
     real *dw, *db, *scratch, *sums; /* sums: [split][channel][taps + 1] */
 } depthwise_weight_run;
 
 /* Adds one plane to the sums of its channel. */
 static void depthwise_weight_plane(const depthwise_weight_run *r, const real *dy, const real *x,
-                                   real *packed, real *sums) {
+                                   real *packed, window_band *w, real *sums) {
     const shift_problem *s = &r->plane.s;
+    const window_plane *p = &r->window;
+    for (int64_t i = 0; r->kernel != NULL && i < p->bands; i++) {
+        window_get_band(p, x, i, w);
+        r->kernel(w, dy + i * p->band_rows * p->cols, sums);
+    }
+    if (r->kernel != NULL) return;
     for (int64_t i = 0; i < s->row_bands; i++) {
         shift_band b = depthwise_get_band(s, i);
         depthwise_pack(&r->plane, &b, x, packed);
         for (int64_t g = 0; g < r->groups; g++) {
             int64_t t0 = g * r->group, n = fc_min(r->group, r->taps - t0);
-            depthwise_dot_kernel dot = r->window != NULL ? r->window : DEPTHWISE_DOTS[n - 1];
-            dot(b.rows, b.cols, dy + b.y0 * s->x.out, packed, s->pitch,
-                s->tap_shift + t0, sums + g * (r->group + 1) * VL);
+            DEPTHWISE_DOTS[n - 1](b.rows, b.cols, dy + b.y0 * s->x.out, packed, s->pitch,
+                                  s->tap_shift + t0, sums + g * (r->group + 1) * VL);
         }
+    }
+}
+
+/* sums[i] = the lanes' sum of vector i, in place: by VL vectors, in the order of v_hsum. */
+static void depthwise_add_lanes(real *sums, int64_t n) {
+    for (int64_t i = 0; i < n; i += VL) {
+        vr v[VL];
+        UNROLL for (int k = 0; k < VL; k++)
+            v[k] = i + k < n ? v_load(sums + (i + k) * VL) : v_zero();
+        v_transpose(v);
+        UNROLL for (int half = VL / 2; half > 0; half /= 2)
+            UNROLL for (int k = 0; k < half; k++) v[k] = v_add(v[k], v[k + half]);
+        v_store(sums + i, v[0]);
     }
 }
 
@@ -153,20 +194,22 @@ static void depthwise_weight_task(void *arg, int64_t item, int thread) {
     int64_t c1 = fc_min(c0 + r->block, r->channels);
     int64_t x_plane = s->y.source * s->x.source, dy_plane = s->y.out * s->x.out;
     real *packed = r->scratch + thread * r->thread_reals;
-    real *sums = packed + r->plane.reals;
+    real *sums = packed + r->packed_reals;
+    window_band window;
+    if (r->kernel != NULL) window_begin(&r->window, &window);
     fill(packed, r->thread_reals, 0);
     for (int64_t n = r->n * split / r->splits; n < r->n * (split + 1) / r->splits; n++) {
         for (int64_t c = c0; c < c1; c++) {
             int64_t plane = n * r->channels + c;
             depthwise_weight_plane(r, r->dy + plane * dy_plane, r->x + plane * x_plane, packed,
-                                   sums + (c - c0) * r->channel_sums);
+                                   &window, sums + (c - c0) * r->channel_sums);
         }
     }
     real *to = r->sums + (split * r->channels + c0) * (r->taps + 1);
-    for (int64_t c = c0; c < c1; c++, sums += r->channel_sums) {
-        for (int64_t t = 0; t < r->taps; t++)
-            *to++ = v_hsum(v_load(sums + (t / r->group + t) * VL));
-        *to++ = v_hsum(v_load(sums + fc_min(r->group, r->taps) * VL));
+    depthwise_add_lanes(sums, (c1 - c0) * r->channel_sums / VL);
+    for (int64_t c = c0; c < c1; c++, sums += r->channel_sums / VL) {
+        for (int64_t t = 0; t < r->taps; t++) *to++ = sums[t / r->group + t];
+        *to++ = sums[fc_min(r->group, r->taps)];
     }
 }
 
@@ -174,30 +217,35 @@ static int depthwise_weight_plan(depthwise_weight_run *r, const fc_conv2d_desc *
     shift_problem *s = &r->plane.s;
     if (!depthwise_serves(d)) return 0;
     shift_forward(d, s);
-    if (!depthwise_cut(&r->plane)) return 0;
+    r->kernel = NULL;
+    if (window_plan(&r->window, s) && r->window.size == 3)
+        r->kernel = r->window.stride == 1 ? window_dot_1 : window_dot_2;
+    if (r->kernel == NULL && !depthwise_cut(&r->plane)) return 0;
+    r->packed_reals = r->kernel == NULL ? r->plane.reals : 0;
     r->n = d->n;
     r->channels = d->c;
     r->taps = d->kh * d->kw;
     r->groups = fc_ceil_div(r->taps, DEPTHWISE_GROUP);
     r->group = fc_ceil_div(r->taps, r->groups);
-    r->window = NULL;
-    if (depthwise_window_size(s) == 3)
-        r->window = s->x.step == 1 ? depthwise_dot_window_1 : depthwise_dot_window_2;
     r->channel_sums = r->groups * (r->group + 1) * VL;
     r->block = fc_min(DEPTHWISE_CHANNELS, fc_ceil_div(r->channels, DEPTHWISE_TASKS));
     r->blocks = fc_ceil_div(r->channels, r->block);
     r->splits = fc_max(1, fc_min(r->n, fc_ceil_div(DEPTHWISE_TASKS, r->blocks)));
-    r->thread_reals = r->plane.reals + r->block * r->channel_sums;
+    r->thread_reals = r->packed_reals + r->block * r->channel_sums;
     return 1;
 }
 
 static int64_t depthwise_weight_layout(depthwise_weight_run *r, char *base, int n_threads) {
     int64_t size = sizeof(real);
-    int64_t sums = fc_round_up(fc_mul(shift_table_ints(&r->plane.s), 4), 64);
+    int64_t zeros = fc_round_up(fc_mul(shift_table_ints(&r->plane.s), 4), 64);
+    int64_t n_zeros = r->kernel != NULL ? r->window.src_cols : 0;
+    int64_t sums = fc_round_up(fc_add(zeros, fc_mul(n_zeros, size)), 64);
     int64_t n_sums = fc_mul(fc_mul(r->splits, r->channels), r->taps + 1);
     int64_t scratch = fc_round_up(fc_add(sums, fc_mul(n_sums, size)), 64);
     if (base != NULL) {
         shift_list_taps(&r->plane.s, (int32_t *)base);
+        fill((real *)(base + zeros), n_zeros, 0);
+        r->window.zeros = (real *)(base + zeros);
         r->sums = (real *)(base + sums);
         r->scratch = (real *)(base + scratch);
     }

@@ -8,6 +8,10 @@
  * on either side; p is where lane 0 would be. Loads give `fill` in the other lanes.
  * v_trunc drops what is behind the point; v_gather(p, i) is p[i] lane by lane, for whole numbers i that
  * are kept as reals.
+ * A v_part is such a range of lanes, made once for many loads and stores; v_load_part gives zero in
+ * the others.
+ * v_pick_even and v_pick_odd give the even and the odd elements of two vectors as v_even and v_odd
+ * do, but in whatever order is cheap; v_order turns that order into the right one, and back.
  * v_add_where(m, a, b) is a + b where m, else a (or a + 0). v_unordered(a, b): either is NaN.
  */
 #ifndef FC_SIMD_INDEX_H
@@ -87,6 +91,10 @@ INLINE vr v_even(vr a, vr b) { return I(permutex2var)(a, EVEN_PICK, b); }
 INLINE vr v_odd(vr a, vr b) { return I(permutex2var)(a, ODD_PICK, b); }
 INLINE vr v_zip_low(vr a, vr b) { return I(permutex2var)(a, LOW_PICK, b); }
 INLINE vr v_zip_high(vr a, vr b) { return I(permutex2var)(a, HIGH_PICK, b); }
+typedef vm v_part;
+INLINE v_part v_part_of(int64_t from, int64_t to) { return v_range(from, to); }
+INLINE vr v_load_part(const real *p, v_part m) { return I(maskz_loadu)(m, p); }
+INLINE void v_store_part(real *p, vr a, v_part m) { I(mask_storeu)(p, m, a); }
 
 #elif defined(FC_TIER_AVX2)
 /* ------------------------------------------------------------------ AVX2 */
@@ -169,6 +177,10 @@ INLINE int v_any(vm m) { return I(movemask)(m) != 0; }
 #endif
 INLINE vr v_zip_low(vr a, vr b) { return HALVES(I(unpacklo)(a, b), I(unpackhi)(a, b), 0x20); }
 INLINE vr v_zip_high(vr a, vr b) { return HALVES(I(unpacklo)(a, b), I(unpackhi)(a, b), 0x31); }
+typedef __m256i v_part;
+INLINE v_part v_part_of(int64_t from, int64_t to) { return v_range(from, to); }
+INLINE vr v_load_part(const real *p, v_part m) { return I(maskload)(p, m); }
+INLINE void v_store_part(real *p, vr a, v_part m) { I(maskstore)(p, m, a); }
 
 #elif defined(FC_TIER_NEON)
 /* ------------------------------------------------------------------ NEON (aarch64) */
@@ -276,6 +288,28 @@ INLINE void vi_store_range(int32_t *p, vi a, int64_t from, int64_t to) {
     vi_store(t, a);
     for (int64_t i = lane_clamp(from); i < lane_clamp(to); i++) p[i] = t[i];
 }
+typedef struct { int64_t from, to; } v_part;
+INLINE v_part v_part_of(int64_t from, int64_t to) { return (v_part){from, to}; }
+INLINE vr v_load_part(const real *p, v_part m) {
+    if (m.from <= 0 && m.to >= VL) return v_load(p);
+    return v_load_range(p, m.from, m.to, 0);
+}
+INLINE void v_store_part(real *p, vr a, v_part m) { v_store_range(p, a, m.from, m.to); }
+#endif
+
+#if defined(FC_TIER_AVX2)
+#ifdef FC_REAL_F64
+INLINE vr v_pick_even(vr a, vr b) { return _mm256_unpacklo_pd(a, b); }
+INLINE vr v_pick_odd(vr a, vr b) { return _mm256_unpackhi_pd(a, b); }
+#else
+INLINE vr v_pick_even(vr a, vr b) { return _mm256_shuffle_ps(a, b, 0x88); }
+INLINE vr v_pick_odd(vr a, vr b) { return _mm256_shuffle_ps(a, b, 0xdd); }
+#endif
+INLINE vr v_order(vr a) { return v_pairs(a); }
+#else
+INLINE vr v_pick_even(vr a, vr b) { return v_even(a, b); }
+INLINE vr v_pick_odd(vr a, vr b) { return v_odd(a, b); }
+INLINE vr v_order(vr a) { return a; }
 #endif
 
 /* b where m, else a; for 0 <= a <= b. */

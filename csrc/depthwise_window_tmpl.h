@@ -1,0 +1,246 @@
+/* depthwise_window_tmpl.h - the usual windows of single planes (depthwise_tmpl.h): 3x3, 5x5 and 7x7
+ * without holes, of stride 1 or 2, zeros around; compiled per tier and real type.
+ *
+ * They are computed from the source as it is: copying a plane would take about as long as its
+ * sums. Rows of padding are a row of zeros that a table of rows points to. Columns are cut into
+ * strips: the inner one reads what exists; at the sides, strips of one vector load by masks that
+ * hold for all their rows. With stride 2 even and odd pixels are parted in registers.
+ *
+ * A tile is some rows of a vector of windows. It takes the window's columns one after the other (by
+ * pairs, with stride 2), whose weights then are in registers, and loads each pixel of a column once
+ * for all of the tile's rows.
+ */
+
+enum { WINDOW_TALL = 7, WINDOW_LOW = 4 }; /* rows of a tile; maps of most nets are multiples of 7 */
+enum { WINDOW_BAND_ROWS = 56 };           /* of which a table is made at a time, at most */
+enum { WINDOW_SIZE = 7 };                 /* of the largest window */
+enum { WINDOW_EDGES = 4 };                /* strips at the sides, at most */
+enum { WINDOW_TABLE = 2 * (WINDOW_BAND_ROWS + WINDOW_TALL - 1) + WINDOW_SIZE };
+
+/* The windows of a plane. */
+typedef struct {
+    int64_t size, stride, top, left; /* padding before the plane; negative crops */
+    int64_t src_rows, src_cols, rows, cols;
+    int64_t inner, outer; /* columns inner .. outer - 1: whole vectors, all of whose loads exist */
+    int64_t bands, band_rows, tall; /* tall: a whole band's rows in tall tiles */
+    const real *zeros; /* src_cols of them */
+} window_plane;
+
+/* The lanes of the loads of one strip at a side, and those of its output. */
+typedef struct {
+    int64_t q, n; /* columns q .. q + n - 1 */
+    v_part load[WINDOW_SIZE + 1], store;
+} window_edge;
+
+/* Some rows of a plane: row[i] is the i-th source row of `rows` output rows, of which the first
+ * `tall` are computed in tall tiles. The edges are the same in all bands. */
+typedef struct {
+    const window_plane *plane;
+    int64_t rows, tall, edges;
+    window_edge edge[WINDOW_EDGES];
+    const real *row[WINDOW_TABLE];
+} window_band;
+
+/* 3, 5 or 7 where the taps are a usual window, else 0. */
+static int64_t window_size(const shift_problem *s) {
+    int64_t size = s->x.taps, stride = s->x.step;
+    int usual = s->y.taps == size && size % 2 == 1 && size >= 3 && size <= WINDOW_SIZE &&
+                s->y.step == stride && stride <= 2 && s->y.dilation == 1 && s->x.dilation == 1 &&
+                s->y.out_step == 1 && s->x.out_step == 1 && !s->replicate;
+    return usual ? size : 0;
+}
+
+/* Whole tall tiles, then low ones: the way that computes the fewest rows too many. */
+static int64_t window_tall_rows(int64_t rows) {
+    int64_t best = 0, least = INT64_MAX;
+    for (int64_t less = -1; less < 3; less++) {
+        int64_t tall = (rows / WINDOW_TALL - less) * WINDOW_TALL;
+        int64_t low = fc_ceil_div(fc_max(rows - tall, 0), WINDOW_LOW) * WINDOW_LOW;
+        if (tall < 0 || tall + low >= least) continue;
+        best = fc_min(tall, rows), least = tall + low;
+    }
+    return best;
+}
+
+/* 0 if the problem is not one of usual windows, or has padding for many strips. */
+static int window_plan(window_plane *p, const shift_problem *s) {
+    int64_t size = window_size(s), stride = s->x.step, cols = s->x.out;
+    if (size == 0) return 0;
+    *p = (window_plane){.size = size, .stride = stride, .top = s->y.origin, .left = s->x.origin,
+                        .src_rows = s->y.source, .src_cols = s->x.source, .rows = s->y.out,
+                        .cols = cols};
+    int64_t before = fc_ceil_div(fc_max(p->left, 0), stride);
+    p->inner = before >= cols ? cols : fc_min(cols, fc_ceil_div(before, VL) * VL);
+    /* A vector of windows at column q loads columns up to q * stride + reach. */
+    int64_t reach = (size - 1) / stride * stride + stride * VL - 1 - p->left;
+    p->outer = p->inner;
+    while (p->outer + VL <= cols && p->outer * stride + reach < p->src_cols) p->outer += VL;
+    /* The rows of a band stay in L1 from the inner strip to those at the sides. */
+    int64_t fit = DEPTHWISE_BAND / (int64_t)sizeof(real) / (cols + cols * stride * stride);
+    fit = fc_max(WINDOW_TALL, fit / WINDOW_TALL * WINDOW_TALL);
+    p->band_rows = fc_min(p->rows, fc_min(fit, WINDOW_BAND_ROWS));
+    p->bands = fc_ceil_div(p->rows, p->band_rows);
+    p->tall = window_tall_rows(p->band_rows);
+    return fc_ceil_div(p->inner, VL) + fc_ceil_div(cols - p->outer, VL) <= WINDOW_EDGES;
+}
+
+/* What all bands have in common. */
+static void window_begin(const window_plane *p, window_band *b) {
+    int64_t stride = p->stride;
+    b->plane = p;
+    b->rows = b->edges = 0;
+    for (int64_t q = p->inner > 0 ? 0 : p->outer; q < p->cols; b->edges++) {
+        window_edge *e = &b->edge[b->edges];
+        e->q = q;
+        e->n = fc_min(VL, p->cols - q);
+        e->store = v_part_of(0, e->n);
+        for (int64_t i = 0; i < p->size; i += stride)
+            for (int64_t x = 0; x < stride; x++) {
+                int64_t at = q * stride - p->left + i + x * VL, n = e->n * stride - x * VL;
+                e->load[i + x] = v_part_of(-at, fc_min(p->src_cols - at, n));
+            }
+        q = q + VL == p->inner ? p->outer : q + VL;
+    }
+}
+
+/* Band i of the plane at src. */
+static void window_get_band(const window_plane *p, const real *src, int64_t i, window_band *b) {
+    int64_t y0 = i * p->band_rows, at = y0 * p->stride - p->top;
+    int64_t rows = fc_min(p->band_rows, p->rows - y0);
+    int64_t tall = rows == p->band_rows ? p->tall : window_tall_rows(rows);
+    int64_t computed = fc_ceil_div(tall, WINDOW_TALL) * WINDOW_TALL;
+    if (tall < rows) computed += fc_ceil_div(rows - tall, WINDOW_LOW) * WINDOW_LOW;
+    int64_t n = (computed - 1) * p->stride + p->size;
+    int64_t first = fc_min(fc_max(-at, 0), n), end = fc_max(first, fc_min(p->src_rows - at, n));
+    if (p->bands > 1 || b->rows == 0) /* else the padding is where it was */
+        for (int64_t k = 0; k < n; k++) b->row[k] = p->zeros;
+    b->rows = rows, b->tall = tall;
+    for (int64_t k = first; k < end; k++) b->row[k] = src + (at + k) * p->src_cols;
+}
+
+/* Pixels at p, p + stride, ... of a vector of windows; and with stride 2 at p + 1, p + 3, ...; all
+ * in the order of v_pick_even. */
+INLINE void window_pixels(const int stride, const int edge, const real *p, const v_part *part,
+                          vr pixel[2]) {
+    vr a = edge ? v_load_part(p, part[0]) : v_load(p);
+    pixel[0] = pixel[1] = a;
+    if (stride == 1) return;
+    vr b = edge ? v_load_part(p + VL, part[1]) : v_load(p + VL);
+    pixel[0] = v_pick_even(a, b);
+    pixel[1] = v_pick_odd(a, b);
+}
+
+/* acc[r] += the windows' sums, r = 0 .. rows - 1; the first window begins at column col. */
+INLINE void window_sums(const int size, const int stride, const int rows, const int edge,
+                        const real *const *row, int64_t col, const v_part *part, const real *w,
+                        vr acc[WINDOW_TALL]) {
+    UNROLL for (int j = 0; j < size; j += stride) {
+        vr weight[WINDOW_SIZE][2];
+        UNROLL for (int k = 0; k < size; k++)
+            UNROLL for (int x = 0; x < stride; x++)
+                weight[k][x] = v_set1(w[k * size + fc_min(j + x, size - 1)]);
+        UNROLL for (int i = 0; i < (rows - 1) * stride + size; i++) {
+            vr pixel[2];
+            window_pixels(stride, edge, row[i] + col + j, part + j, pixel);
+            UNROLL for (int r = 0; r < rows; r++) {
+                int k = i - r * stride;
+                if (k < 0 || k >= size) continue;
+                UNROLL for (int x = 0; x < stride; x++)
+                    if (j + x < size) acc[r] = v_fma(weight[k][x], pixel[x], acc[r]);
+            }
+        }
+    }
+}
+
+/* What the bands of a channel have in common. */
+typedef struct {
+    const real *w;
+    real bias;
+    conv_epilogue epilogue;
+} window_channel;
+
+/* `rows` rows of n elements from sums, one vector a row, to dst. */
+static void window_finish(const window_channel *c, const real *sums, int64_t rows, int64_t n,
+                          real *dst, int64_t dst_row) {
+    for (int64_t r = 0; r < rows; r++, sums += VL, dst += dst_row) {
+        vr y = v_load(sums);
+        if (c->epilogue.used) y = epilogue_apply(c->epilogue, y, dst, n);
+        v_storen(dst, y, n);
+    }
+}
+
+/* A vector at column q, or the edge e, of `now` rows, or of `rows` if there are more. All rows are
+ * computed and stored alike, since a compiler puts off what only some of them need. */
+INLINE void window_tile(const int size, const int stride, const int rows, const int edge,
+                        const window_plane *p, const window_channel *c, const real *const *row,
+                        int64_t q, const window_edge *e, int64_t now, real *dst) {
+    vr acc[WINDOW_TALL];
+    UNROLL for (int r = 0; r < rows; r++) acc[r] = v_set1(c->bias);
+    window_sums(size, stride, rows, edge, row, q * stride - p->left, e->load, c->w, acc);
+    if (stride == 2) UNROLL for (int r = 0; r < rows; r++) acc[r] = v_order(acc[r]);
+    if (now < rows || c->epilogue.used) {
+        real sums[WINDOW_TALL * VL];
+        UNROLL for (int r = 0; r < rows; r++) v_store(sums + r * VL, acc[r]);
+        window_finish(c, sums, fc_min(now, rows), edge ? e->n : VL, dst, p->cols);
+    } else if (!edge || e->n == VL) {
+        UNROLL for (int r = 0; r < rows; r++) v_store(dst + r * p->cols, acc[r]);
+    } else {
+        UNROLL for (int r = 0; r < rows; r++) v_store_part(dst + r * p->cols, acc[r], e->store);
+    }
+}
+
+/* Starts loading n rows that follow the last of a tile: a tile takes short pieces of many rows, too
+ * many for the hardware to see the next ones coming. */
+INLINE void window_prefetch(const int n, const real *last, int64_t src_cols) {
+    UNROLL for (int i = 1; i <= n; i++) PREFETCH(last + i * src_cols);
+}
+
+/* The sums of a band's rows y0 .. y1 - 1; dst is the band's first row. */
+INLINE void window_rows(const int size, const int stride, const int rows, const window_band *b,
+                        const window_channel *c, int64_t y0, int64_t y1, real *dst) {
+    const window_plane *p = b->plane;
+    for (int64_t y = y0; y < y1 && p->inner < p->outer; y += rows) {
+        const real *const *row = b->row + y * stride;
+        const real *last = row[(rows - 1) * stride + size - 1] - p->left;
+        for (int64_t q = p->inner; q < p->outer; q += VL) {
+            window_prefetch(rows * stride, last + q * stride, p->src_cols);
+            window_tile(size, stride, rows, 0, p, c, row, q, b->edge, y1 - y,
+                        dst + y * p->cols + q);
+        }
+    }
+    for (int64_t i = 0; i < b->edges; i++) {
+        const window_edge *e = &b->edge[i];
+        for (int64_t y = y0; y < y1; y += rows)
+            window_tile(size, stride, rows, 1, p, c, b->row + y * stride, e->q, e, y1 - y,
+                        dst + y * p->cols + e->q);
+    }
+}
+
+typedef void (*window_kernel)(const window_band *b, const window_channel *c, int64_t y0,
+                              int64_t y1, real *dst);
+#define WINDOW_KERNEL(name, size, stride, rows)                                                   \
+    static void window_##name(const window_band *b, const window_channel *c, int64_t y0,          \
+                              int64_t y1, real *dst) {                                            \
+        window_rows(size, stride, rows, b, c, y0, y1, dst);                                       \
+    }
+#define WINDOW_KERNELS_OF(size)                                                                   \
+    WINDOW_KERNEL(size##_1_tall, size, 1, WINDOW_TALL)                                            \
+    WINDOW_KERNEL(size##_1_low, size, 1, WINDOW_LOW)                                              \
+    WINDOW_KERNEL(size##_2_tall, size, 2, WINDOW_TALL)                                            \
+    WINDOW_KERNEL(size##_2_low, size, 2, WINDOW_LOW)
+WINDOW_KERNELS_OF(3)
+WINDOW_KERNELS_OF(5)
+WINDOW_KERNELS_OF(7)
+#define WINDOW_NAMES(size)                                                                        \
+    {{window_##size##_1_tall, window_##size##_1_low},                                             \
+     {window_##size##_2_tall, window_##size##_2_low}}
+static const window_kernel WINDOW_KERNELS[3][2][2] = {WINDOW_NAMES(3), WINDOW_NAMES(5),
+                                                      WINDOW_NAMES(7)};
+
+/* All sums of a band. */
+static void window_band_sums(const window_band *b, const window_channel *c, real *dst) {
+    const window_kernel *kernels = WINDOW_KERNELS[b->plane->size / 2 - 1][b->plane->stride - 1];
+    int64_t tall = b->tall;
+    if (tall > 0) kernels[0](b, c, 0, tall, dst);
+    if (tall < b->rows) kernels[1](b, c, tall, b->rows, dst);
+}
