@@ -40,12 +40,12 @@ typedef struct {
     int64_t packed_group;                /* packed weights of a group */
     int64_t thread_reals;                /* scratch of a thread */
     int whole_rows;                      /* q has no gaps: full tiles may be stored at once */
+    int n_threads;                       /* a guess at which band is whose */
     int shared;                          /* the tasks of a band share its planes, packed before */
     const real *src, *w;
     const real *packed;                  /* weights: in the workspace, or prepared */
     real *packing, *dst, *bias, *planes, *scratch;
     int32_t *shifts;                     /* per output phase: [channel of block][tap] */
-    int32_t *lines;                      /* where the lines of a tile begin */
 } direct_run;
 
 /* How the pixels of a band are told apart: with the gaps of the planes, or without. */
@@ -86,12 +86,21 @@ static direct_tiles direct_choose_tiles(const shift_problem *s) {
     return s->m >= LINES_FROM ? IN_LINES : IN_PLANES;
 }
 
+/* A 1x1 kernel of stride 1 has no use for rows: they are joined to one, which tiles and bands may cut
+ * anywhere. */
+static void direct_join_rows(shift_problem *s) {
+    if (s->y.step * s->x.step != 1 || s->y.q != s->y.source || s->x.q != s->x.source) return;
+    s->x.source = s->x.out = s->x.q = s->y.q * s->x.q;
+    s->y.source = s->y.out = s->y.q = 1;
+}
+
 /* Chooses the blocking; everything follows from the shapes. */
 static void direct_plan(direct_run *r) {
     shift_problem *s = &r->s;
     int64_t size = sizeof(real), taps = s->y.taps * s->x.taps;
     int64_t most_y = most_phase_taps(&s->y);
     r->tiles = direct_choose_tiles(s);
+    if (r->tiles == IN_SOURCE) direct_join_rows(s);
     r->panels = fc_ceil_div(s->m, MR_MAX);
     r->mr = fc_ceil_div(s->m, r->panels);
 
@@ -112,6 +121,8 @@ static void direct_plan(direct_run *r) {
     else
         q_target = PLANES_BUDGET / (r->block * s->y.phases * s->x.phases * size);
     q_target = fc_min(fc_max(q_target, 2 * NR), 4096);
+    if (s->y.q == 1 && s->x.q > q_target) /* bands of a long row: even ones of whole tiles */
+        q_target = fc_round_up(fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target)), NR);
     shift_cut_bands(s, q_target, r->tiles == IN_PLANES ? VL : 2 * q_target);
     /* Wide kernels and dilations make tall planes: fewer channels at a time then. */
     if (r->block * s->channel_stride > BLOCK_REALS) {
@@ -140,7 +151,8 @@ static void direct_plan(direct_run *r) {
     r->thread_reals = (r->shared ? 0 : r->block_reals) + r->line_reals +
                       r->partial_phase * out_phases + s->x.out_phases * MR_MAX * NR;
     r->thread_reals = fc_round_up(r->thread_reals, 16);
-    r->whole_rows = s->x.out_step == 1 && s->y.out_step == 1 && s->band_cols == s->x.out &&
+    r->whole_rows = s->x.out_step == 1 && s->y.out_step == 1 &&
+                    (s->band_cols == s->x.out || s->y.out == 1) &&
                     (r->tiles != IN_PLANES || (s->pitch == s->x.q && s->band_images == 1));
 }
 
@@ -159,8 +171,6 @@ static int64_t direct_layout(direct_run *r, int prepared, char *base, int n_thre
     at = fc_round_up(fc_add(at, fc_mul(shift_table_ints(&r->s), 4)), 64);
     int64_t shifts = at;
     at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->block, taps), 4)), 64);
-    int64_t lines = at;
-    at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->block, taps), 4)), 64);
     int64_t bias = at;
     at = fc_round_up(fc_add(at, fc_mul(r->s.groups * r->s.m, sizeof(real))), 64);
     int64_t packed = at;
@@ -173,7 +183,6 @@ static int64_t direct_layout(direct_run *r, int prepared, char *base, int n_thre
     if (base != NULL) {
         shift_list_taps(&r->s, (int32_t *)(base + tables));
         r->shifts = (int32_t *)(base + shifts);
-        r->lines = (int32_t *)(base + lines);
         r->bias = (real *)(base + bias);
         r->packing = (real *)(base + packed);
         r->planes = (real *)(base + planes);

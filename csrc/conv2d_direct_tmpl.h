@@ -12,60 +12,7 @@
 
 #include "conv2d_direct_plan_tmpl.h"
 
-/* Bytes that weights are asked for in advance: those of a layer with many channels and few pixels
- * come from memory. */
-enum { AHEAD = 2048 };
-
-/* init: MR rows of sums so far, init_row apart, or, with init_row 0, one bias a row. */
-typedef void (*shift_kernel)(int64_t n, const real *a, const real *b, const int32_t *shift,
-                             const real *init, int64_t init_row, real *out, int64_t out_row);
-
-INLINE void shift_tile(const int mr, const int nv, int64_t n, const real *a, const real *b,
-                       const int32_t *shift, const real *init, int64_t init_row, real *out,
-                       int64_t out_row) {
-    vr acc[MR_MAX][NV_MAX];
-    UNROLL for (int i = 0; i < mr; i++) {
-        UNROLL for (int j = 0; j < nv; j++) {
-            acc[i][j] = init_row ? v_load(init + i * init_row + j * VL) : v_set1(init[i]);
-        }
-    }
-    for (int64_t k = 0; k < n; k++) {
-        const real *p = b + shift[k];
-        vr pixel[NV_MAX];
-        PREFETCH((const char *)a + AHEAD);
-        UNROLL for (int j = 0; j < nv; j++) pixel[j] = v_load(p + j * VL);
-        UNROLL for (int i = 0; i < mr; i++) {
-            vr weight = v_set1(a[i]);
-            UNROLL for (int j = 0; j < nv; j++) acc[i][j] = v_fma(weight, pixel[j], acc[i][j]);
-        }
-        a += mr;
-    }
-    UNROLL for (int i = 0; i < mr; i++) {
-        UNROLL for (int j = 0; j < nv; j++) v_store(out + i * out_row + j * VL, acc[i][j]);
-    }
-}
-
-#define SHIFT_KERNEL(mr, nv)                                                                   \
-    static void shift_##mr##x##nv(int64_t n, const real *a, const real *b, const int32_t *shift, \
-                                  const real *init, int64_t init_row, real *out,               \
-                                  int64_t out_row) {                                           \
-        shift_tile(mr, nv, n, a, b, shift, init, init_row, out, out_row);                      \
-    }
-#if N_REGISTERS == 32
-#define SHIFT_ROW(mr) SHIFT_KERNEL(mr, 1) SHIFT_KERNEL(mr, 2) SHIFT_KERNEL(mr, 3)
-#define SHIFT_NAMES(mr) {shift_##mr##x1, shift_##mr##x2, shift_##mr##x3}
-SHIFT_ROW(7) SHIFT_ROW(8)
-#else
-#define SHIFT_ROW(mr) SHIFT_KERNEL(mr, 1) SHIFT_KERNEL(mr, 2)
-#define SHIFT_NAMES(mr) {shift_##mr##x1, shift_##mr##x2}
-#endif
-SHIFT_ROW(1) SHIFT_ROW(2) SHIFT_ROW(3) SHIFT_ROW(4) SHIFT_ROW(5) SHIFT_ROW(6)
-static const shift_kernel SHIFT_KERNELS[MR_MAX][NV_MAX] = {
-    SHIFT_NAMES(1), SHIFT_NAMES(2), SHIFT_NAMES(3), SHIFT_NAMES(4), SHIFT_NAMES(5), SHIFT_NAMES(6),
-#if N_REGISTERS == 32
-    SHIFT_NAMES(7), SHIFT_NAMES(8),
-#endif
-};
+#include "conv2d_shift_kernel_tmpl.h"
 
 /* The shifts of a block of channels, and the biases, zero where there are none. */
 static void direct_tables(direct_run *r, const real *bias) {
@@ -77,7 +24,6 @@ static void direct_tables(direct_run *r, const real *bias) {
                 *shift++ = (int32_t)(c * s->channel_stride) + s->tap_shift[t];
         }
     }
-    for (int64_t i = 0; i < r->block * s->y.taps * s->x.taps; i++) r->lines[i] = (int32_t)(i * NR);
     for (int64_t i = 0; i < s->groups * s->m; i++) r->bias[i] = bias != NULL ? bias[i] : 0;
 }
 
@@ -166,14 +112,48 @@ INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t q,
         epilogue_prefetch(&r->epilogue, dst + i * s->y.out * s->x.out, nq);
 }
 
+/* IN_SOURCE: what the thread is likely to pack next, which is asked for while it computes. */
+typedef struct {
+    const real *src; /* NULL: nothing */
+    shift_band band;
+    int64_t channels;
+} direct_next;
+
+static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t block) {
+    const shift_problem *s = &r->s;
+    if (r->tiles != IN_SOURCE || r->shared) return (direct_next){0};
+    if (++block == r->blocks) block = 0, unit += fc_ceil_div(r->n_threads, r->splits);
+    if (unit >= shift_bands(s) * s->groups) return (direct_next){0};
+    direct_next next = {.band = direct_band(r, unit / s->groups)};
+    int64_t c0 = block * r->block, image = next.band.n0 * s->groups + unit % s->groups;
+    next.channels = fc_min(r->block, s->channels - c0);
+    next.src = r->src + (image * s->channels + c0) * s->y.source * s->x.source;
+    return next;
+}
+
+/* Pixel q of the next band, in its first channel. */
+static const real *direct_next_pixel(const direct_run *r, const direct_next *next, int64_t q) {
+    const shift_problem *s = &r->s;
+    const shift_band *b = &next->band;
+    if (next->src == NULL) return NULL;
+    q = fc_min(q, b->q - 1);
+    int64_t row = q / b->cols, image = row / b->rows, y = b->y0 + row - image * b->rows;
+    int64_t channel = image * s->groups * s->channels;
+    return next->src + (channel * s->y.source + y * s->y.step) * s->x.source +
+           (b->x0 + q % b->cols) * s->x.step;
+}
+
 /* One tile of some panels, for one block of source channels and the output's row phase py. `pixels`
- * is where the tile begins in the planes, or its lines. */
+ * is where the tile begins in the planes, or its lines; `next` are the next band's channels, and
+ * next_pixel those pixels of them that take the place of this tile. */
 INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int64_t panel0,
                         int64_t panel1, int64_t block, int64_t py, int64_t q, const real *pixels,
-                        real *partial, real *tile) {
+                        const direct_next *next, const real *next_pixel, real *partial,
+                        real *tile) {
     const shift_problem *s = &r->s;
     int64_t c0 = block * r->block, nc = fc_min(r->block, s->channels - c0);
     int64_t nq = fc_min(NR, b->q - q), nv = fc_ceil_div(nq, VL), dst_plane = s->y.out * s->x.out;
+    int64_t src_plane = s->y.source * s->x.source;
     int64_t image_stride = s->groups * s->m * dst_plane, image = 0, in_image = q;
     int first = block == 0, last = block == r->blocks - 1;
     int full = r->whole_rows && nq == NR;
@@ -186,8 +166,13 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
     for (int64_t panel = panel0; panel < panel1; panel++) {
         int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0);
         real *dst = r->dst + b->n0 * image_stride + (g * s->m + m0) * dst_plane;
-        real *whole = dst + image * image_stride + b->y0 * s->x.out + in_image;
+        real *whole = dst + image * image_stride + b->y0 * s->x.out + b->x0 + in_image;
         const real *at = pixels;
+        /* Each panel's call asks for as many channels as it has time for. */
+        int64_t some = fc_ceil_div(nc, AHEAD_TAPS), c = (panel - panel0) * some;
+        shift_ahead ahead = {r->packed, 0};
+        if (next_pixel != NULL && c + some <= next->channels)
+            ahead = (shift_ahead){next_pixel + c * src_plane, src_plane};
         if (last && r->epilogue.residual != NULL)
             direct_prefetch(r, b, q, nq, rows, dst, image_stride);
         for (int64_t px = 0; px < s->x.out_phases; px++) {
@@ -201,9 +186,9 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
             const real *init = first ? r->bias + g * s->m + m0 : sums;
             real *out = at_once ? whole : last ? tile + px * MR_MAX * NR : sums;
             int64_t out_row = at_once ? dst_plane : last ? NR : r->partial_row;
-            const int32_t *shift = r->tiles == IN_PLANES ? r->shifts + r->block * from : r->lines;
-            SHIFT_KERNELS[rows - 1][nv - 1](nc * taps, a, at, shift, init,
-                                            first ? 0 : r->partial_row, out, out_row);
+            const int32_t *shift = r->shifts + r->block * from;
+            SHIFT_KERNELS[r->tiles != IN_PLANES][rows - 1][nv - 1](
+                nc * taps, a, at, shift, init, first ? 0 : r->partial_row, out, out_row, ahead);
             if (r->tiles == IN_LINES) at += nc * taps * NR;
         }
         if (!last || at_once) continue;
@@ -334,14 +319,17 @@ static void direct_task(void *arg, int64_t item, int thread) {
             planes = r->planes + (unit * r->blocks + block) * r->block_reals;
         else
             pack_block(r, &b, g, block, scratch);
+        direct_next next = direct_find_next(r, unit, block);
         for (int64_t q = 0; q < b.q; q += NR) {
+            const real *next_pixel = direct_next_pixel(r, &next, q);
             for (int64_t py = 0; py < s->y.out_phases; py++) {
                 const real *pixels = planes + (r->tiles == IN_SOURCE ? q * nc : q);
                 if (r->tiles == IN_LINES) {
                     tile_lines(r, &b, nc, py, q, planes, lines);
                     pixels = lines;
                 }
-                direct_tile(r, &b, g, panel0, panel1, block, py, q, pixels, partial, tile);
+                direct_tile(r, &b, g, panel0, panel1, block, py, q, pixels, &next, next_pixel,
+                            partial, tile);
             }
         }
     }
@@ -364,6 +352,7 @@ static void direct_execute(direct_run *r, const real *src, const real *w, const 
     r->src = src;
     r->w = w;
     r->dst = dst;
+    r->n_threads = n_threads;
     direct_plan(r);
     direct_layout(r, prepared != NULL, workspace, n_threads);
     direct_tables(r, bias);

@@ -62,10 +62,13 @@ INLINE void pack_row(const shift_problem *s, const pack_columns *c, const real *
 /* Starts loading what pack_channel will read of a channel in image b->n0: a band takes a piece of
  * every channel, too short a piece for the hardware to see the next one coming. */
 INLINE void prefetch_channel(const shift_problem *s, const shift_band *b, const real *src) {
-    int64_t first = fc_max(0, b->y0 * s->y.step - s->y.origin);
-    int64_t rows = fc_min(b->rows * s->y.step + s->y.max_shift, s->y.source - first);
-    const char *p = (const char *)(src + first * s->x.source);
-    for (int64_t i = 0; i < rows * s->x.source * (int64_t)sizeof(real); i += 64) PREFETCH(p + i);
+    int64_t y = fc_max(0, b->y0 * s->y.step - s->y.origin);
+    int64_t x = fc_max(0, b->x0 * s->x.step - s->x.origin);
+    int64_t rows = fc_min(b->rows * s->y.step + s->y.max_shift, s->y.source - y);
+    int64_t cols = fc_min(b->cols * s->x.step + s->x.max_shift, s->x.source - x);
+    if (s->col_bands == 1) cols = rows * s->x.source, rows = 1, x = 0;
+    for (const real *row = src + y * s->x.source + x; rows > 0; rows--, row += s->x.source)
+        for (int64_t i = 0; i < cols; i += 64 / (int64_t)sizeof(real)) PREFETCH(row + i);
 }
 
 /* The planes of one channel, all phases. src is that channel of image b->n0. */

@@ -327,6 +327,7 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     *r = (weight_run){.d = d};
     shift_forward(d, s);
     r->taps = s->channels * s->y.taps * s->x.taps;
+    if (direct_choose_tiles(s) == IN_SOURCE) direct_join_rows(s);
     if (weight_plan_lanes(r)) return;
     r->dot = s->m <= VL / 2;
     int64_t phases = s->y.phases * s->x.phases, all;
@@ -344,7 +345,10 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     r->np = panels.np;
     int64_t width = r->nv * VL;
     int64_t at_once = DY_BUDGET / (width * size);
-    shift_cut_bands(s, fc_max(at_once, BAND_PIXELS), 1);
+    int64_t q_target = fc_max(at_once, BAND_PIXELS);
+    if (s->y.q == 1 && s->x.q > q_target) /* even bands of a long row */
+        q_target = fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target));
+    shift_cut_bands(s, q_target, 1);
     /* Wide kernels and dilations make tall planes: then not all channels at a time. */
     r->block = fc_max(1, fc_min(s->channels, BLOCK_REALS / (s->groups * s->channel_stride)));
     s->channels = r->block;

@@ -25,19 +25,24 @@
 #define INLINE static __forceinline
 #define UNUSED
 #endif
-/* Fully unroll the next loop, whose bound is a compile-time constant. */
+/* Fully unroll the next loop, whose bound is a compile-time constant; or keep it as it is. */
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
+#define NO_UNROLL _Pragma("clang loop unroll(disable)")
 #elif defined(__GNUC__)
 #define UNROLL _Pragma("GCC unroll 64")
+#define NO_UNROLL _Pragma("GCC unroll 1")
 #else
 #define UNROLL
+#define NO_UNROLL
 #endif
 
 #if defined(__GNUC__) || defined(__clang__)
 #define PREFETCH(p) __builtin_prefetch(p)
+#define PREFETCH_L2(p) __builtin_prefetch(p, 0, 2) /* not into the first-level cache */
 #else
 #define PREFETCH(p) ((void)(p))
+#define PREFETCH_L2(p) ((void)(p))
 #endif
 
 #ifdef FC_REAL_F64
