@@ -5,8 +5,7 @@
  *   vm     a mask of VL lanes
  * and the functions below. Loads and stores need no alignment. v_fma(a, b, c) is a * b + c, fused
  * on every tier but scalar. v_zip_lo and v_zip_hi interleave the lower and the upper halves of two
- * vectors; v_shift_exponent shifts a lane's lowest bits up to where the exponent is. The scalar
- * tier's vectors are small arrays, which any compiler turns into what its baseline has.
+ * vectors; v_shift_exponent shifts a lane's lowest bits up to where the exponent is.
  */
 #ifndef FC_SIMD_H
 #define FC_SIMD_H
@@ -263,50 +262,81 @@ INLINE vr v_zip_hi(vr a, vr b) { return I(zip2)(a, b); }
 
 #else
 /* ------------------------------------------------------------------ scalar: plain C */
+/* Where the compiler has vector types, small ones, which it turns into what its baseline has; else
+ * single numbers. The same expressions are written for both. */
 #define N_REGISTERS 16
 #ifdef FC_REAL_F64
-#define VL 2
 typedef int64_t lane_mask;
 typedef uint64_t lane_bits;
 #else
-#define VL 4
 typedef int32_t lane_mask;
 typedef uint32_t lane_bits;
 #endif
-typedef struct { real v[VL]; } vr;
-typedef struct { lane_mask m[VL]; } vm;
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(FC_NO_VECTOR_TYPES)
+enum { VL = 16 / sizeof(real) };
+#define LANE(a, i) (a)[i]
+typedef real vr __attribute__((vector_size(16)));
+typedef lane_mask vm __attribute__((vector_size(16))); /* every bit of a lane, or none */
+typedef lane_bits vb __attribute__((vector_size(16)));
+#define FROM_COMPARISON(m) ((vm)(m))
+#else
+enum { VL = 1 };
+#define LANE(a, i) (a)
+typedef real vr;
+typedef lane_mask vm;
+typedef lane_bits vb;
+#define FROM_COMPARISON(m) (-(vm)(m))
+#endif
 #define LANES UNROLL for (int i = 0; i < VL; i++)
-INLINE vr v_set1(real a) { vr r; LANES r.v[i] = a; return r; }
+INLINE vb v_bits(vr a) { vb r; memcpy(&r, &a, sizeof r); return r; }
+INLINE vr v_of_bits(vb a) { vr r; memcpy(&r, &a, sizeof r); return r; }
+INLINE vr v_set1(real a) { vr r; LANES LANE(r, i) = a; return r; }
 INLINE vr v_zero(void) { return v_set1(0); }
-INLINE vr v_load(const real *p) { vr r; LANES r.v[i] = p[i]; return r; }
-INLINE void v_store(real *p, vr a) { LANES p[i] = a.v[i]; }
-INLINE vr v_loadn(const real *p, int64_t n) { vr r; LANES r.v[i] = i < n ? p[i] : 0; return r; }
-INLINE void v_storen(real *p, vr a, int64_t n) { LANES if (i < n) p[i] = a.v[i]; }
-INLINE vr v_add(vr a, vr b) { LANES a.v[i] += b.v[i]; return a; }
-INLINE vr v_sub(vr a, vr b) { LANES a.v[i] -= b.v[i]; return a; }
-INLINE vr v_mul(vr a, vr b) { LANES a.v[i] *= b.v[i]; return a; }
-INLINE vr v_div(vr a, vr b) { LANES a.v[i] /= b.v[i]; return a; }
-INLINE vr v_sqrt(vr a) { LANES a.v[i] = (real)sqrt((double)a.v[i]); return a; }
-INLINE vr v_fma(vr a, vr b, vr c) { LANES c.v[i] += a.v[i] * b.v[i]; return c; }
-INLINE vr v_max(vr a, vr b) { LANES a.v[i] = a.v[i] > b.v[i] ? a.v[i] : b.v[i]; return a; }
-INLINE vr v_min(vr a, vr b) { LANES a.v[i] = a.v[i] < b.v[i] ? a.v[i] : b.v[i]; return a; }
-INLINE vm v_gt(vr a, vr b) { vm r; LANES r.m[i] = a.v[i] > b.v[i]; return r; }
-INLINE vm v_isnan(vr a) { vm r; LANES r.m[i] = a.v[i] != a.v[i]; return r; }
-INLINE vm v_or(vm a, vm b) { LANES a.m[i] |= b.m[i]; return a; }
-INLINE vm v_andnot(vm a, vm b) { LANES a.m[i] = (a.m[i] == 0) & b.m[i]; return a; }
-INLINE vr v_select(vm m, vr yes, vr no) { LANES no.v[i] = m.m[i] ? yes.v[i] : no.v[i]; return no; }
-INLINE vr v_copysign(vr a, vr sign) { LANES a.v[i] = (real)copysign(a.v[i], sign.v[i]); return a; }
-INLINE vr v_shift_exponent(vr a) {
-    lane_bits t[VL];
-    memcpy(t, a.v, sizeof t);
-    LANES t[i] <<= EXPONENT_SHIFT;
-    memcpy(a.v, t, sizeof t);
-    return a;
+INLINE vr v_load(const real *p) { vr r; memcpy(&r, p, sizeof r); return r; }
+INLINE void v_store(real *p, vr a) { memcpy(p, &a, sizeof a); }
+INLINE vr v_loadn(const real *p, int64_t n) {
+    if (n >= VL) return v_load(p);
+    real t[VL] = {0};
+    for (int64_t i = 0; i < n && i < VL; i++) t[i] = p[i];
+    return v_load(t);
 }
-INLINE vr v_zip_lo(vr a, vr b) { vr r; LANES r.v[i] = i % 2 ? b.v[i / 2] : a.v[i / 2]; return r; }
+INLINE void v_storen(real *p, vr a, int64_t n) {
+    if (n >= VL) {
+        v_store(p, a);
+        return;
+    }
+    real t[VL];
+    v_store(t, a);
+    for (int64_t i = 0; i < n && i < VL; i++) p[i] = t[i];
+}
+INLINE vr v_add(vr a, vr b) { return a + b; }
+INLINE vr v_sub(vr a, vr b) { return a - b; }
+INLINE vr v_mul(vr a, vr b) { return a * b; }
+INLINE vr v_div(vr a, vr b) { return a / b; }
+INLINE vr v_sqrt(vr a) { LANES LANE(a, i) = (real)sqrt((double)LANE(a, i)); return a; }
+INLINE vr v_fma(vr a, vr b, vr c) { return c + a * b; }
+INLINE vm v_gt(vr a, vr b) { return FROM_COMPARISON(a > b); }
+INLINE vm v_isnan(vr a) { return FROM_COMPARISON(a != a); }
+INLINE vm v_or(vm a, vm b) { return a | b; }
+INLINE vm v_andnot(vm a, vm b) { return ~a & b; }
+INLINE vr v_select(vm m, vr yes, vr no) {
+    return v_of_bits(((vb)m & v_bits(yes)) | (~(vb)m & v_bits(no)));
+}
+/* x86 semantics: the second operand where the comparison is false (NaN included). */
+INLINE vr v_max(vr a, vr b) { return v_select(v_gt(a, b), a, b); }
+INLINE vr v_min(vr a, vr b) { return v_select(v_gt(b, a), a, b); }
+INLINE vr v_copysign(vr a, vr sign) {
+    return v_select((vm)v_bits(v_set1((real)-0.0)), sign, a);
+}
+INLINE vr v_shift_exponent(vr a) { return v_of_bits(v_bits(a) << EXPONENT_SHIFT); }
+INLINE vr v_zip_lo(vr a, vr b) {
+    vr r;
+    LANES LANE(r, i) = i % 2 ? LANE(b, i / 2) : LANE(a, i / 2);
+    return r;
+}
 INLINE vr v_zip_hi(vr a, vr b) {
     vr r;
-    LANES r.v[i] = i % 2 ? b.v[(VL + i) / 2] : a.v[(VL + i) / 2];
+    LANES LANE(r, i) = i % 2 || VL == 1 ? LANE(b, (VL + i) / 2) : LANE(a, (VL + i) / 2);
     return r;
 }
 #endif

@@ -226,44 +226,34 @@ INLINE vr v_zip_high(vr a, vr b) { return I(zip2)(a, b); }
 
 #else
 /* ------------------------------------------------------------------ scalar: plain C */
-typedef struct { lane_mask v[VL]; } vi;
-INLINE vi vi_set1(int64_t a) { vi r; LANES r.v[i] = (lane_mask)a; return r; }
-INLINE vi vi_lanes(void) { vi r; LANES r.v[i] = i; return r; }
-INLINE vi vi_load(const int32_t *p) { vi r; LANES r.v[i] = p[i]; return r; }
-INLINE void vi_store(int32_t *p, vi a) { LANES p[i] = (int32_t)a.v[i]; }
+typedef vm vi;
+INLINE vi vi_set1(int64_t a) { vi r; LANES LANE(r, i) = (lane_mask)a; return r; }
+INLINE vi vi_lanes(void) { vi r; LANES LANE(r, i) = i; return r; }
+INLINE vi vi_load(const int32_t *p) { vi r; LANES LANE(r, i) = p[i]; return r; }
+INLINE void vi_store(int32_t *p, vi a) { LANES p[i] = (int32_t)LANE(a, i); }
 /* Indices that a caller made up may overflow; like the vector tiers these then wrap. */
-INLINE vi vi_add(vi a, vi b) {
-    LANES a.v[i] = (lane_mask)((uint64_t)a.v[i] + (uint64_t)b.v[i]);
-    return a;
-}
-INLINE vi vi_sub(vi a, vi b) {
-    LANES a.v[i] = (lane_mask)((uint64_t)a.v[i] - (uint64_t)b.v[i]);
-    return a;
-}
-INLINE vm vi_eq(vi a, vi b) { vm r; LANES r.m[i] = a.v[i] == b.v[i]; return r; }
-INLINE vm vi_gt(vi a, vi b) { vm r; LANES r.m[i] = a.v[i] > b.v[i]; return r; }
-INLINE vi vi_select(vm m, vi yes, vi no) { LANES no.v[i] = m.m[i] ? yes.v[i] : no.v[i]; return no; }
-INLINE vr v_add_where(vm m, vr a, vr b) { LANES a.v[i] += m.m[i] ? b.v[i] : 0; return a; }
-INLINE vm v_ge(vr a, vr b) { vm r; LANES r.m[i] = a.v[i] >= b.v[i]; return r; }
+INLINE vi vi_add(vi a, vi b) { return (vi)((vb)a + (vb)b); }
+INLINE vi vi_sub(vi a, vi b) { return (vi)((vb)a - (vb)b); }
+INLINE vm vi_eq(vi a, vi b) { return FROM_COMPARISON(a == b); }
+INLINE vm vi_gt(vi a, vi b) { return FROM_COMPARISON(a > b); }
+INLINE vi vi_select(vm m, vi yes, vi no) { return (m & yes) | (~m & no); }
+INLINE vr v_add_where(vm m, vr a, vr b) { return a + v_select(m, b, v_zero()); }
+INLINE vm v_ge(vr a, vr b) { return FROM_COMPARISON(a >= b); }
 INLINE vm v_unordered(vr a, vr b) { return v_or(v_isnan(a), v_isnan(b)); }
-INLINE int v_all(vm m) { int all = 1; LANES all &= m.m[i] != 0; return all; }
-INLINE int v_any(vm m) { int any = 0; LANES any |= m.m[i] != 0; return any; }
+INLINE int v_all(vm m) { int all = 1; LANES all &= LANE(m, i) != 0; return all; }
+INLINE int v_any(vm m) { int any = 0; LANES any |= LANE(m, i) != 0; return any; }
 INLINE vr v_even(vr a, vr b) {
     vr r;
-    LANES r.v[i] = 2 * i < VL ? a.v[2 * i % VL] : b.v[2 * i % VL];
+    LANES LANE(r, i) = 2 * i < VL ? LANE(a, 2 * i % VL) : LANE(b, 2 * i % VL);
     return r;
 }
 INLINE vr v_odd(vr a, vr b) {
     vr r;
-    LANES r.v[i] = 2 * i < VL ? a.v[2 * i % VL + 1] : b.v[2 * i % VL + 1];
+    LANES LANE(r, i) = 2 * i + 1 < VL ? LANE(a, (2 * i + 1) % VL) : LANE(b, (2 * i + 1) % VL);
     return r;
 }
-INLINE vr v_zip_low(vr a, vr b) { vr r; LANES r.v[i] = i % 2 ? b.v[i / 2] : a.v[i / 2]; return r; }
-INLINE vr v_zip_high(vr a, vr b) {
-    vr r;
-    LANES r.v[i] = i % 2 ? b.v[(VL + i) / 2] : a.v[(VL + i) / 2];
-    return r;
-}
+INLINE vr v_zip_low(vr a, vr b) { return v_zip_lo(a, b); }
+INLINE vr v_zip_high(vr a, vr b) { return v_zip_hi(a, b); }
 #endif
 
 #if !defined(FC_TIER_AVX512) && !defined(FC_TIER_AVX2)
@@ -354,7 +344,7 @@ INLINE vr v_gather(const real *p, vr i) {
 #if defined(FC_TIER_NEON)
 INLINE vr v_trunc(vr a) { return I(rnd)(a); }
 #else
-INLINE vr v_trunc(vr a) { LANES a.v[i] = (real)(int32_t)a.v[i]; return a; }
+INLINE vr v_trunc(vr a) { LANES LANE(a, i) = (real)(int32_t)LANE(a, i); return a; }
 #endif
 INLINE vr v_gather(const real *p, vr i) {
     real t[VL];
