@@ -2,8 +2,9 @@
  * per tier and real type.
  *
  * It is the shift problem of conv2d.h with a vector of VL images in place of every pixel. For few
- * output channels it wastes nothing: no gaps between rows, no short last vector of a row. The price is turning images into lanes and back, in pieces that stay in the
- * cache. A task takes some output rows of VL images:
+ * output channels it wastes nothing: no gaps between rows, no short last vector of a row. The price
+ * is turning images into lanes and back, in pieces that stay in the cache. A task takes some output
+ * rows of VL images:
  *   pack the source rows that they need: [channel][row][column][lane]
  *   for each LANES_PIXELS output pixels, for each panel of LANES_OB output channels:
  *     micro-kernel: LANES_OB channels x LANES_PB pixels in registers; then back to images

@@ -290,7 +290,7 @@ typedef lane_bits vb;
 #define LANES UNROLL for (int i = 0; i < VL; i++)
 INLINE vb v_bits(vr a) { vb r; memcpy(&r, &a, sizeof r); return r; }
 INLINE vr v_of_bits(vb a) { vr r; memcpy(&r, &a, sizeof r); return r; }
-INLINE vr v_set1(real a) { vr r; LANES LANE(r, i) = a; return r; }
+INLINE vr v_set1(real a) { return a - (vr){0}; }
 INLINE vr v_zero(void) { return v_set1(0); }
 INLINE vr v_load(const real *p) { vr r; memcpy(&r, p, sizeof r); return r; }
 INLINE void v_store(real *p, vr a) { memcpy(p, &a, sizeof a); }
@@ -330,12 +330,12 @@ INLINE vr v_copysign(vr a, vr sign) {
 }
 INLINE vr v_shift_exponent(vr a) { return v_of_bits(v_bits(a) << EXPONENT_SHIFT); }
 INLINE vr v_zip_lo(vr a, vr b) {
-    vr r;
+    vr r = {0};
     LANES LANE(r, i) = i % 2 ? LANE(b, i / 2) : LANE(a, i / 2);
     return r;
 }
 INLINE vr v_zip_hi(vr a, vr b) {
-    vr r;
+    vr r = {0};
     LANES LANE(r, i) = i % 2 || VL == 1 ? LANE(b, (VL + i) / 2) : LANE(a, (VL + i) / 2);
     return r;
 }

@@ -227,9 +227,9 @@ INLINE vr v_zip_high(vr a, vr b) { return I(zip2)(a, b); }
 #else
 /* ------------------------------------------------------------------ scalar: plain C */
 typedef vm vi;
-INLINE vi vi_set1(int64_t a) { vi r; LANES LANE(r, i) = (lane_mask)a; return r; }
-INLINE vi vi_lanes(void) { vi r; LANES LANE(r, i) = i; return r; }
-INLINE vi vi_load(const int32_t *p) { vi r; LANES LANE(r, i) = p[i]; return r; }
+INLINE vi vi_set1(int64_t a) { vi r = {0}; LANES LANE(r, i) = (lane_mask)a; return r; }
+INLINE vi vi_lanes(void) { vi r = {0}; LANES LANE(r, i) = i; return r; }
+INLINE vi vi_load(const int32_t *p) { vi r = {0}; LANES LANE(r, i) = p[i]; return r; }
 INLINE void vi_store(int32_t *p, vi a) { LANES p[i] = (int32_t)LANE(a, i); }
 /* Indices that a caller made up may overflow; like the vector tiers these then wrap. */
 INLINE vi vi_add(vi a, vi b) { return (vi)((vb)a + (vb)b); }
@@ -243,12 +243,12 @@ INLINE vm v_unordered(vr a, vr b) { return v_or(v_isnan(a), v_isnan(b)); }
 INLINE int v_all(vm m) { int all = 1; LANES all &= LANE(m, i) != 0; return all; }
 INLINE int v_any(vm m) { int any = 0; LANES any |= LANE(m, i) != 0; return any; }
 INLINE vr v_even(vr a, vr b) {
-    vr r;
+    vr r = {0};
     LANES LANE(r, i) = 2 * i < VL ? LANE(a, 2 * i % VL) : LANE(b, 2 * i % VL);
     return r;
 }
 INLINE vr v_odd(vr a, vr b) {
-    vr r;
+    vr r = {0};
     LANES LANE(r, i) = 2 * i + 1 < VL ? LANE(a, (2 * i + 1) % VL) : LANE(b, (2 * i + 1) % VL);
     return r;
 }
