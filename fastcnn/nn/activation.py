@@ -33,14 +33,23 @@ class ReLU(SameShape):
     array([0., 0., 2.], dtype=float32)
     """
 
-    def forward(self, x: ArrayLike) -> tuple[Array, OutputContext]:
-        """y, shape of x."""
-        y = ops.relu(x)
+    works_in_place = True
+
+    def forward(self, x: ArrayLike, *, out: Array | None = None) -> tuple[Array, OutputContext]:
+        """y, shape of x; `out`, which may be x, is where to write."""
+        y = ops.relu(x, out=out)
         return y, OutputContext(y)
 
-    def backward(self, dy: ArrayLike, ctx: OutputContext, *, need_dx: bool = True) -> Array | None:
-        """dx = dy where y > 0, else 0."""
-        return ops.relu_backward(dy, ctx.y) if need_dx else None
+    def backward(
+        self,
+        dy: ArrayLike,
+        ctx: OutputContext,
+        *,
+        need_dx: bool = True,
+        out: Array | None = None,
+    ) -> Array | None:
+        """dx = dy where y > 0, else 0; `out`, which may be dy, is where to write."""
+        return ops.relu_backward(dy, ctx.y, out=out) if need_dx else None
 
 
 class LeakyReLU(SameShape):

@@ -91,6 +91,8 @@ class BatchNorm2d(SameShape):
     ['weight', 'bias', 'running_mean', 'running_var']
     """
 
+    gives_new = True
+
     def __init__(
         self,
         num_features: int,

@@ -113,6 +113,8 @@ class Graph(Layer):
         # Values that nobody needs after a node are let go, to keep inference small.
         last = {s: name for name, node in self.nodes.items() for s in node.inputs}
         self._done: dict[str, list[str]] = {name: [] for name in self.nodes}
+        uses = [s for node in self.nodes.values() for s in node.inputs] + [*self.outputs]
+        self._used_once = {name for name in self.nodes if uses.count(name) == 1}
         for source, name in last.items():
             if source not in self.outputs:
                 self._done[name].append(source)
@@ -262,6 +264,15 @@ class Graph(Layer):
     def _give(self, names: tuple[str, ...], values: Mapping[str, Any]) -> Any:
         return values[names[0]] if len(names) == 1 else {n: values[n] for n in names}
 
+    def _overwrites(self, node: Node) -> bool:
+        """Whether the layer may write over its input, an array that nobody else holds or takes."""
+        source = node.inputs[0]
+        return (
+            node.layer.works_in_place
+            and source in self._used_once
+            and self.nodes[source].layer.gives_new
+        )
+
     def __call__(self, x: Any) -> Any:
         """Inference: the output, or a dict of the outputs."""
         values = self._take("inputs", self.inputs, x, False)
@@ -299,7 +310,9 @@ class Graph(Layer):
         contexts: dict[str, Any] = {}
         for name, node in self.nodes.items():
             try:
-                values[name], contexts[name] = node.layer.forward(self._gather(node, values))
+                value = self._gather(node, values)
+                also = {"out": value} if self._overwrites(node) else {}
+                values[name], contexts[name] = node.layer.forward(value, **also)
             except (ValueError, TypeError) as error:
                 error.add_note(f"in layer {name!r}, {node.layer!r}")
                 raise
@@ -325,11 +338,13 @@ class Graph(Layer):
         """
         wanted = self._wanted(need_dx)
         sums: dict[str, Array] = {}
-        ours: set[str] = set()  # sums that we made, and so may write to
+        ours: set[str] = set()  # sums that nobody else holds: we may write to them
 
-        def add(name: str, gradient: Array) -> None:
+        def add(name: str, gradient: Array, new: bool) -> None:
             if name not in sums:
                 sums[name] = gradient
+                if new:
+                    ours.add(name)
             elif name in ours:
                 np.add(sums[name], gradient, out=sums[name])
             else:
@@ -337,14 +352,15 @@ class Graph(Layer):
                 ours.add(name)
 
         for name, gradient in self._take("gradients of", self.outputs, dy, True).items():
-            add(name, np.asarray(gradient))
+            add(name, np.asarray(gradient), False)
         for name, node in reversed(self.nodes.items()):
             gradient = sums.pop(name, None)
             if gradient is None or name not in wanted:
                 continue
             need = not wanted.isdisjoint(node.inputs)
+            also = {"out": gradient} if node.layer.works_in_place and name in ours else {}
             try:
-                dx = node.layer.backward(gradient, ctx.nodes[name], need_dx=need)
+                dx = node.layer.backward(gradient, ctx.nodes[name], need_dx=need, **also)
             except (ValueError, TypeError) as error:
                 error.add_note(f"in the backward pass of layer {name!r}, {node.layer!r}")
                 raise
@@ -355,7 +371,7 @@ class Graph(Layer):
             parts = dx if isinstance(dx, tuple) else (dx,)
             for source, part in zip(node.inputs, parts, strict=True):
                 if source in wanted:
-                    add(source, part)
+                    add(source, part, node.layer.gives_new or bool(also))
         if not need_dx:
             return None
         for name, (shape, dtype) in ctx.inputs.items():

@@ -100,6 +100,8 @@ class Conv2d(Layer):
     ValueError: Conv2d: the window leaves a remainder along H: (N - F + 2P)/S + 1 = (7 - 3 + 0)/3 + 1 = 2.33; padding=1 would fit and give 3x3
     """  # noqa: E501 - a message is one line
 
+    gives_new = True
+
     def __init__(
         self,
         in_channels: int,

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from .summary import Signal, Summary, Tracer
 
 
+_PASSES = ("__call__", "forward", "backward")
+
+
 class Reach(NamedTuple):
     """How many elements of its input one output element sees, and how far apart two of them are.
 
@@ -81,6 +84,11 @@ class Layer(Selection):
 
     # Several arrays in (a tuple), as Add and Concat; all others take one.
     takes_many = False
+    # A promise of forward and backward: y and dx are new arrays, and no context holds them. So a
+    # net may let its next layer write into them.
+    gives_new = False
+    # Forward and backward take `out`, which may be x or dy itself.
+    works_in_place = False
 
     # ---- what a subclass defines -----------------------------------------------------------
 
@@ -185,6 +193,9 @@ class Layer(Selection):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        for promise in ("gives_new", "works_in_place"):  # of the class that wrote the passes
+            if promise not in cls.__dict__ and not cls.__dict__.keys().isdisjoint(_PASSES):
+                setattr(cls, promise, False)
         own = cls.__dict__.get("backward")
         if own is not None and "need_dx" not in inspect.signature(own).parameters:
             cls.backward = _accept_need_dx(own)  # type: ignore[method-assign]

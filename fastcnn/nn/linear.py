@@ -51,6 +51,8 @@ class Linear(Layer):
     (8, 100)
     """
 
+    gives_new = True
+
     def __init__(
         self,
         in_features: int,

@@ -121,6 +121,8 @@ class MaxPool2d(_Pool2d):
              [13., 15.]]]], dtype=float32)
     """
 
+    gives_new = True
+
     def __init__(
         self,
         kernel_size: Pair,
@@ -178,6 +180,8 @@ class AvgPool2d(_Pool2d):
     array([[[[ 2.5,  4.5],
              [10.5, 12.5]]]], dtype=float32)
     """
+
+    gives_new = True
 
     def __init__(
         self,

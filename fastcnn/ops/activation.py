@@ -15,21 +15,31 @@ from .._checks import Array, empty, expect_shape, floating, number, output
 from .._config import get_num_threads
 
 
+def _same_memory(a: Array, out: Array | None) -> bool:
+    """Whether `out` begins where `a` does: then each element is read before it is written."""
+    return out is a or (isinstance(out, np.ndarray) and a.ctypes.data == out.ctypes.data)
+
+
 def _forward(op: str, f: int, parameter: float, x: ArrayLike, out: Array | None) -> Array:
     a = floating(op, "x", x, None)
-    in_place = isinstance(out, np.ndarray) and a.ctypes.data == out.ctypes.data
-    y = output(op, out, a.shape, a.dtype, () if in_place else (a,))
+    y = output(op, out, a.shape, a.dtype, () if _same_memory(a, out) else (a,))
     _kernels.activation_forward(f, parameter, a, y, get_num_threads())
     return y
 
 
 def _backward(
-    op: str, f: int, parameter: float, dy: ArrayLike, name: str, saved: ArrayLike
+    op: str,
+    f: int,
+    parameter: float,
+    dy: ArrayLike,
+    name: str,
+    saved: ArrayLike,
+    out: Array | None = None,
 ) -> Array:
     s = floating(op, name, saved, None)
     g = floating(op, "dy", dy, None, s.dtype)
     expect_shape(op, "dy", g, s.shape, f"{name}.shape")
-    dx = empty(op, s.shape, s.dtype)
+    dx = output(op, out, s.shape, s.dtype, (s,) if _same_memory(g, out) else (g, s))
     _kernels.activation_backward(f, parameter, g, s, dx, get_num_threads())
     return dx
 
@@ -66,7 +76,7 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return _forward("relu", _kernels.RELU, 0.0, x, out)
 
 
-def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
+def relu_backward(dy: ArrayLike, y: ArrayLike, *, out: Array | None = None) -> Array:
     """Gradient of `relu` with respect to its input: `dy` where ``y > 0``, else 0.
 
     Where `y` is NaN the gradient passes, as in PyTorch.
@@ -77,6 +87,8 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
         Gradient of the loss with respect to `y`; same shape and dtype as `y`.
     y : array_like
         What `relu` returned (its input serves as well); float32 or float64.
+    out : ndarray, optional
+        Where to write; same shape and dtype as `y`. May be `dy` itself.
 
     Returns
     -------
@@ -88,7 +100,7 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
     TypeError
         If a dtype is not float32 or float64, or the two differ.
     ValueError
-        If the shapes differ.
+        If the shapes differ, or `out` does not fit.
 
     Examples
     --------
@@ -97,7 +109,7 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
     >>> ops.relu_backward(np.array([5.0, 6.0]), np.array([0.0, 2.0]))
     array([0., 6.])
     """
-    return _backward("relu_backward", _kernels.RELU, 0.0, dy, "y", y)
+    return _backward("relu_backward", _kernels.RELU, 0.0, dy, "y", y, out)
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:

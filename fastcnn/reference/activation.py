@@ -34,7 +34,7 @@ def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
     return y
 
 
-def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
+def relu_backward(dy: ArrayLike, y: ArrayLike, *, out: Array | None = None) -> Array:
     """``dy`` where the output `y` of `relu` is positive (or NaN), else 0.
 
     Parameters
@@ -43,6 +43,8 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
         Gradient of the loss with respect to the output; float32 or float64, any shape.
     y : array_like
         What the forward pass returned; same shape and dtype as `dy`.
+    out : ndarray, optional
+        Where to write; same shape and dtype as `dy`.
 
     Returns
     -------
@@ -57,7 +59,9 @@ def relu_backward(dy: ArrayLike, y: ArrayLike) -> Array:
     array([0., 4.])
     """
     dy, y = _two("relu_backward", "dy", dy, "y", y)
-    return np.where(y <= 0, dy.dtype.type(0), dy)
+    dx = output("relu_backward", out, dy.shape, dy.dtype)
+    dx[...] = np.where(y <= 0, dy.dtype.type(0), dy)
+    return dx
 
 
 def leaky_relu(x: ArrayLike, negative_slope: float = 0.01) -> Array:

@@ -325,3 +325,71 @@ def test_add_of_one_is_a_copy():
     assert_same(y, X)
     assert not np.shares_memory(y, X)
     assert nn.Add().backward(X, ctx, need_dx=False) is None
+
+
+# ------------------------------------------------------------------------------- writing in place
+
+
+class KeepsItsOutput(nn.Conv2d):
+    """A convolution of one's own that needs its output on the way back."""
+
+    def forward(self, x):
+        y, ctx = super().forward(x)
+        return y, (ctx, y)
+
+    def backward(self, dy, ctx, *, need_dx=True):
+        kept = ctx[1]
+        return super().backward(dy * np.sign(kept), ctx[0], need_dx=need_dx)
+
+
+def one_by_one(layers, x, dy):
+    """Output, dx and the parameters' gradients, without a net that could write in place."""
+    contexts = []
+    for layer in layers:
+        x, ctx = layer.forward(x)
+        contexts.append(ctx)
+    y = x
+    for layer, ctx in zip(reversed(layers), reversed(contexts), strict=True):
+        dy = layer.backward(dy, ctx)
+    return y, dy, [p.grad.copy() for layer in layers for p in layer.parameters()]
+
+
+@pytest.mark.parametrize("conv", [nn.Conv2d, KeepsItsOutput])
+def test_relu_in_place_changes_no_result(conv, rng):
+    """With an own layer whose context holds its output, and an output that is a net's too."""
+    layers = [
+        conv(2, 3, 3, padding=1, seed=0), nn.ReLU(), nn.MaxPool2d(2), nn.ReLU(),
+        nn.Flatten(), nn.Linear(12, 5, seed=1), nn.ReLU(), nn.Linear(5, 4, seed=2),
+    ]  # fmt: skip
+    x = rng.normal(size=(6, 2, 4, 4)).astype(np.float32)
+    dy = rng.normal(size=(6, 4)).astype(np.float32)
+    before = x.copy(), dy.copy()
+    expected = one_by_one(layers, x, dy)
+    net = nn.Sequential(*layers)
+    assert net._overwrites(net.nodes["1"]) is (conv is nn.Conv2d)
+    net.zero_grad()
+    y, ctx = net.forward(x)
+    dx = net.backward(dy, ctx)
+    got = y, dx, [p.grad for p in net.parameters()]
+    for a, b in zip([*got[:2], *got[2]], [*expected[:2], *expected[2]], strict=True):
+        assert_same_bits(a, b)
+    assert_same_bits(net(x), y)
+    assert_same_bits(x, before[0])
+    assert_same_bits(dy, before[1])
+
+
+def test_what_a_second_node_takes_is_not_written_over(rng):
+    net = nn.Graph(
+        "x",
+        {
+            "conv": (nn.Conv2d(1, 2, 3, seed=0), "x"),
+            "relu": (nn.ReLU(), "conv"),
+            "sum": (nn.Add(), "relu", "conv"),
+        },
+        "sum",
+    )
+    x = rng.normal(size=(2, 1, 5, 5)).astype(np.float32)
+    z = net.nodes["conv"].layer(x)
+    assert_same_bits(net.forward(x)[0], np.maximum(z, 0) + z)
+    seen = nn.Graph("x", {n: (s.layer, *s.inputs) for n, s in net.nodes.items()}, ("sum", "conv"))
+    assert_same_bits(seen.forward(x)[0]["conv"], z)

@@ -62,6 +62,17 @@ def test_relu_and_leaky_relu_are_exact(slope: float, rng: np.random.Generator, d
     assert_same(ops.leaky_relu_backward(dy, x, slope), np.where(x > 0, dy, s * dy), zeros=0.7)
 
 
+def test_relu_in_place(rng: np.random.Generator, dtype: np.dtype):
+    x, dy = normal(rng, (7, 33), dtype), normal(rng, (7, 33), dtype)
+    y, dx = reference.relu(x), reference.relu_backward(dy, x)
+    assert ops.relu(x, out=x) is x
+    assert_same(x, y, zeros=0.7)
+    assert ops.relu_backward(dy, x, out=dy) is dy
+    assert_same(dy, dx, zeros=0.7)
+    with pytest.raises(ValueError, match="share no memory"):
+        ops.relu_backward(dy, x, out=x)
+
+
 def test_a_wrong_element_is_seen(rng: np.random.Generator):
     x = normal(rng, (50,), np.float32)
     y = ops.tanh(x)
