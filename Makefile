@@ -24,11 +24,11 @@ train: $(VENV)/ready-viz,data ## train LeNet-5 on MNIST (EPOCHS=10); the last li
 	@$(BIN)/fastcnn train --model lenet5 --data mnist --epochs $(or $(EPOCHS),10) --output runs/lenet5
 
 test: $(VENV)/ready-test ## the whole test suite with coverage and doctests; ops and plan again on every tier
-	$(BIN)/python -m pytest --doctest-modules fastcnn tests \
+	$(BIN)/python -m pytest -n auto --doctest-modules fastcnn tests \
 	    --cov --cov-branch --cov-report=term
 	@set -e; for tier in $(TIERS); do \
 	    echo "== tests/ops and tests/plan on the $$tier tier"; \
-	    FASTCNN_ISA=$$tier $(BIN)/python -m pytest -q tests/ops tests/plan; \
+	    FASTCNN_ISA=$$tier $(BIN)/python -m pytest -n auto -q tests/ops tests/plan; \
 	done
 
 examples: $(VENV)/ready-viz,data ## run all of examples/ in full (an hour), with their pages' output (ONLY=name)

@@ -196,6 +196,7 @@ static void wino_weight_plan(wino_weight_run *r) {
     r->splits = sums > WINO_SPLIT_BYTES ? 0 : fc_min(TASKS_WANTED, WINO_SUMS_BYTES / fc_max(sums, 1));
     wino_cut_blocks(s, WINO_SUM_TILES, fc_max(r->splits, 1));
     r->splits = fc_min(r->splits, s->blocks);
+    s->block_v += fc_round_up(OUTER_NP_MAX, VL); /* read past the last tile; not another thread's */
     r->plane_z = odd_lines(s->tiles * width);
     r->block_z = s->panels.count * s->squares * r->plane_z;
     r->batch = WINO_SUM_BATCH_BYTES / (s->groups * (s->block_v + r->block_z) * size);

@@ -62,7 +62,7 @@ void check_threads(void) {
         fc_threads_pause();
         if (i % 3 != 0) expect_true(loops(5, 0) == 0, "after a pause");
     }
-#if defined(FC_THREAD_POOL) && !defined(FC_NO_FORK) && !defined(__SANITIZE_THREAD__)
+#if defined(FC_THREAD_POOL) && !defined(FC_NO_FORK)
     /* TSan does not follow forks, and qemu-user gets lost in them. */
     for (int i = 0; i < 10; i++) { /* with threads that the child will not have */
         expect_true(loops(5, 0) == 0, "before a fork");

@@ -3,7 +3,7 @@
  *   csrc_tests            arrays between protected pages
  *   csrc_tests --malloc   arrays from malloc, for ASan and valgrind
  *   csrc_tests --brief    two threads and one placement only, for emulators; also after --malloc
- *   csrc_tests --briefest and float32 only
+ *   csrc_tests --briefest and the best tier and float32 only
  *   csrc_tests --self     makes each kind of mistake on purpose: all of them must be caught
  */
 #include "harness.h"
@@ -50,7 +50,8 @@ int main(int argc, char **argv) {
     if (argc > 1 && strcmp(argv[1], "--self") == 0) return check_harness();
     check_isa();
     check_threads();
-    for (int tier = 0; tier < fc_isa_count(); tier++) {
+    int best = fc_isa_active();
+    for (int tier = briefest ? best : 0; tier < fc_isa_count(); tier++) {
         if (!fc_isa_available(tier)) continue;
         fc_isa_select(tier);
         for (size_t f = 0; f < sizeof FAMILIES / sizeof FAMILIES[0]; f++) {
