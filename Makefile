@@ -58,7 +58,7 @@ harness: ## the C core's own tests, without Python
 	$(MAKE) -C tests/csrc run
 
 sanitize: ## the same under ASan + UBSan, TSan and, where installed, valgrind and qemu-aarch64
-	$(MAKE) -C tests/csrc asan tsan valgrind neon
+	$(MAKE) -j2 -C tests/csrc asan tsan valgrind neon
 
 wheel: $(VENV)/ready-dev ## sdist and wheel into dist/
 	rm -rf dist
