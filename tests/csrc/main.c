@@ -1,7 +1,7 @@
 /* main.c - runs every family's checks for every tier, dtype and thread count.
  *
  *   csrc_tests            arrays between protected pages, at the end of theirs with one thread, at
- *                         the start with three, both with two
+ *                         the start with three, both with two; --float32 or --float64: one dtype
  *   csrc_tests --malloc   arrays from malloc, for ASan and valgrind
  *   csrc_tests --brief    two threads and one placement only, for emulators; also after --malloc
  *   csrc_tests --briefest and the best tier and float32 only
@@ -45,6 +45,8 @@ int main(int argc, char **argv) {
     int from_malloc = argc > 1 && strcmp(argv[1], "--malloc") == 0;
     int briefest = argc > 1 && strcmp(argv[argc - 1], "--briefest") == 0;
     int brief = briefest || (argc > 1 && strcmp(argv[argc - 1], "--brief") == 0);
+    int only32 = briefest || (argc > 1 && strcmp(argv[1], "--float32") == 0);
+    int only64 = argc > 1 && strcmp(argv[1], "--float64") == 0;
     int first = brief ? 2 : 1, last = brief ? 2 : 3; /* threads */
     int placements = from_malloc || brief ? 1 : PLACEMENTS;
     harness_start(from_malloc);
@@ -57,7 +59,8 @@ int main(int argc, char **argv) {
         fc_isa_select(tier);
         for (size_t f = 0; f < sizeof FAMILIES / sizeof FAMILIES[0]; f++) {
             long cases = harness_cases(), failures = harness_failures();
-            for (int dtype = FC_FLOAT32; dtype <= (briefest ? FC_FLOAT32 : FC_FLOAT64); dtype++)
+            for (int dtype = only64 ? FC_FLOAT64 : FC_FLOAT32;
+                 dtype <= (only32 ? FC_FLOAT32 : FC_FLOAT64); dtype++)
                 for (int threads = first; threads <= last; threads++)
                     for (int where = 0; where < placements; where++) {
                         if (placements > 1 && threads == (where == AT_END ? 3 : 1)) continue;
