@@ -88,16 +88,15 @@ static pool_forward_vectors avg_vectors_for(const pool_axis *w) {
     return s == 1 ? avg_vectors_stride1 : s == 2 ? avg_vectors_stride2 : avg_vectors_strided;
 }
 
-INLINE void avg_forward_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
+static void avg_forward_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
     (void)thread;
     const pool_problem *p = a->p;
     a->forward_vectors(a, a->in + plane * p->h.size * p->w.size, axis_seen(&p->h, oy), oy,
                        a->out + (plane * p->h.out + oy) * p->w.out, NULL);
 }
-POOL_PLANE(avg_forward_plane, avg_forward_row)
 
 static void avg_pool_forward(const pool_problem *p, const void *x, void *y, int n_threads) {
-    pool_rows a = {.p = p, .in = x, .out = y, .plane = avg_forward_plane};
+    pool_rows a = {.p = p, .in = x, .out = y, .row = avg_forward_row};
     a.forward_vectors = avg_vectors_for(&p->w);
     pool_run(&a, p->h.out, p->h.stride * p->w.size + p->w.out, n_threads);
 }
@@ -143,7 +142,7 @@ static pool_backward_vectors avg_gather_for(const pool_problem *p) {
     return k == 3 ? avg_gather_3_stride1 : avg_gather_stride1;
 }
 
-INLINE void avg_backward_row(const pool_rows *a, int64_t plane, int64_t h, int thread) {
+static void avg_backward_row(const pool_rows *a, int64_t plane, int64_t h, int thread) {
     (void)thread;
     const pool_problem *p = a->p;
     const real *dy = a->in + plane * p->h.out * p->w.out;
@@ -153,7 +152,6 @@ INLINE void avg_backward_row(const pool_rows *a, int64_t plane, int64_t h, int t
     if (a->columns.from < a->columns.to) a->backward_vectors(a, dy, NULL, rows, h, dx);
     avg_gather_one_by_one(p, dy, rows, a->columns.to, p->w.size, dx);
 }
-POOL_PLANE(avg_backward_plane, avg_backward_row)
 
 /* Where divisors differ, vectors serve the columns that only windows inside the image cover: there
  * the divisors of one row of outputs are the same. */
@@ -168,7 +166,7 @@ static pool_range avg_gather_columns(const pool_problem *p) {
 }
 
 static void avg_pool_backward(const pool_problem *p, const void *dy, void *dx, int n_threads) {
-    pool_rows a = {.p = p, .in = dy, .out = dx, .plane = avg_backward_plane};
+    pool_rows a = {.p = p, .in = dy, .out = dx, .row = avg_backward_row};
     a.backward_vectors = avg_gather_for(p);
     a.columns = avg_gather_columns(p);
     pool_run(&a, p->h.size, p->w.size + p->w.out, n_threads);

@@ -115,14 +115,13 @@ static pool_forward_vectors max_vectors_for(const pool_axis *w) {
     return s == 1 ? max_vectors_stride1 : max_vectors_strided;
 }
 
-INLINE void max_forward_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
+static void max_forward_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
     (void)thread;
     const pool_problem *p = a->p;
     int64_t offset = (plane * p->h.out + oy) * p->w.out;
     a->forward_vectors(a, a->in + plane * p->h.size * p->w.size, axis_seen(&p->h, oy), oy,
                        a->out + offset, a->indices_out + offset);
 }
-POOL_PLANE(max_forward_plane, max_forward_row)
 
 /* ------------------------------------------------------------------ 2 x 2, stride 2, no padding
  *
@@ -135,7 +134,7 @@ static int is_2x2(const pool_axis *a) {
            2 * a->out <= a->size;
 }
 
-INLINE void max_forward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
+static void max_forward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
     (void)thread;
     const pool_problem *p = a->p;
     int64_t ow = p->w.out, width = p->w.size, offset = (plane * p->h.out + oy) * ow;
@@ -166,13 +165,12 @@ INLINE void max_forward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, i
         else vi_store_range(at + ox, vi_add(first, best.at), 0, n);
     }
 }
-POOL_PLANE(max_forward_2x2_plane, max_forward_2x2_row)
 
 static void max_pool_forward(const pool_problem *p, const void *x, void *y, int32_t *indices,
                              int n_threads) {
-    pool_rows a = {.p = p, .in = x, .out = y, .indices_out = indices, .plane = max_forward_plane};
+    pool_rows a = {.p = p, .in = x, .out = y, .indices_out = indices, .row = max_forward_row};
     a.forward_vectors = max_vectors_for(&p->w);
-    if (is_2x2(&p->h) && is_2x2(&p->w)) a.plane = max_forward_2x2_plane;
+    if (is_2x2(&p->h) && is_2x2(&p->w)) a.row = max_forward_2x2_row;
     pool_run(&a, p->h.out, p->h.stride * p->w.size + 2 * p->w.out, n_threads);
 }
 
@@ -254,7 +252,7 @@ static pool_backward_vectors max_gather_for(const pool_axis *w) {
     return w->kernel == 3 ? max_gather_3_stride1 : max_gather_stride1;
 }
 
-INLINE void max_backward_row(const pool_rows *a, int64_t plane, int64_t h, int thread) {
+static void max_backward_row(const pool_rows *a, int64_t plane, int64_t h, int thread) {
     const pool_problem *p = a->p;
     const real *dy = a->in + plane * p->h.out * p->w.out;
     const int32_t *at = a->indices_in + plane * p->h.out * p->w.out;
@@ -268,7 +266,6 @@ INLINE void max_backward_row(const pool_rows *a, int64_t plane, int64_t h, int t
     if (a->columns.to > 0) a->backward_vectors(a, dy, at, rows, h, dx);
     else max_gather_one_by_one(p, dy, at, rows, h, dx);
 }
-POOL_PLANE(max_backward_plane, max_backward_row)
 
 /* The 2 x 2 windows of output row oy write two rows of dx, and an index that names none of the
  * four elements of its window is wrong. edge: the vector reaches over the row's end. */
@@ -296,7 +293,7 @@ INLINE int max_backward_2x2_vector(const pool_problem *p, const real *dy, const 
     return v_all(found);
 }
 
-INLINE void max_backward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
+static void max_backward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
     const pool_problem *p = a->p;
     int64_t ow = p->w.out, width = p->w.size, offset = (plane * p->h.out + oy) * ow;
     const real *dy = a->in + offset;
@@ -312,19 +309,18 @@ INLINE void max_backward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, 
     if (oy + 1 == p->h.out)
         for (int64_t i = 2 * width; i < (p->h.size - 2 * oy) * width; i++) dx[i] = 0;
 }
-POOL_PLANE(max_backward_2x2_plane, max_backward_2x2_row)
 
 static int max_pool_backward(const pool_problem *p, const void *dy, const int32_t *indices,
                              void *dx, int n_threads) {
     enum { MOST_THREADS = 1024 };
     unsigned char bad[MOST_THREADS] = {0};
     pool_rows a = {.p = p, .in = dy, .indices_in = indices, .out = dx, .bad = bad,
-                   .plane = max_backward_plane};
+                   .row = max_backward_row};
     a.backward_vectors = max_gather_for(&p->w);
     a.columns = gather_columns(&p->w);
     n_threads = n_threads < MOST_THREADS ? n_threads : MOST_THREADS;
     if (is_2x2(&p->h) && is_2x2(&p->w)) {
-        a.plane = max_backward_2x2_plane;
+        a.row = max_backward_2x2_row;
         pool_run(&a, p->h.out, 2 * p->w.size + 2 * p->w.out, n_threads);
     } else {
         pool_run(&a, p->h.size, p->w.size + 2 * p->w.out, n_threads);

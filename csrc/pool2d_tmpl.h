@@ -51,8 +51,8 @@ INLINE int64_t axis_counted(const pool_axis *a, int64_t o, int count_include_pad
 
 typedef struct pool_rows pool_rows;
 
-/* Computes rows from..to-1 of a plane of the output of pass `a`. */
-typedef void (*pool_plane)(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread);
+/* Computes one row of the output of pass `a`. */
+typedef void (*pool_row)(const pool_rows *a, int64_t plane, int64_t row, int thread);
 /* Computes its vectors: forward from the input rows that the windows see, backward from the output
  * rows whose windows cover this one. */
 typedef void (*pool_forward_vectors)(const pool_rows *a, const real *x, pool_seen rows, int64_t oy,
@@ -67,7 +67,7 @@ struct pool_rows {
     real *out;      /* y or dx */
     int32_t *indices_out;
     unsigned char *bad; /* per thread: an index was no element of its window */
-    pool_plane plane;
+    pool_row row;
     pool_forward_vectors forward_vectors;
     pool_backward_vectors backward_vectors;
     pool_range columns; /* backward: those that vectors compute; others go one by one */
@@ -77,21 +77,14 @@ struct pool_rows {
 static void pool_task(void *arg, int64_t item, int thread) {
     const pool_rows *a = arg;
     int64_t from = item * a->rows_per_task, to = fc_min(from + a->rows_per_task, a->total);
-    for (int64_t i = from, n; i < to; i += n) {
-        int64_t plane = i / a->rows, row = i % a->rows;
-        n = fc_min(a->rows - row, to - i);
-        a->plane(a, plane, row, row + n, thread);
+    int64_t plane = from / a->rows, row = from % a->rows;
+    for (int64_t i = from; i < to; i++) {
+        a->row(a, plane, row, thread);
+        if (++row == a->rows) row = 0, plane++;
     }
 }
 
-/* Makes a pool_plane of a function for one row, which is inlined: short rows cost little more than
- * their vectors. */
-#define POOL_PLANE(name, row) \
-    static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
-        for (int64_t i = from; i < to; i++) row(a, plane, i, thread); \
-    }
-
-/* Runs a->plane on all the rows; moved: elements that one row reads and writes, about. */
+/* Runs a->row on all the rows; moved: elements that one row reads and writes, about. */
 static void pool_run(pool_rows *a, int64_t rows, int64_t moved, int n_threads) {
     a->rows = rows;
     a->total = a->p->planes * rows;
