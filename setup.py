@@ -38,8 +38,7 @@ BASE_FLAGS = (
         *("-fvisibility=hidden", "-ffp-contract=off"),
     ]
 )
-# GCC spends minutes on combining the scalar tier's long functions; without that and at -O1, half a
-# minute. The kernels are unrolled by hand and lose little.
+# GCC spends minutes on combining the instructions of the scalar tier's long functions.
 SCALAR_FLAGS = ["-O1", "--param=max-combine-insns=2"]
 X86_TIERS = {
     "avx2": ["/arch:AVX2"] if MSVC else ["-mavx2", "-mfma"],

@@ -218,21 +218,6 @@ INLINE vr v_set1(real a) { return vdupq_n_f32(a); }
 INLINE vr v_zero(void) { return v_set1(0); }
 INLINE vr v_load(const real *p) { return I(ld1)(p); }
 INLINE void v_store(real *p, vr a) { I(st1)(p, a); }
-INLINE vr v_loadn(const real *p, int64_t n) {
-    if (n >= VL) return v_load(p);
-    real t[VL] = {0};
-    for (int64_t i = 0; i < n && i < VL; i++) t[i] = p[i];
-    return v_load(t);
-}
-INLINE void v_storen(real *p, vr a, int64_t n) {
-    if (n >= VL) {
-        v_store(p, a);
-        return;
-    }
-    real t[VL];
-    v_store(t, a);
-    for (int64_t i = 0; i < n && i < VL; i++) p[i] = t[i];
-}
 INLINE vr v_add(vr a, vr b) { return I(add)(a, b); }
 INLINE vr v_sub(vr a, vr b) { return I(sub)(a, b); }
 INLINE vr v_mul(vr a, vr b) { return I(mul)(a, b); }
@@ -294,21 +279,6 @@ INLINE vr v_set1(real a) { return a - (vr){0}; }
 INLINE vr v_zero(void) { return v_set1(0); }
 INLINE vr v_load(const real *p) { vr r; memcpy(&r, p, sizeof r); return r; }
 INLINE void v_store(real *p, vr a) { memcpy(p, &a, sizeof a); }
-INLINE vr v_loadn(const real *p, int64_t n) {
-    if (n >= VL) return v_load(p);
-    real t[VL] = {0};
-    for (int64_t i = 0; i < n && i < VL; i++) t[i] = p[i];
-    return v_load(t);
-}
-INLINE void v_storen(real *p, vr a, int64_t n) {
-    if (n >= VL) {
-        v_store(p, a);
-        return;
-    }
-    real t[VL];
-    v_store(t, a);
-    for (int64_t i = 0; i < n && i < VL; i++) p[i] = t[i];
-}
 INLINE vr v_add(vr a, vr b) { return a + b; }
 INLINE vr v_sub(vr a, vr b) { return a - b; }
 INLINE vr v_mul(vr a, vr b) { return a * b; }
@@ -338,6 +308,25 @@ INLINE vr v_zip_hi(vr a, vr b) {
     vr r = {0};
     LANES LANE(r, i) = i % 2 || VL == 1 ? LANE(b, (VL + i) / 2) : LANE(a, (VL + i) / 2);
     return r;
+}
+#endif
+
+#if !defined(FC_TIER_AVX512) && !defined(FC_TIER_AVX2)
+/* NEON and plain C have no masked loads and stores. */
+INLINE vr v_loadn(const real *p, int64_t n) {
+    if (n >= VL) return v_load(p);
+    real t[VL] = {0};
+    for (int64_t i = 0; i < n && i < VL; i++) t[i] = p[i];
+    return v_load(t);
+}
+INLINE void v_storen(real *p, vr a, int64_t n) {
+    if (n >= VL) {
+        v_store(p, a);
+        return;
+    }
+    real t[VL];
+    v_store(t, a);
+    for (int64_t i = 0; i < n && i < VL; i++) p[i] = t[i];
 }
 #endif
 
