@@ -305,7 +305,7 @@ static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_t
     double unit_work = (double)d->n * (double)d->size * (double)bn_width(a);
     a->unit_chunk = (int64_t)fmax(1.0, FC_CHUNK / fmax(unit_work, 64.0));
     fc_parallel(fc_ceil_div(a->units, a->unit_chunk),
-                fc_threads_for(2.0 * unit_work * (double)a->units, n_threads), task, a);
+                fc_threads_for(2 * FC_MOVED * unit_work * (double)a->units, n_threads), task, a);
 }
 
 static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const void *x,

@@ -17,7 +17,7 @@
 enum { LANES_OB = N_REGISTERS == 32 ? 6 : 3, LANES_PB = 4, LANES_PB_MAX = 8 };
 enum { LANES_PIXELS = 4 * LANES_PB_MAX > 4 * VL ? 4 * LANES_PB_MAX : 4 * VL };
 enum { LANES_BUDGET = 262144 }; /* bytes of a task's planes, for a second-level cache of 512 KiB */
-enum { LANES_SUMS = 32768 };    /* most reals of a task's sums of weight gradients, to stay in L2 */
+enum { LANES_SUMS = 65536 };    /* most reals of a task's sums of weight gradients, to stay in L2 */
 
 typedef struct {
     shift_problem s;
@@ -232,21 +232,22 @@ static void lanes_task(void *arg, int64_t item, int thread) {
     for (int64_t c = 0; c < s->channels; c++)
         lanes_pack(s, src + c * src_plane, src_image, images, y0, rows + s->y.max_shift,
                    planes + c * s->channel_stride * VL);
+    int32_t row = 0, col = 0, width = (int32_t)s->x.out; /* counted: a division takes longer than a tile's row */
     for (int64_t q = 0; q < all; q += LANES_PIXELS) {
         int64_t n = fc_min(LANES_PIXELS, all - q);
-        int32_t place[LANES_PIXELS];
+        int32_t place[LANES_PIXELS], line[LANES_PIXELS];
         for (int64_t j = 0; j < LANES_PIXELS; j++) { /* those beyond the last do it again */
-            int64_t at = fc_min(q + j, all - 1);
-            place[j] = (int32_t)((at / s->x.out * s->pitch + at % s->x.out) * VL);
+            place[j] = (row * (int32_t)s->pitch + col) * VL;
+            line[j] = row;
+            if (q + j + 1 < all && ++col == width) col = 0, row++;
         }
         for (int64_t panel = 0; panel < r->panels; panel++) {
             int64_t m0 = g * s->m + lanes_cut(r, panel);
             int64_t ob = lanes_cut(r, panel + 1) - lanes_cut(r, panel);
             int64_t step = ob == 1 ? LANES_PB_MAX : LANES_PB;
             for (int64_t j = 0; j < n; j += step) {
-                int64_t end = fc_min(q + j + step, all) - 1;
                 lanes_terms terms =
-                    lanes_terms_of(r, y0 + (q + j) / s->x.out, y0 + end / s->x.out);
+                    lanes_terms_of(r, y0 + line[j], y0 + line[fc_min(j + step, n) - 1]);
                 LANES_KERNELS[ob - 1](&terms, r->packed + m0 * all_terms, planes, place + j,
                                       r->shifts, r->bias + m0, sums + j * VL);
             }

@@ -21,7 +21,8 @@
  * end. The number of splits follows from the shapes, so the bits do not depend on the threads.
  */
 
-enum { DOT_ROWS = N_REGISTERS == 32 ? 3 : 2, DOT_TAPS = 5 };
+enum { DOT_ROWS = N_REGISTERS == 32 ? 4 : 2, DOT_TAPS = 5 };
+enum { DOT_BUDGET = 24576 }; /* bytes of a part's pixels and of the rows of dy that meet them, for L1 */
 enum { DY_BUDGET = 32768, BAND_PIXELS = 512, BATCH_BUDGET = 1 << 20, CHUNK_GROUPS = 16, MOST_SPLITS = 16 };
 
 typedef struct {
@@ -35,7 +36,7 @@ typedef struct {
     int64_t splits;
     int64_t panel_sums, split_sums;    /* strides of the sums */
     int64_t batch;                /* bands of a batch */
-    int64_t part_rows;            /* rows of a band that are summed at a time: their dy fits L1 */
+    int64_t part_rows;            /* rows of a band that are summed at a time: what they read fits L1 */
     int64_t band_x, band_dy, band_db;  /* reals of a band's planes, transposed dy, bias sums */
     int64_t thread_reals;         /* dot: scratch of a thread */
     int64_t rows, bands;          /* lanes: output rows of a band, bands of an image */
@@ -207,28 +208,39 @@ INLINE void dot_tile(const int ms, const int taps, const dot_pixels *at, const r
     }
 }
 
-/* All taps of a plane for all m channels of dy, DOT_ROWS x DOT_TAPS at a time. */
+typedef void (*dot_kernel)(const dot_pixels *at, const real *dy, int64_t dy_plane, const real *x,
+                           const int32_t *shift, real *sums, int64_t sums_row);
+#define DOT_KERNEL(ms, taps)                                                                   \
+    static void dot_##ms##x##taps(const dot_pixels *at, const real *dy, int64_t dy_plane,      \
+                                  const real *x, const int32_t *shift, real *sums,             \
+                                  int64_t sums_row) {                                          \
+        dot_tile(ms, taps, at, dy, dy_plane, x, shift, sums, sums_row);                        \
+    }
+#define DOT_KERNELS_OF(ms) DOT_KERNEL(ms, 1) DOT_KERNEL(ms, 2) DOT_KERNEL(ms, 3) DOT_KERNEL(ms, 4) DOT_KERNEL(ms, 5)
+#define DOT_ROW(ms) {dot_##ms##x1, dot_##ms##x2, dot_##ms##x3, dot_##ms##x4, dot_##ms##x5}
+DOT_KERNELS_OF(1) DOT_KERNELS_OF(2)
+#if N_REGISTERS == 32
+DOT_KERNELS_OF(3) DOT_KERNELS_OF(4)
+static const dot_kernel DOT_KERNELS[DOT_ROWS][DOT_TAPS] = {DOT_ROW(1), DOT_ROW(2), DOT_ROW(3),
+                                                           DOT_ROW(4)};
+#else
+static const dot_kernel DOT_KERNELS[DOT_ROWS][DOT_TAPS] = {DOT_ROW(1), DOT_ROW(2)};
+#endif
+
+/* All taps of a plane for all m channels of dy, in tiles of at most DOT_ROWS x DOT_TAPS. Both are cut
+ * evenly: a tile of few sums waits for its own additions. */
 static void dot_plane(int64_t m, int64_t taps, const dot_pixels *at, const real *dy,
                       int64_t dy_plane, const real *x, const int32_t *shift, real *sums,
                       int64_t sums_row) {
-    for (int64_t i = 0; i < m;) {
-        int whole = m - i >= DOT_ROWS;
-        const real *d = dy + i * dy_plane;
-        real *to = sums + i * sums_row;
-        int64_t t = 0;
-        for (; t + DOT_TAPS <= taps; t += DOT_TAPS) {
-            if (whole)
-                dot_tile(DOT_ROWS, DOT_TAPS, at, d, dy_plane, x, shift + t, to + t * VL, sums_row);
-            else
-                dot_tile(1, DOT_TAPS, at, d, dy_plane, x, shift + t, to + t * VL, sums_row);
+    int64_t rows = fc_ceil_div(m, DOT_ROWS), cols = fc_ceil_div(taps, DOT_TAPS);
+    int64_t least_rows = m / rows, more_rows = m % rows, least_taps = taps / cols, ms, ts;
+    for (int64_t m0 = 0; m0 < m; m0 += ms) {
+        ms = least_rows + (more_rows-- > 0);
+        for (int64_t t0 = 0, more_taps = taps % cols; t0 < taps; t0 += ts) {
+            ts = least_taps + (more_taps-- > 0);
+            DOT_KERNELS[ms - 1][ts - 1](at, dy + m0 * dy_plane, dy_plane, x, shift + t0,
+                                        sums + m0 * sums_row + t0 * VL, sums_row);
         }
-        for (; t < taps; t++) {
-            if (whole)
-                dot_tile(DOT_ROWS, 1, at, d, dy_plane, x, shift + t, to + t * VL, sums_row);
-            else
-                dot_tile(1, 1, at, d, dy_plane, x, shift + t, to + t * VL, sums_row);
-        }
-        i += whole ? DOT_ROWS : 1;
     }
 }
 
@@ -239,6 +251,29 @@ static void dot_bias(const dot_pixels *at, const real *dy, real *bias) {
             sum = v_add(sum, v_loadn(dy + col, at->cols - col));
     }
     v_store(bias, sum);
+}
+
+/* The same of n whole vectors: four sums, for none to wait for its own last addition. */
+static void dot_bias_lanes(int64_t n, const real *dy, real *bias) {
+    vr sum[4] = {v_load(bias), v_zero(), v_zero(), v_zero()};
+    int64_t i = 0;
+    for (; i + 4 <= n; i += 4)
+        UNROLL for (int j = 0; j < 4; j++) sum[j] = v_add(sum[j], v_load(dy + (i + j) * VL));
+    for (; i < n; i++) sum[0] = v_add(sum[0], v_load(dy + i * VL));
+    v_store(bias, v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
+}
+
+/* to[i] = the lanes' sum of vector i, by VL vectors, in the order of v_hsum; `to` may be `sums`. */
+static void sum_lanes(const real *sums, int64_t n, real *to) {
+    for (int64_t i = 0; i < n; i += VL) {
+        vr v[VL];
+        UNROLL for (int k = 0; k < VL; k++)
+            v[k] = i + k < n ? v_load(sums + (i + k) * VL) : v_zero();
+        v_transpose(v);
+        UNROLL for (int half = VL / 2; half > 0; half /= 2)
+            UNROLL for (int k = 0; k < half; k++) v[k] = v_add(v[k], v[k + half]);
+        v_storen(to + i, v[0], n - i);
+    }
 }
 
 /* The bands of a split on images in lanes, added to sums[m][taps][VL] and bias[m][VL]. */
@@ -252,17 +287,21 @@ static void dot_lanes(const weight_run *r, int64_t split, int64_t g, real *plane
     for (int64_t unit = split; unit < units; unit += r->splits) {
         int64_t n0 = unit / r->bands * VL, images = fc_min(VL, s->n - n0);
         int64_t y0 = unit % r->bands * r->rows, rows = fc_min(r->rows, s->y.q - y0);
-        dot_pixels at = {rows, cols * VL, cols * VL, s->pitch * VL};
         const real *from = r->dy + n0 * out_image + g * s->m * out + y0 * cols;
         for (int64_t m = 0; m < s->m; m++) {
             lanes_turn(from + m * out, out_image, images, rows * cols, dy + m * rows * cols * VL);
-            dot_bias(&at, dy + m * rows * cols * VL, bias + m * VL);
+            dot_bias_lanes(rows * cols, dy + m * rows * cols * VL, bias + m * VL);
         }
         from = r->x + n0 * src_image + g * s->channels * src;
         for (int64_t c = 0; c < s->channels; c++) {
             lanes_pack(s, from + c * src, src_image, images, y0, rows + s->y.max_shift, planes);
-            dot_plane(s->m, kernel, &at, dy, rows * cols * VL, planes, r->shifts,
-                      sums + c * kernel * VL, r->taps * VL);
+            for (int64_t row = 0; row < rows; row += r->part_rows) {
+                dot_pixels at = {fc_min(r->part_rows, rows - row), cols * VL, cols * VL,
+                                 s->pitch * VL};
+                dot_plane(s->m, kernel, &at, dy + row * cols * VL, rows * cols * VL,
+                          planes + row * s->pitch * VL, r->shifts, sums + c * kernel * VL,
+                          r->taps * VL);
+            }
         }
     }
 }
@@ -296,9 +335,9 @@ static void dot_task(void *arg, int64_t item, int thread) {
         }
     }
     real *to = r->sums + split * r->split_sums + g * s->m * r->taps;
-    for (int64_t i = 0; i < s->m * r->taps; i++) to[i] = v_hsum(v_load(sums + i * VL));
+    sum_lanes(sums, s->m * r->taps, to);
     real *to_bias = r->bias_sums + (split * s->groups + g) * s->m;
-    for (int64_t m = 0; m < s->m; m++) to_bias[m] = v_hsum(v_load(bias + m * VL));
+    sum_lanes(bias, s->m, to_bias);
 }
 
 /* ---------------------------------------------------------------- driver */
@@ -306,12 +345,14 @@ static void dot_task(void *arg, int64_t item, int thread) {
 /* 1 if images in lanes serve this shape best. */
 static int weight_plan_lanes(weight_run *r) {
     shift_problem *s = &r->s;
-    if (!lanes_fit(s) || s->m >= VL) return 0;
+    if (!lanes_fit(s) || s->m > VL) return 0;
     lanes_pitch(s);
     r->rows = lanes_rows(s, s->pitch + s->m * s->x.out);
     if (r->rows == 0 || s->m * r->taps * VL > LANES_SUMS) return 0;
     r->dot = r->lanes = 1;
     r->bands = fc_ceil_div(s->y.q, r->rows);
+    int64_t fit = DOT_BUDGET / (VL * (int64_t)sizeof(real)) - s->y.max_shift * s->pitch;
+    r->part_rows = fc_max(1, fit / (s->pitch + DOT_ROWS * s->x.out));
     s->channel_stride = ((r->rows + s->y.max_shift) * s->pitch + s->x.max_shift) * VL;
     r->tap_groups = s->y.taps * s->x.taps, r->np = 1; /* shifts of one channel */
     r->splits = fc_min(fc_ceil_div(MOST_SPLITS, s->groups), fc_ceil_div(s->n, VL) * r->bands);
@@ -442,16 +483,13 @@ static void dot_execute(weight_run *r, int n_threads) {
     const shift_problem *s = &r->s;
     int64_t weights = r->split_sums, biases = s->groups * s->m;
     fc_parallel(r->splits * s->groups, n_threads, dot_task, r);
-    for (int64_t i = 0; i < weights; i++) {
-        real sum = 0;
-        for (int64_t j = 0; j < r->splits; j++) sum += r->sums[j * weights + i];
-        r->dw[i] = sum;
-    }
-    for (int64_t i = 0; r->db != NULL && i < biases; i++) {
-        real sum = 0;
-        for (int64_t j = 0; j < r->splits; j++) sum += r->bias_sums[j * biases + i];
-        r->db[i] = sum;
-    }
+    fill(r->dw, weights, 0);
+    for (int64_t j = 0; j < r->splits; j++)
+        for (int64_t i = 0; i < weights; i++) r->dw[i] += r->sums[j * weights + i];
+    if (r->db == NULL) return;
+    fill(r->db, biases, 0);
+    for (int64_t j = 0; j < r->splits; j++)
+        for (int64_t i = 0; i < biases; i++) r->db[i] += r->bias_sums[j * biases + i];
 }
 
 static void weight_execute(weight_run *r, const real *dy, const real *x, real *dw, real *db,

@@ -174,19 +174,6 @@ static void depthwise_weight_plane(const depthwise_weight_run *r, const real *dy
     }
 }
 
-/* sums[i] = the lanes' sum of vector i, in place: by VL vectors, in the order of v_hsum. */
-static void depthwise_add_lanes(real *sums, int64_t n) {
-    for (int64_t i = 0; i < n; i += VL) {
-        vr v[VL];
-        UNROLL for (int k = 0; k < VL; k++)
-            v[k] = i + k < n ? v_load(sums + (i + k) * VL) : v_zero();
-        v_transpose(v);
-        UNROLL for (int half = VL / 2; half > 0; half /= 2)
-            UNROLL for (int k = 0; k < half; k++) v[k] = v_add(v[k], v[k + half]);
-        v_store(sums + i, v[0]);
-    }
-}
-
 static void depthwise_weight_task(void *arg, int64_t item, int thread) {
     const depthwise_weight_run *r = arg;
     const shift_problem *s = &r->plane.s;
@@ -206,7 +193,7 @@ static void depthwise_weight_task(void *arg, int64_t item, int thread) {
         }
     }
     real *to = r->sums + (split * r->channels + c0) * (r->taps + 1);
-    depthwise_add_lanes(sums, (c1 - c0) * r->channel_sums / VL);
+    sum_lanes(sums, (c1 - c0) * r->channel_sums / VL, sums);
     for (int64_t c = c0; c < c1; c++, sums += r->channel_sums / VL) {
         for (int64_t t = 0; t < r->taps; t++) *to++ = sums[t / r->group + t];
         *to++ = sums[fc_min(r->group, r->taps)];

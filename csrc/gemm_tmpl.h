@@ -310,7 +310,7 @@ INLINE void gemm_choose_tiles(gemm_plan *plan) {
     const gemm_problem *g = &plan->g;
     double work = (double)g->m * (double)g->n * (double)g->k;
     int64_t rows = fc_ceil_div(g->m, GEMM_MC), columns = fc_ceil_div(g->n, GEMM_NC);
-    while (rows * columns < 8 && work / (double)(rows * columns) > 1e6) {
+    while (rows * columns < 8 && work / (double)(rows * columns) > 5e5) {
         if (g->m * GEMM_NR / rows > g->n * GEMM_MR / columns)
             rows *= 2;
         else

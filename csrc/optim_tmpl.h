@@ -39,7 +39,7 @@ static void sgd_update(const fc_sgd_desc *d, void *param, const void *grad, void
         d->n, param, grad, velocity, (real)d->lr, (real)d->momentum, (real)(1.0 - d->dampening),
         (real)d->weight_decay, d->nesterov,
     };
-    fc_parallel(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(2.0 * (double)d->n, n_threads),
+    fc_parallel(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(5 * FC_MOVED * (double)d->n, n_threads),
                 sgd_task, &a);
 }
 
@@ -84,7 +84,7 @@ static void adam_update(const fc_adam_desc *d, void *param, const void *grad, vo
         .correction2 = (real)correction2, .eps = (real)d->eps,
         .weight_decay = d->decoupled ? 0 : (real)d->weight_decay,
     };
-    fc_parallel(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(8.0 * (double)d->n, n_threads),
+    fc_parallel(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(7 * FC_MOVED * (double)d->n, n_threads),
                 adam_task, &a);
 }
 

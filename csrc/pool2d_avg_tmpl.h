@@ -216,7 +216,7 @@ static void global_avg_backward_task(void *arg, int64_t item, int thread) {
 static void global_avg_run(fc_task task, int64_t planes, int64_t size, const void *in, void *out,
                            int n_threads) {
     global_avg a = {planes, size, fc_max(1, POOL_TASK / size), in, out};
-    double work = (double)planes * (double)size;
+    double work = FC_MOVED * (double)planes * (double)size;
     fc_parallel(fc_ceil_div(planes, a.planes_per_task), fc_threads_for(work, n_threads), task, &a);
 }
 

@@ -9,7 +9,9 @@
 #include "simd_index.h"
 
 /* Elements that a task moves: much more than starting it costs, and less than the cache holds. */
-#define POOL_TASK 32768
+#define POOL_TASK 16384
+/* What a row costs besides, in multiply-adds. */
+#define POOL_ROW 300.0
 
 /* ------------------------------------------------------------------ one axis */
 
@@ -89,7 +91,7 @@ static void pool_run(pool_rows *a, int64_t rows, int64_t moved, int n_threads) {
     a->rows = rows;
     a->total = a->p->planes * rows;
     a->rows_per_task = fc_max(1, POOL_TASK / moved);
-    double work = (double)a->total * (double)moved;
+    double work = (double)a->total * (FC_MOVED * (double)moved + POOL_ROW);
     fc_parallel(fc_ceil_div(a->total, a->rows_per_task), fc_threads_for(work, n_threads), pool_task,
                 a);
 }

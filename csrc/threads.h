@@ -15,8 +15,10 @@ typedef void (*fc_task)(void *arg, int64_t item, int thread);
 /* Runs task(arg, 0..items-1) on at most n_threads threads; returns when all are done. */
 void fc_parallel(int64_t items, int n_threads, fc_task task, void *arg);
 
-/* How many of n_threads are worth waking for this many multiply-adds or moved floats: starting a
- * team costs some microseconds, so small work stays serial. */
+/* How many of n_threads are worth waking for this many multiply-adds: starting a team costs some
+ * microseconds, so small work stays serial. A real that is read or written takes as long as
+ * FC_MOVED of them, from the second-level cache. */
+#define FC_MOVED 3.0
 int fc_threads_for(double work, int n_threads);
 
 #endif
