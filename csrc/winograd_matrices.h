@@ -150,3 +150,68 @@ static const real WINOGRAD_BT_S2T[45] = {
     0, 0, 1, 0, 0,
     0, 0, 0, 1, 0,
 };
+
+static const real WINOGRAD_A_S4[40] = {
+    0, 0, 0, 1,
+    1, (real)1 / 2, (real)1 / 4, (real)1 / 8,
+    1, (real)-1 / 2, (real)1 / 4, (real)-1 / 8,
+    1, (real)3 / 2, (real)9 / 4, (real)27 / 8,
+    1, (real)-3 / 2, (real)9 / 4, (real)-27 / 8,
+    1, (real)1 / 2, (real)1 / 4, (real)1 / 8,
+    1, (real)-1 / 2, (real)1 / 4, (real)-1 / 8,
+    1, (real)3 / 2, (real)9 / 4, (real)27 / 8,
+    1, (real)-3 / 2, (real)9 / 4, (real)-27 / 8,
+    0, 0, 0, 1,
+};
+
+static const real WINOGRAD_G_S4[40] = {
+    0, 0, 1, 0,
+    (real)-1 / 2, 0, (real)-1 / 4, 0,
+    (real)1 / 2, 0, (real)-1 / 4, 0,
+    (real)1 / 6, 0, (real)1 / 4, 0,
+    (real)-1 / 6, 0, (real)1 / 4, 0,
+    0, (real)-1 / 2, 0, (real)-1 / 4,
+    0, (real)1 / 2, 0, (real)-1 / 4,
+    0, (real)1 / 6, 0, (real)1 / 4,
+    0, (real)-1 / 6, 0, (real)1 / 4,
+    0, 0, 0, 1,
+};
+
+static const real WINOGRAD_BT_S4[100] = {
+    (real)9 / 16, 0, 0, 0, (real)-5 / 2, 0, 0, 0, 1, 0,
+    (real)-9 / 8, 0, (real)-9 / 4, 0, (real)1 / 2, 0, 1, 0, 0, 0,
+    (real)9 / 8, 0, (real)-9 / 4, 0, (real)-1 / 2, 0, 1, 0, 0, 0,
+    (real)-3 / 8, 0, (real)-1 / 4, 0, (real)3 / 2, 0, 1, 0, 0, 0,
+    (real)3 / 8, 0, (real)-1 / 4, 0, (real)-3 / 2, 0, 1, 0, 0, 0,
+    0, (real)-9 / 8, 0, (real)-9 / 4, 0, (real)1 / 2, 0, 1, 0, 0,
+    0, (real)9 / 8, 0, (real)-9 / 4, 0, (real)-1 / 2, 0, 1, 0, 0,
+    0, (real)-3 / 8, 0, (real)-1 / 4, 0, (real)3 / 2, 0, 1, 0, 0,
+    0, (real)3 / 8, 0, (real)-1 / 4, 0, (real)-3 / 2, 0, 1, 0, 0,
+    0, (real)9 / 16, 0, 0, 0, (real)-5 / 2, 0, 0, 0, 1,
+};
+
+static const real WINOGRAD_A_S4T[80] = {
+    0, 0, 0, 0, 0, 0, 1, 0,
+    1, 0, (real)1 / 2, 0, (real)1 / 4, 0, (real)1 / 8, 0,
+    1, 0, (real)-1 / 2, 0, (real)1 / 4, 0, (real)-1 / 8, 0,
+    1, 0, (real)3 / 2, 0, (real)9 / 4, 0, (real)27 / 8, 0,
+    1, 0, (real)-3 / 2, 0, (real)9 / 4, 0, (real)-27 / 8, 0,
+    0, 1, 0, (real)1 / 2, 0, (real)1 / 4, 0, (real)1 / 8,
+    0, 1, 0, (real)-1 / 2, 0, (real)1 / 4, 0, (real)-1 / 8,
+    0, 1, 0, (real)3 / 2, 0, (real)9 / 4, 0, (real)27 / 8,
+    0, 1, 0, (real)-3 / 2, 0, (real)9 / 4, 0, (real)-27 / 8,
+    0, 0, 0, 0, 0, 0, 0, 1,
+};
+
+static const real WINOGRAD_BT_S4T[60] = {
+    (real)9 / 16, 0, (real)-5 / 2, 0, 1, 0,
+    (real)-9 / 8, (real)-9 / 4, (real)1 / 2, 1, 0, 0,
+    (real)9 / 8, (real)-9 / 4, (real)-1 / 2, 1, 0, 0,
+    (real)-3 / 8, (real)-1 / 4, (real)3 / 2, 1, 0, 0,
+    (real)3 / 8, (real)-1 / 4, (real)-3 / 2, 1, 0, 0,
+    0, (real)-9 / 8, (real)-9 / 4, (real)1 / 2, 1, 0,
+    0, (real)9 / 8, (real)-9 / 4, (real)-1 / 2, 1, 0,
+    0, (real)-3 / 8, (real)-1 / 4, (real)3 / 2, 1, 0,
+    0, (real)3 / 8, (real)-1 / 4, (real)-3 / 2, 1, 0,
+    0, (real)9 / 16, 0, (real)-5 / 2, 0, 1,
+};

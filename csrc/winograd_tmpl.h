@@ -2,13 +2,14 @@
  * compiled per tier and real type.
  *
  * Tiles of m x m outputs become t x t products, each a matrix product over channels; t = m + r - 1
- * for an r x r filter, and 9 with stride 2 (m = 4, r = 3), where products share filters, f x f:
+ * for an r x r filter; with stride 2 m is 4, t 9 for 3 x 3 filters, where products share them, f x f,
+ * and 10 for 4 x 4:
  *   input:    V[chunk][xi][tile][c]        = BT d BT^T    of every tile of the source
  *   filter:   U[panel][chunk][xi][c][k]    = G w G^T
  *   product:  M[xi][panel][tile][k]        = sum over c of V[xi][tile][c] * U[xi][c][k]  (outer_tmpl.h)
  *   output:   y tile                       = A^T M A
  * Backward input is forward with dy as the source and the filters turned round; with stride 2 its
- * tiles are others: 8 x 8 outputs from 5 x 5 pixels.
+ * tiles are others: 8 x 8 outputs from 5 x 5 or 6 x 6 pixels.
  *
  * What a core reads again and again should stay in its cache:
  *   - a product takes a group of panels of output channels for one xi at a time, so that its plane
@@ -26,7 +27,7 @@ enum {
     WINO_TILES = 48,             /* of a block, as long as the filters stay in L2 */
     WINO_TILES_MOST = 128,       /* and where they do not: they pass by once a block */
     WINO_GROUP = 32,             /* output channels at a time: M stays in L2 */
-    WINO_TILES_81 = 32,          /* the same three for tiles of 81 products, stride 2 */
+    WINO_TILES_81 = 32,          /* the same three for tiles of 81 or 100 products, stride 2 */
     WINO_TILES_MOST_81 = 64,
     WINO_GROUP_81 = 16,
     WINO_CHUNK = 128,            /* channels at a time: a plane of U in L1 */
@@ -191,12 +192,13 @@ static void wino_block_task(void *arg, int64_t item, int thread) {
 
 typedef enum { WINO_FORWARD, WINO_BACKWARD_INPUT, WINO_BACKWARD_WEIGHT } wino_pass;
 
-/* Whether stride 2 pays where Winograd's choice is free. It saves less than half of the products,
- * which a last tile that is cut off costs again, and single vectors of channels do not pay for the
+/* Whether stride 2 pays where Winograd's choice is free. It saves about half of the products, which
+ * a last tile that is cut off costs again, and single vectors of channels do not pay for the
  * transforms. The direct weight gradient is about as fast. */
 static int wino_stride2_pays(const fc_conv2d_desc *d, int64_t c, int64_t k, wino_pass pass) {
     int64_t few = fc_max(2 * VL, 16), tiles = fc_ceil_div(d->oh, 4) * fc_ceil_div(d->ow, 4);
-    return pass != WINO_BACKWARD_WEIGHT && c >= few && k >= few && 9 * d->oh * d->ow >= 81 * tiles;
+    int64_t products = d->kh == 3 ? 81 : 100, direct = d->kh * d->kw * d->oh * d->ow;
+    return pass != WINO_BACKWARD_WEIGHT && c >= few && k >= few && direct >= products * tiles;
 }
 
 /* The variant for a descriptor, or NULL where Winograd cannot (or, unless forced, should not) serve
@@ -206,12 +208,13 @@ static const winograd_variant *wino_choose(const fc_conv2d_desc *d, wino_pass pa
     int64_t stride = d->stride_h;
     int fits = d->stride_w == stride && d->dilation_h == 1 && d->dilation_w == 1 &&
                d->kh == d->kw && d->pad_mode == FC_PAD_ZEROS &&
-               (d->kh == 3 ? stride <= 2 : d->kh == 5 && stride == 1);
+               (d->kh == 3 ? stride <= 2 : d->kh == 4 ? stride == 2 : d->kh == 5 && stride == 1);
     if (!fits || d->algorithm == FC_CONV_DIRECT || d->n == 0) return NULL;
     int backward = pass == WINO_BACKWARD_INPUT, free = d->algorithm == FC_CONV_AUTO;
     int64_t c = d->c / d->groups, k = d->k / d->groups;
     if (stride == 2) {
         if (free && !wino_stride2_pays(d, c, k, pass)) return NULL;
+        if (d->kh == 4) return backward ? &WINOGRAD_S4T : &WINOGRAD_S4;
         return backward ? &WINOGRAD_S2T : &WINOGRAD_S2;
     }
     int64_t oh = backward ? d->h : d->oh, ow = backward ? d->w : d->ow;
@@ -282,7 +285,7 @@ static int64_t wino_layout(wino_run *r, int prepared, char *base, int n_threads)
 static void wino_backward_origin(int64_t pad, const fc_conv2d_desc *d, int64_t *start,
                                  int64_t *skip) {
     int strided = d->stride_h == 2;
-    *start = strided ? (pad + 1) / 2 - 1 : pad - (d->kh - 1);
+    *start = strided ? (pad + 1) / 2 - d->kh / 2 : pad - (d->kh - 1);
     *skip = strided && pad % 2 == 0;
 }
 

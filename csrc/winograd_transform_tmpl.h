@@ -8,7 +8,7 @@
  */
 #include "winograd_matrices.h"
 
-enum { WINOGRAD_T_MAX = 9 };
+enum { WINOGRAD_T_MAX = 10 };
 
 /* sum + factor * in, or, the first time, without the sum. */
 INLINE vr wino_add(const int first, vr sum, const real factor, vr in) {
@@ -142,6 +142,8 @@ WINOGRAD_TILES(6_3, 8, 6, 8, 3) WINOGRAD_FILTERS(6_3, 6, 3, 8, 8, 3)
 WINOGRAD_TILES(4_5, 8, 4, 8, 3) WINOGRAD_FILTERS(4_5, 4, 5, 8, 8, 3)
 WINOGRAD_TILES(S2, 9, 4, 9, 2) WINOGRAD_FILTERS(S2, 4, 3, 9, 6, 2)
 WINOGRAD_TILES(S2T, 5, 8, 9, 2)
+WINOGRAD_TILES(S4, 10, 4, 10, 4) WINOGRAD_FILTERS(S4, 4, 4, 10, 10, 4)
+WINOGRAD_TILES(S4T, 6, 8, 10, 4)
 
 #define WINOGRAD_VARIANT(name, source, step, m, r, t, f)                                         \
     {source, step, m, r, t, f, wino_input_##name, wino_output_##name, wino_filter_##name,        \
@@ -152,4 +154,8 @@ static const winograd_variant WINOGRAD_4_5 = WINOGRAD_VARIANT(4_5, 8, 4, 4, 5, 8
 static const winograd_variant WINOGRAD_S2 = WINOGRAD_VARIANT(S2, 9, 8, 4, 3, 9, 6);
 static const winograd_variant WINOGRAD_S2T = {
     5, 4, 8, 3, 9, 6, wino_input_S2T, wino_output_S2T, wino_filter_S2, NULL, NULL,
+};
+static const winograd_variant WINOGRAD_S4 = WINOGRAD_VARIANT(S4, 10, 8, 4, 4, 10, 10);
+static const winograd_variant WINOGRAD_S4T = {
+    6, 4, 8, 4, 10, 10, wino_input_S4T, wino_output_S4T, wino_filter_S4, NULL, NULL,
 };

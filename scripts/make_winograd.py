@@ -25,6 +25,10 @@ then four rows with a single 1. Those four share a row of G, the last.
 S2T is its transpose, backward input: each of eight elements of dx sees one tap or two. With h the
 taps turned round and d five elements of dy, dx_2k = h_1 d_k and dx_2k+1 = h_0 d_k + h_2 d_k+1.
 The matrices have the same rows, in other places; G is that of S2.
+
+With four taps both halves have two: S4 is F(4, 2) twice, on the even and on the odd elements of ten,
+the second half's infinity last, so that all the pairs lie together. S4T: dx_2k = h_0 d_k + h_2 d_k+1
+and dx_2k+1 = h_1 d_k+1 + h_3 d_k+2, eight elements from six.
 """
 
 from fractions import Fraction
@@ -35,7 +39,7 @@ VARIANTS = {
     (6, 3): ("1", "2", "1/2"),
     (4, 5): ("1", "2", "1/2"),
 }
-EVEN_TAPS = (4, 2), ("1/2", "3/2")  # of S2
+TWO_TAPS = (4, 2), ("1/2", "3/2")  # of S2 and S4
 Matrix = list[list[Fraction]]
 
 
@@ -69,10 +73,10 @@ def construct(m: int, r: int, points: list[Fraction]) -> tuple[Matrix, Matrix, M
     return a, g, bt
 
 
-def spread(row: list[Fraction], first: int, n: int) -> list[Fraction]:
-    """n elements: those of the row at `first` and every second place from there, else 0."""
+def spread(row: list[Fraction], first: int, n: int, step: int = 2) -> list[Fraction]:
+    """n elements: those of the row at `first` and every `step`-th place from there, else 0."""
     out = [Fraction(0)] * n
-    out[first : first + 2 * len(row) : 2] = row
+    out[first : first + step * len(row) : step] = row
     return out
 
 
@@ -86,9 +90,9 @@ def variants() -> dict[str, tuple[Matrix, Matrix, Matrix]]:
         f"{m}_{r}": construct(m, r, [Fraction(0), *pairs(positive)])
         for (m, r), positive in VARIANTS.items()
     }
-    (m, r), positive = EVEN_TAPS
-    a, g, bt = ([rows[-1], *rows[:-1]] for rows in construct(m, r, pairs(positive)))
-    g = [spread(row, 0, 3) for row in g] + [unit(3, 1)]
+    (m, r), positive = TWO_TAPS
+    a, g2, bt = ([rows[-1], *rows[:-1]] for rows in construct(m, r, pairs(positive)))
+    g = [spread(row, 0, 3) for row in g2] + [unit(3, 1)]
     singles = range(m)
     made["S2"] = (
         a + [unit(4, k) for k in singles],
@@ -100,6 +104,15 @@ def variants() -> dict[str, tuple[Matrix, Matrix, Matrix]]:
         g,
         bt + [unit(5, k) for k in singles],
     )
+
+    def twice(rows: Matrix, first: tuple[int, int], n: int, step: int = 2) -> Matrix:
+        """The rows spread to n from both places on, those at infinity first and last."""
+        one, other = ([spread(row, f, n, step) for row in rows] for f in first)
+        return one + other[1:] + other[:1]
+
+    g = twice(g2, (0, 1), 4)
+    made["S4"] = twice(a, (0, 0), 4, 1), g, twice(bt, (0, 1), 10)
+    made["S4T"] = twice(a, (0, 1), 8), g, twice(bt, (0, 1), 6, 1)
     return made
 
 
@@ -125,7 +138,7 @@ def header() -> str:
     ]
     for variant, matrices in variants().items():
         for name, matrix in zip(("A", "G", "BT"), matrices, strict=True):
-            if (name, variant) != ("G", "S2T"):
+            if name != "G" or not variant.endswith("T"):  # those have their forward pass's
                 text.append(c_array(f"WINOGRAD_{name}_{variant}", matrix))
     return "\n".join(text).rstrip()
 

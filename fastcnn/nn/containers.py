@@ -25,6 +25,17 @@ class Node(NamedTuple):
     inputs: tuple[str, ...]
 
 
+class _Stop(NamedTuple):
+    """All that a pass looks up at a node, found once."""
+
+    name: str
+    layer: Layer
+    inputs: tuple[str, ...]
+    many: bool  # the layer takes a tuple
+    overwrites: bool  # and may write over its input
+    done: list[str]  # values that nobody needs afterwards
+
+
 class GraphContext(NamedTuple):
     """The contexts of the nodes by name, and what the inputs looked like."""
 
@@ -118,6 +129,7 @@ class Graph(Layer):
         for source, name in last.items():
             if source not in self.outputs:
                 self._done[name].append(source)
+        self._find_route()
 
     # ---- building --------------------------------------------------------------------------
 
@@ -189,6 +201,28 @@ class Graph(Layer):
             super()._put(key, layer)
             return
         self.nodes[key] = self._node(key, (layer, *self.nodes[key].inputs))
+        self._find_route()
+
+    def _find_route(self) -> None:
+        self._route = [
+            _Stop(
+                name,
+                layer,
+                inputs,
+                len(inputs) > 1 or layer.takes_many,
+                self._overwrites(layer, inputs[0]),
+                self._done[name],
+            )
+            for name, (layer, inputs) in self.nodes.items()
+        ]
+
+    def _overwrites(self, layer: Layer, source: str) -> bool:
+        """Whether the layer may write over its input, an array that nobody else holds or takes."""
+        return (
+            layer.works_in_place
+            and source in self._used_once
+            and self.nodes[source].layer.gives_new
+        )
 
     def until(self, name: str) -> "Graph":
         """The net up to a layer, whose output it gives: the base of a net, without its head.
@@ -264,15 +298,6 @@ class Graph(Layer):
     def _give(self, names: tuple[str, ...], values: Mapping[str, Any]) -> Any:
         return values[names[0]] if len(names) == 1 else {n: values[n] for n in names}
 
-    def _overwrites(self, node: Node) -> bool:
-        """Whether the layer may write over its input, an array that nobody else holds or takes."""
-        source = node.inputs[0]
-        return (
-            node.layer.works_in_place
-            and source in self._used_once
-            and self.nodes[source].layer.gives_new
-        )
-
     def __call__(self, x: Any) -> Any:
         """Inference: the output, or a dict of the outputs."""
         values = self._take("inputs", self.inputs, x, False)
@@ -308,23 +333,25 @@ class Graph(Layer):
         arrays = {name: np.asarray(value) for name, value in values.items()}
         seen = {name: (a.shape, a.dtype) for name, a in arrays.items()}
         contexts: dict[str, Any] = {}
-        for name, node in self.nodes.items():
+        for name, layer, inputs, many, overwrites, done in self._route:
+            value = tuple([values[s] for s in inputs]) if many else values[inputs[0]]
             try:
-                value = self._gather(node, values)
-                also = {"out": value} if self._overwrites(node) else {}
-                values[name], contexts[name] = node.layer.forward(value, **also)
+                if overwrites:
+                    values[name], contexts[name] = layer.forward(value, out=value)
+                else:
+                    values[name], contexts[name] = layer.forward(value)
             except (ValueError, TypeError) as error:
-                error.add_note(f"in layer {name!r}, {node.layer!r}")
+                error.add_note(f"in layer {name!r}, {layer!r}")
                 raise
-            for done in self._done[name]:
-                del values[done]
+            for source in done:
+                del values[source]
         return self._give(self.outputs, values), GraphContext(contexts, seen)
 
     def _wanted(self, need_dx: bool) -> set[str]:
         """Names of the values whose gradient is of use: an input's or a parameter's is behind."""
         wanted = set(self.inputs) if need_dx else set()
-        for name, node in self.nodes.items():
-            if not wanted.isdisjoint(node.inputs) or node.layer.trains():
+        for name, layer, inputs, *_ in self._route:
+            if not wanted.isdisjoint(inputs) or layer.trains():
                 wanted.add(name)
         return wanted
 
@@ -353,25 +380,28 @@ class Graph(Layer):
 
         for name, gradient in self._take("gradients of", self.outputs, dy, True).items():
             add(name, np.asarray(gradient), False)
-        for name, node in reversed(self.nodes.items()):
+        for name, layer, inputs, *_ in reversed(self._route):
             gradient = sums.pop(name, None)
             if gradient is None or name not in wanted:
                 continue
-            need = not wanted.isdisjoint(node.inputs)
-            also = {"out": gradient} if node.layer.works_in_place and name in ours else {}
+            need = not wanted.isdisjoint(inputs)
+            mine = layer.works_in_place and name in ours
             try:
-                dx = node.layer.backward(gradient, ctx.nodes[name], need_dx=need, **also)
+                if mine:
+                    dx = layer.backward(gradient, ctx.nodes[name], need_dx=need, out=gradient)
+                else:
+                    dx = layer.backward(gradient, ctx.nodes[name], need_dx=need)
             except (ValueError, TypeError) as error:
-                error.add_note(f"in the backward pass of layer {name!r}, {node.layer!r}")
+                error.add_note(f"in the backward pass of layer {name!r}, {layer!r}")
                 raise
             if not need:
                 continue
             if isinstance(dx, dict):
                 dx = tuple(dx.values())
             parts = dx if isinstance(dx, tuple) else (dx,)
-            for source, part in zip(node.inputs, parts, strict=True):
+            for source, part in zip(inputs, parts, strict=True):
                 if source in wanted:
-                    add(source, part, node.layer.gives_new or bool(also))
+                    add(source, part, mine or layer.gives_new)
         if not need_dx:
             return None
         for name, (shape, dtype) in ctx.inputs.items():

@@ -3,8 +3,8 @@
 What a kernel gets is described once, by `describe`; the algorithms share it:
 
     direct    csrc/conv2d_direct_tmpl.h and conv2d_weight_tmpl.h; no im2col matrix exists
-    winograd  csrc/winograd_tmpl.h: 2 to 5 times fewer multiplications for 3x3 (stride 1 or 2) and
-              5x5 kernels on zero padding, for some more rounding error; direct elsewhere
+    winograd  csrc/winograd_tmpl.h: 2 to 6 times fewer multiplications for 3x3 and 5x5 kernels (with
+              stride 2: 3x3 and 4x4) on zero padding, for some more rounding error; direct elsewhere
     im2col    the taught formulation: windows as columns, then one matrix product an image
     auto      the best by shape alone: winograd where it pays, unless `fastcnn.set_exact(True)`
 
@@ -71,8 +71,8 @@ def conv2d(
     algorithm : {"auto", "direct", "winograd", "im2col"}
         "auto" chooses by the shapes alone. "direct" sums plainly, without an im2col matrix.
         "winograd" needs far fewer multiplications for 3x3 and 5x5 kernels of stride 1, with an
-        error 2 (3x3) to 7 times that of "direct" (rms), and fewer for 3x3 of stride 2, with at
-        most twice the error; other shapes run direct. "im2col" is the lecture's formulation,
+        error 2 (3x3) to 7 times that of "direct" (rms), and fewer for 3x3 and 4x4 of stride 2,
+        with at most twice the error; other shapes run direct. "im2col" is the lecture's formulation,
         window by window into columns.
     out : ndarray, optional
         Where to write, (N, K, OH, OW).

@@ -30,6 +30,7 @@ static const shape SHAPES[] = {
     {  2, 31, 13, 17, 25, 3, 3,  2, 2,  1, 1, 1, 1,  1, 1,  1}, /* stride 2, phases in lines */
     {  2, 35, 19, 30, 37, 3, 3,  2, 2,  1, 1, 1, 1,  1, 1,  1}, /* stride 2, tiles cut off */
     {  3, 34, 16, 17, 40, 3, 3,  2, 2,  0, 1, 2, 3,  1, 1,  2}, /* the same, even padding, groups */
+    {  2, 33, 17, 32, 35, 4, 4,  2, 2,  1, 1, 1, 1,  1, 1,  1}, /* 4x4 with stride 2 */
     {  1, 36,  3, 40, 33, 3, 3,  2, 2,  3, 0, 0, 0,  1, 1,  1}, /* the same, a row of tiles */
     {  2, 27, 14, 13, 28, 2, 4,  3, 3,  0, 1, 1, 0,  1, 1,  1}, /* stride 3, phases in lines */
     {  2, 26, 17, 19, 24, 1, 7,  1, 1,  0, 0, 3, 3,  1, 1,  1}, /* a row */
@@ -347,8 +348,8 @@ void check_conv2d(const setting *s) {
         convolution(s, &p, (fc_pad_mode)mode, FC_CONV_DIRECT);
         inference(s, &p, (fc_pad_mode)mode, FC_CONV_DIRECT);
         columns(s, &p, (fc_pad_mode)mode);
-        /* A shape that Winograd serves: 3x3, 3x3 with stride 2, 5x5. */
-        p.kh = p.kw = i % 4 == 2 ? 5 : 3;
+        /* A shape that Winograd serves: 3x3, 5x5, and with stride 2 3x3 and 4x4. */
+        p.kh = p.kw = i % 4 == 2 ? 5 : i % 4 == 1 ? 4 : 3;
         p.stride_h = p.stride_w = i % 2 + 1;
         p.dil_h = p.dil_w = 1;
         p.h += 2, p.w += 4, p.top += 1, p.bottom += 1;

@@ -366,7 +366,7 @@ def test_relu_in_place_changes_no_result(conv, rng):
     before = x.copy(), dy.copy()
     expected = one_by_one(layers, x, dy)
     net = nn.Sequential(*layers)
-    assert net._overwrites(net.nodes["1"]) is (conv is nn.Conv2d)
+    assert net._route[1].overwrites is (conv is nn.Conv2d)
     net.zero_grad()
     y, ctx = net.forward(x)
     dx = net.backward(dy, ctx)

@@ -45,6 +45,12 @@ def stride2_input(h, d):
     return [value for pair in pairs for value in pair]
 
 
+def stride2_input_of_4(h, d):
+    """The same of six pixels of dy, by four taps."""
+    pairs = [(h[0] * d[k] + h[2] * d[k + 1], h[1] * d[k + 1] + h[3] * d[k + 2]) for k in range(4)]
+    return [value for pair in pairs for value in pair]
+
+
 def correlation(m, stride=1):
     return lambda g, d: [sum(g[i] * d[stride * k + i] for i in range(len(g))) for k in range(m)]
 
@@ -56,8 +62,10 @@ MEANING = {
     "4_5": correlation(4),
     "S2": correlation(4, 2),
     "S2T": stride2_input,
+    "S4": correlation(4, 2),
+    "S4T": stride2_input_of_4,
 }
-PAIRS = {"4_3": 2, "6_3": 3, "4_5": 3, "S2": 2, "S2T": 2}
+PAIRS = {"4_3": 2, "6_3": 3, "4_5": 3, "S2": 2, "S2T": 2, "S4": 4, "S4T": 4}
 
 
 @from_source
@@ -83,7 +91,7 @@ def test_rows_come_in_pairs_that_differ_in_signs(variant):
     for matrix in construction().variants()[variant]:
         for j in range(1, 2 * PAIRS[variant], 2):
             assert [abs(v) for v in matrix[j]] == [abs(v) for v in matrix[j + 1]]
-        for row in matrix[2 * PAIRS[variant] + 1 + (variant in ("4_3", "6_3", "4_5")) :]:
+        for row in matrix[2 * PAIRS[variant] + 1 + (variant not in ("S2", "S2T")) :]:
             assert sorted(row)[-1] == sum(row) == 1  # the odd taps' rows cost nothing
 
 
@@ -116,13 +124,19 @@ def expected(x, w, dy, padding, stride=1):
 
 # (kernel, image size, stride): bounds on the error of the three passes over the deviation of the
 # result, rms and largest, float32, 64 channels; F(4, 3), F(6, 3) (forward and backward input),
-# F(4, 5), stride 2.
+# F(4, 5), stride 2 with three and with four taps.
 BOUNDS = {
     (3, 28, 1): (3e-6, 3e-5),
     (3, 60, 1): (8e-6, 9e-5),
     (5, 28, 1): (8e-6, 9e-5),
     (3, 28, 2): (1e-6, 2e-5),
+    (4, 28, 2): (1e-6, 2e-5),
 }
+
+
+def half(kernel):
+    """The padding with which an even image keeps its size, or with stride 2 has half of it."""
+    return (kernel - 1) // 2
 
 
 @pytest.mark.parametrize("relu", [False, True], ids=["normal", "relu"])
@@ -134,8 +148,8 @@ def test_the_error_stays_within_the_stated_bounds(kernel, size, stride, relu, rn
     dy = normal(rng, (2, 64, size // stride, size // stride), np.float32)
     rms, largest = BOUNDS[kernel, size, stride]
     for got, value in zip(
-        passes(x, w, dy, kernel // 2, "winograd", stride),
-        expected(x, w, dy, kernel // 2, stride),
+        passes(x, w, dy, half(kernel), "winograd", stride),
+        expected(x, w, dy, half(kernel), stride),
         strict=True,
     ):
         error = (got - value) / value.std()
@@ -148,7 +162,7 @@ def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, stri
     shape, out = (64, 64, kernel, kernel), (1, 64, size // stride, size // stride)
     x, w, dy = (integers(rng, s, np.float32) for s in ((1, 64, size, size), shape, out))
     auto, winograd, direct = (
-        passes(x, w, dy, kernel // 2, a, stride) for a in ("auto", "winograd", "direct")
+        passes(x, w, dy, half(kernel), a, stride) for a in ("auto", "winograd", "direct")
     )
     if stride == 2:
         winograd[2] = direct[2]  # weight gradients of stride 2 are left to the direct kernels
@@ -157,10 +171,10 @@ def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, stri
     assert not all(np.array_equal(a, b) for a, b in zip(auto, direct, strict=True))
     fastcnn.set_exact(True)
     try:
-        exact = passes(x, w, dy, kernel // 2, "auto", stride)
+        exact = passes(x, w, dy, half(kernel), "auto", stride)
     finally:
         fastcnn.set_exact(False)
-    for a, b, value in zip(exact, direct, expected(x, w, dy, kernel // 2, stride), strict=True):
+    for a, b, value in zip(exact, direct, expected(x, w, dy, half(kernel), stride), strict=True):
         assert_same_bits(a, b)
         assert_same(a, value)
 
@@ -186,8 +200,9 @@ def test_other_convolutions_run_direct(options, rng):
 
 @pytest.mark.parametrize("padding", [0, 1, 2, ((0, 1), (1, 0)), ((3, 2), (0, 3))], ids=str)
 @pytest.mark.parametrize("size", [(16, 16), (17, 23), (5, 34)], ids=str)
-def test_stride_2_serves_any_size_and_padding(size, padding, rng, dtype):
-    x, w = normal(rng, (3, 18, *size), dtype), normal(rng, (20, 18, 3, 3), dtype)
+@pytest.mark.parametrize("kernel", [3, 4])
+def test_stride_2_serves_any_size_and_padding(kernel, size, padding, rng, dtype):
+    x, w = normal(rng, (3, 18, *size), dtype), normal(rng, (20, 18, kernel, kernel), dtype)
     out = reference.conv2d(x[:0].astype(F8), w.astype(F8), stride=2, padding=padding).shape
     dy = normal(rng, (3, 20, *out[2:]), dtype)
     for got, value in zip(
