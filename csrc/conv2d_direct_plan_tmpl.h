@@ -94,6 +94,15 @@ static void direct_join_rows(shift_problem *s) {
     s->y.source = s->y.out = s->y.q = 1;
 }
 
+/* Large strides make so many planes that packing them twice, or fetching them from another core, costs
+ * more than the sums: then bands are small enough for a cache, and enough to be the tasks. */
+static int many_phases(const shift_problem *s) { return s->y.phases * s->x.phases > 9; }
+
+static int64_t rows_for_tasks(const shift_problem *s) {
+    int64_t bands = fc_ceil_div(TASKS_WANTED, fc_max(1, s->n * s->groups));
+    return fc_min(s->y.q, fc_max(fc_ceil_div(s->y.q, bands), 4 * fc_max(1, s->y.max_shift)));
+}
+
 /* Chooses the blocking; everything follows from the shapes. */
 static void direct_plan(direct_run *r) {
     shift_problem *s = &r->s;
@@ -114,13 +123,16 @@ static void direct_plan(direct_run *r) {
     r->block = fc_ceil_div(s->channels, r->blocks);
 
     int64_t out_phases = shift_out_phases(s), task_m = fc_min(s->m, 256), q_target;
-    if (r->blocks > 1)
-        q_target = PARTIAL_BUDGET / (task_m * out_phases * size);
-    else if (r->tiles == IN_SOURCE)
+    if (r->tiles == IN_SOURCE)
         q_target = LINES_BUDGET / (r->block * size);
     else
         q_target = PLANES_BUDGET / (r->block * s->y.phases * s->x.phases * size);
+    if (r->blocks > 1) {
+        int64_t sums = PARTIAL_BUDGET / (task_m * out_phases * size);
+        q_target = many_phases(s) ? fc_min(sums, q_target) : sums;
+    }
     q_target = fc_min(fc_max(q_target, 2 * NR), 4096);
+    if (many_phases(s)) q_target = fc_min(q_target, rows_for_tasks(s) * (s->x.q + s->x.max_shift));
     if (s->y.q == 1 && s->x.q > q_target) /* bands of a long row: even ones of whole tiles */
         q_target = fc_round_up(fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target)), NR);
     shift_cut_bands(s, q_target, r->tiles == IN_PLANES ? VL : 2 * q_target);

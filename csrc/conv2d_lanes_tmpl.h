@@ -25,6 +25,7 @@ typedef struct {
     int64_t weight_m, weight_c;   /* strides of w in output and source channel */
     int64_t panels;               /* of a group: its output channels, cut evenly */
     int64_t rows, bands;          /* output rows of a task, tasks of an image */
+    int64_t step_y, step_x;       /* the stride */
     int64_t planes, thread_reals; /* reals of a task's planes; scratch of a thread */
     const real *src, *w;
     real *dst, *bias, *packed, *scratch; /* packed weights: [group][panel][channel][tap][row] */
@@ -33,8 +34,8 @@ typedef struct {
 
 /* Whether images fill the lanes, and lines of them can stand for pixels. */
 static int lanes_fit(const shift_problem *s) {
-    return s->y.step == 1 && s->x.step == 1 && s->y.out_step == 1 && s->x.out_step == 1 &&
-           !s->replicate && VL > 1 && 4 * s->n >= 3 * fc_round_up(fc_max(s->n, 1), VL);
+    return s->y.out_step == 1 && s->x.out_step == 1 && !s->replicate && VL > 1 &&
+           4 * s->n >= 3 * fc_round_up(fc_max(s->n, 1), VL);
 }
 
 /* The rows of planes that are not longer than an image's. */
@@ -45,12 +46,25 @@ static void lanes_pitch(shift_problem *s) {
     s->n = n;
 }
 
+/* Pixels are vectors, so those that a stride leaves out need not be parted from the others: the problem
+ * becomes that of stride 1, of whose outputs only some are computed. */
+static void lanes_dense(shift_axis *a) {
+    a->step = a->phases = 1;
+    a->max_shift = (a->taps - 1) * a->dilation;
+}
+
+/* Source rows of so many output rows. */
+INLINE int64_t lanes_source_rows(const lanes_run *r, int64_t rows) {
+    return (rows - 1) * r->step_y + 1 + r->s.y.max_shift;
+}
+
 /* Output rows at a time, so that their planes of `vectors` a row fit the budget; 0 if that were too
  * few for the rows that their neighbours pack too. */
-static int64_t lanes_rows(const shift_problem *s, int64_t vectors) {
-    int64_t row = vectors * VL * (int64_t)sizeof(real), rows = LANES_BUDGET / row - s->y.max_shift;
-    if (rows < fc_min(s->y.q, fc_max(1, s->y.max_shift))) return 0;
-    return fc_ceil_div(s->y.q, fc_ceil_div(s->y.q, fc_min(rows, s->y.q)));
+static int64_t lanes_rows(const shift_problem *s, int64_t vectors, int64_t step) {
+    int64_t row = vectors * VL * (int64_t)sizeof(real), all = s->y.out;
+    int64_t rows = (LANES_BUDGET / row - s->y.max_shift - 1) / step + 1;
+    if (rows < fc_min(all, fc_max(1, s->y.max_shift / step))) return 0;
+    return fc_ceil_div(all, fc_ceil_div(all, fc_min(rows, all)));
 }
 
 /* 1 if lanes serve this shape better than planes of pixels. */
@@ -64,18 +78,23 @@ static int lanes_plan(lanes_run *r, const fc_conv2d_desc *d, int backward) {
     int64_t taps = s->y.taps * s->x.taps;
     if (!lanes_fit(s) || taps == 1) return 0;
     if (s->m >= LINES_FROM) return 0;
+    r->step_y = s->y.step, r->step_x = s->x.step;
+    if (r->step_y * r->step_x > 1) {
+        s->y.q = (s->y.out - 1) * r->step_y + 1, s->x.q = (s->x.out - 1) * r->step_x + 1;
+        lanes_dense(&s->y), lanes_dense(&s->x);
+    }
     lanes_pitch(s);
-    r->rows = lanes_rows(s, s->channels * s->pitch);
+    r->rows = lanes_rows(s, s->channels * s->pitch, r->step_y);
     if (r->rows == 0 || s->channels * s->channel_stride * VL > INT32_MAX) return 0;
     int64_t blocks = fc_ceil_div(s->n, VL) * s->groups;
-    if (blocks * fc_ceil_div(s->y.q, r->rows) < TASKS_WANTED) /* few images: a few rows a task */
-        r->rows = fc_min(r->rows, fc_max(2 * s->y.max_shift, fc_ceil_div(s->y.q, 4)));
-    r->bands = fc_ceil_div(s->y.q, r->rows);
+    if (blocks * fc_ceil_div(s->y.out, r->rows) < TASKS_WANTED) /* few images: a few rows a task */
+        r->rows = fc_min(r->rows, fc_max(2 * s->y.max_shift / r->step_y, fc_ceil_div(s->y.out, 4)));
+    r->bands = fc_ceil_div(s->y.out, r->rows);
     r->weight_m = backward ? taps : s->channels * taps;
     r->weight_c = backward ? s->m * taps : taps;
     r->panels = fc_ceil_div(s->m, LANES_OB);
     /* The channels' planes lie behind each other, as high as a task needs them. */
-    s->channel_stride = (r->rows + s->y.max_shift) * s->pitch + s->x.max_shift;
+    s->channel_stride = lanes_source_rows(r, r->rows) * s->pitch + s->x.max_shift;
     r->planes = s->channels * s->channel_stride * VL;
     r->thread_reals = fc_round_up(r->planes + LANES_OB * LANES_PIXELS * VL, 16);
     return 1;
@@ -223,21 +242,23 @@ static void lanes_task(void *arg, int64_t item, int thread) {
     const shift_problem *s = &r->s;
     int64_t band = item % r->bands, g = item / r->bands % s->groups;
     int64_t n0 = item / r->bands / s->groups * VL, images = fc_min(VL, s->n - n0);
-    int64_t y0 = band * r->rows, rows = fc_min(r->rows, s->y.q - y0), all = rows * s->x.out;
+    int64_t y0 = band * r->rows, rows = fc_min(r->rows, s->y.out - y0), all = rows * s->x.out;
     int64_t src_plane = s->y.source * s->x.source, src_image = s->groups * s->channels * src_plane;
     int64_t dst_plane = s->y.out * s->x.out, dst_image = s->groups * s->m * dst_plane;
     int64_t all_terms = s->channels * s->y.taps * s->x.taps;
     real *planes = r->scratch + thread * r->thread_reals, *sums = planes + r->planes;
     const real *src = r->src + n0 * src_image + g * s->channels * src_plane;
     for (int64_t c = 0; c < s->channels; c++)
-        lanes_pack(s, src + c * src_plane, src_image, images, y0, rows + s->y.max_shift,
-                   planes + c * s->channel_stride * VL);
-    int32_t row = 0, col = 0, width = (int32_t)s->x.out; /* counted: a division takes longer than a tile's row */
+        lanes_pack(s, src + c * src_plane, src_image, images, y0 * r->step_y,
+                   lanes_source_rows(r, rows), planes + c * s->channel_stride * VL);
+    /* Rows and columns are counted: a division takes as long as a dozen taps. */
+    int32_t row = 0, col = 0, width = (int32_t)s->x.out;
+    int32_t down = (int32_t)(r->step_y * s->pitch), right = (int32_t)r->step_x;
     for (int64_t q = 0; q < all; q += LANES_PIXELS) {
         int64_t n = fc_min(LANES_PIXELS, all - q);
         int32_t place[LANES_PIXELS], line[LANES_PIXELS];
         for (int64_t j = 0; j < LANES_PIXELS; j++) { /* those beyond the last do it again */
-            place[j] = (row * (int32_t)s->pitch + col) * VL;
+            place[j] = (row * down + col * right) * VL;
             line[j] = row;
             if (q + j + 1 < all && ++col == width) col = 0, row++;
         }

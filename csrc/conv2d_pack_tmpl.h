@@ -71,9 +71,65 @@ INLINE void prefetch_channel(const shift_problem *s, const shift_band *b, const 
         for (int64_t i = 0; i < cols; i += 64 / (int64_t)sizeof(real)) PREFETCH(row + i);
 }
 
+/* All column phases of a packed row, `plane` apart: `step` neighbours of the source, one a phase, are
+ * a row of a matrix that is transposed. */
+static void pack_row_phases(const shift_problem *s, int64_t x0, const real *src, real *dst) {
+    const shift_axis *x = &s->x;
+    for (int64_t p = 0; p < x->phases; p += VL) {
+        int64_t n = fc_min(VL, x->phases - p);
+        for (int64_t col = 0; col < s->pitch; col += VL) {
+            int64_t at = (x0 + col) * x->step + p - x->origin, left = fc_min(VL, s->pitch - col);
+            if (left <= VL / 4) { /* not worth a transpose */
+                for (int64_t i = 0; i < left; i++, at += x->step)
+                    for (int64_t j = 0; j < n; j++)
+                        dst[(p + j) * s->plane + col + i] =
+                            at + j >= 0 && at + j < x->source ? src[at + j] : 0;
+                continue;
+            }
+            vr r[VL];
+            if (left == VL && at >= 0 && at + (VL - 1) * x->step + VL <= x->source)
+                UNROLL for (int i = 0; i < VL; i++) r[i] = v_load(src + at + i * x->step);
+            else
+                UNROLL for (int i = 0; i < VL; i++) {
+                    int64_t from = at + i * x->step, to = fc_min(n, x->source - from);
+                    r[i] = v_load_range(src + from, -from, i < left ? to : 0, 0);
+                }
+            v_transpose(r);
+            UNROLL for (int i = 0; i < VL; i++)
+                if (i < n) v_storen(dst + (p + i) * s->plane + col, r[i], left);
+        }
+    }
+}
+
+/* The planes of one channel, for strides from 3 up with a phase for each of the first columns. */
+static void pack_phases(const shift_problem *s, const shift_band *b, const real *src,
+                        int64_t image_stride, real *dst) {
+    int64_t rows = shift_packed_rows(s, b), phases = s->x.phases;
+    for (int64_t py = 0; py < s->y.phases; py++, dst += phases * s->plane) {
+        int64_t row0 = b->y0 * s->y.step + shift_phase_start(&s->y, py) - s->y.origin;
+        int64_t image = 0, in_image = 0;
+        for (int64_t a = 0; a < rows; a++, in_image++) {
+            if (in_image == s->image_rows && b->images > 1) image++, in_image = 0;
+            int64_t row = row0 + in_image * s->y.step;
+            if (row >= 0 && row < s->y.source && image < b->images)
+                pack_row_phases(s, b->x0, src + image * image_stride + row * s->x.source,
+                                dst + a * s->pitch);
+            else
+                for (int64_t p = 0; p < phases; p++)
+                    fill(dst + p * s->plane + a * s->pitch, s->pitch, 0);
+        }
+        for (int64_t p = 0; p < phases; p++)
+            fill(dst + p * s->plane + rows * s->pitch, s->x.max_shift, 0);
+    }
+}
+
 /* The planes of one channel, all phases. src is that channel of image b->n0. */
 static void pack_channel(const shift_problem *s, const shift_band *b, const real *src,
                          int64_t image_stride, real *dst) {
+    if (s->x.step > 2 && s->x.phases > 1 && s->x.dilation == 1 && !s->replicate && VL > 1) {
+        pack_phases(s, b, src, image_stride, dst);
+        return;
+    }
     int64_t rows = shift_packed_rows(s, b), source = s->y.source;
     for (int64_t py = 0; py < s->y.phases; py++) {
         int64_t row0 = b->y0 * s->y.step + shift_phase_start(&s->y, py) - s->y.origin;

@@ -345,9 +345,9 @@ static void dot_task(void *arg, int64_t item, int thread) {
 /* 1 if images in lanes serve this shape best. */
 static int weight_plan_lanes(weight_run *r) {
     shift_problem *s = &r->s;
-    if (!lanes_fit(s) || s->m > VL) return 0;
+    if (!lanes_fit(s) || s->y.step * s->x.step > 1 || s->m > VL) return 0;
     lanes_pitch(s);
-    r->rows = lanes_rows(s, s->pitch + s->m * s->x.out);
+    r->rows = lanes_rows(s, s->pitch + s->m * s->x.out, 1);
     if (r->rows == 0 || s->m * r->taps * VL > LANES_SUMS) return 0;
     r->dot = r->lanes = 1;
     r->bands = fc_ceil_div(s->y.q, r->rows);

@@ -298,6 +298,9 @@ ALONE = {
     "1x1": Case((33, 40, 7, 7), (24, 40, 1, 1), {}),
     "1x1, stride 2": Case((33, 18, 7, 7), (24, 18, 1, 1), {"stride": 2}),
     "stride 2": Case((33, 9, 11, 10), (17, 9, 3, 3), {"padding": 1, "stride": 2}),
+    "strides, dilated": Case(
+        (33, 5, 13, 12), (7, 5, 3, 2), {"padding": (1, 2), "stride": (3, 2), "dilation": (1, 3)}
+    ),
     "grouped": Case((33, 12, 6, 7), (8, 6, 3, 3), {"groups": 2}),
     "depthwise": Case((33, 10, 8, 9), (10, 1, 3, 3), {"groups": 10, "padding": 1}),
     "depthwise, 7x7 maps": Case((33, 20, 7, 7), (20, 1, 3, 3), {"groups": 20, "padding": 1}),
