@@ -72,6 +72,26 @@ def fits_like(a, like, bint changed=False):
         cnp.PyArray_TYPE(one) == cnp.PyArray_TYPE(other) and cnp.PyArray_SAMESHAPE(one, other))
 
 
+cdef bint is_plain_size(a) noexcept:
+    """Whether `a` is an int, or a tuple of ints and of such tuples; True and 1.0 are none."""
+    cdef object item
+    if type(a) is int:
+        return True
+    if type(a) is not tuple:
+        return False
+    for item in <tuple>a:
+        if not is_plain_size(item):
+            return False
+    return True
+
+
+def plain_sizes(a, b, c, d):
+    """Whether each is an int, or a tuple of ints and of such tuples, or a string: then equal means the
+    same, and what was once computed from them may be remembered by them."""
+    return ((is_plain_size(a) or type(a) is str) and (is_plain_size(b) or type(b) is str)
+            and (is_plain_size(c) or type(c) is str) and (is_plain_size(d) or type(d) is str))
+
+
 def isa_tiers():
     """[(name, available)] of every tier the sources know, in rising preference."""
     return [

@@ -123,36 +123,20 @@ def window(
     dropped (PyTorch's rule). "same" gives ceil(N / S), the odd element of padding at the end (the
     TensorFlow and ONNX SAME_UPPER rule).
     """
-    plain = _plain_window(op, kernel_size, stride, padding, dilation)
-    return _window(op, size, *plain, bool(ceil_mode))
+    given = (kernel_size, stride, padding, dilation)
+    find = _known_window if _kernels.plain_sizes(*given) else _find_window
+    return find(op, size, given, bool(ceil_mode))
 
 
 _Sides = tuple[int, int, int, int]
-_PlainWindow = tuple[tuple[int, int], tuple[int, int], _Sides | str, tuple[int, int]]
 
 
-def _plain_window(
-    op: str, kernel_size: Pair, stride: Pair, padding: Padding, dilation: Pair
-) -> _PlainWindow:
-    """Kernel, stride, padding and dilation, each checked by itself, as plain ints."""
-    kernel = pair(op, "kernel_size", kernel_size, 1)
-    step = pair(op, "stride", stride, 1)
-    dil = pair(op, "dilation", dilation, 1)
-    return kernel, step, padding if isinstance(padding, str) else _sides(op, padding), dil
-
-
-# Keys hold plain ints and strings: True, which would find what 1 has left, was refused before.
-@functools.lru_cache(maxsize=1024)
-def _window(
-    op: str,
-    size: tuple[int, int],
-    kernel: tuple[int, int],
-    step: tuple[int, int],
-    padding: _Sides | str,
-    dil: tuple[int, int],
-    ceil_mode: bool,
-) -> Window:
-    """`window` of plain arguments."""
+def _find_window(op: str, size: tuple[int, int], given: tuple[Any, ...], ceil_mode: bool) -> Window:
+    """`window` of (kernel_size, stride, padding, dilation), each checked by itself at first."""
+    kernel = pair(op, "kernel_size", given[0], 1)
+    step = pair(op, "stride", given[1], 1)
+    dil = pair(op, "dilation", given[3], 1)
+    padding: _Sides | str = given[2] if isinstance(given[2], str) else _sides(op, given[2])
     extent = tuple((k - 1) * d + 1 for k, d in zip(kernel, dil, strict=True))
     if isinstance(padding, str):
         if padding == "valid":
@@ -186,6 +170,10 @@ def _window(
             )
         out.append(o)
     return Window(kernel, step, sides, dil, (out[0], out[1]))
+
+
+# Not for True, which would find what 1 has left.
+_known_window = functools.lru_cache(maxsize=1024)(_find_window)
 
 
 def conv_window(
@@ -313,14 +301,13 @@ def pool_window(
 
     Every window then sees at least one element of the image, or it is a ValueError.
     """
-    step = kernel_size if stride is None else stride
-    plain = _plain_window(op, kernel_size, step, padding, dilation)
-    return _pool_window(op, size, plain, bool(ceil_mode))
+    given = (kernel_size, kernel_size if stride is None else stride, padding, dilation)
+    find = _known_pool_window if _kernels.plain_sizes(*given) else _find_pool_window
+    return find(op, size, given, bool(ceil_mode))
 
 
-@functools.lru_cache(maxsize=1024)
-def _pool_window(op: str, size: tuple[int, int], plain: _PlainWindow, ceil_mode: bool) -> Window:
-    win = _window(op, size, *plain, ceil_mode)
+def _find_pool_window(op: str, size: tuple[int, int], given: tuple[Any, ...], ceil: bool) -> Window:
+    win = _find_window(op, size, given, ceil)
     for axis, k, sides in (("H", 0, win.padding[:2]), ("W", 1, win.padding[2:])):
         half = win.kernel[k] // 2
         if max(sides) > half:
@@ -339,6 +326,9 @@ def _pool_window(op: str, size: tuple[int, int], plain: _PlainWindow, ceil_mode:
     return win
 
 
+_known_pool_window = functools.lru_cache(maxsize=1024)(_find_pool_window)
+
+
 def check_bytes(op: str, shape: Sequence[int], itemsize: int) -> int:
     """Bytes of an array, or MemoryError if no machine could hold it."""
     n = math.prod(shape) * itemsize
@@ -350,7 +340,7 @@ def check_bytes(op: str, shape: Sequence[int], itemsize: int) -> int:
 def empty(op: str, shape: Sequence[int], dtype: Any) -> Array:
     """An uninitialised C-contiguous array, from the buffer pool if it is big."""
     dtype = np.dtype(dtype)
-    array: Array | None = _kernels.empty(tuple(shape), dtype)
+    array: Array | None = _kernels.empty(shape if type(shape) is tuple else tuple(shape), dtype)
     if array is None:
         check_bytes(op, shape, dtype.itemsize)
         raise ValueError(f"{op}: no array of shape {tuple(shape)} can be made")

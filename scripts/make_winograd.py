@@ -26,9 +26,9 @@ S2T is its transpose, backward input: each of eight elements of dx sees one tap 
 taps turned round and d five elements of dy, dx_2k = h_1 d_k and dx_2k+1 = h_0 d_k + h_2 d_k+1.
 The matrices have the same rows, in other places; G is that of S2.
 
-With four taps both halves have two: S4 is F(4, 2) twice, on the even and on the odd elements of ten,
-the second half's infinity last, so that all the pairs lie together. S4T: dx_2k = h_0 d_k + h_2 d_k+1
-and dx_2k+1 = h_1 d_k+1 + h_3 d_k+2, eight elements from six.
+With four taps both halves have two: S4 is F(4, 2) twice, on the even and on the odd elements of
+ten, the second half's infinity last, so that all the pairs lie together. S4T, eight elements from
+six: dx_2k = h_0 d_k + h_2 d_k+1 and dx_2k+1 = h_1 d_k+1 + h_3 d_k+2.
 """
 
 from fractions import Fraction

@@ -29,7 +29,7 @@ class _Stop(NamedTuple):
     """All that a pass looks up at a node, found once."""
 
     name: str
-    layer: Layer
+    layer: Any  # a Layer; one that works in place takes `out` too
     inputs: tuple[str, ...]
     many: bool  # the layer takes a tuple
     overwrites: bool  # and may write over its input
