@@ -193,12 +193,6 @@ static const lanes_kernel LANES_KERNELS[LANES_OB] = {lanes_1, lanes_2, lanes_3,
 static const lanes_kernel LANES_KERNELS[LANES_OB] = {lanes_1, lanes_2, lanes_3};
 #endif
 
-/* Whether kernel row i of any of the output rows y0 .. y1 lies on the source. */
-static int lanes_meets(const shift_axis *y, int64_t i, int64_t y0, int64_t y1) {
-    int64_t shift = shift_of(y, i) - y->origin;
-    return y1 + shift >= 0 && y0 + shift < y->source;
-}
-
 /* sums[i][pixel][lane] to the images, for rows channels and n pixels that follow each other. */
 static void lanes_store(const lanes_run *r, const real *sums, int64_t rows, int64_t n,
                         int64_t images, int64_t image_stride, real *dst) {
@@ -224,16 +218,28 @@ static void lanes_store(const lanes_run *r, const real *sums, int64_t rows, int6
     }
 }
 
-/* The terms of output rows y0 .. y1. Backward, those of kernel rows that meet nothing but padding are
- * left out: at the borders of small images that is most of them. Forward all are added, as by the
- * other kernels, since a weight may be infinite, and a result must not depend on the batch. */
-static lanes_terms lanes_terms_of(const lanes_run *r, int64_t y0, int64_t y1) {
-    const shift_axis *y = &r->s.y;
-    int64_t cols = r->s.x.taps, taps = y->taps * cols, first = 0, last = y->taps;
-    if (!y->reversed) return (lanes_terms){1, r->s.channels * taps, 0, r->s.channels * taps};
-    while (first < last && !lanes_meets(y, first, y0, y1)) first++;
-    while (last > first && !lanes_meets(y, last - 1, y0, y1)) last--;
-    return (lanes_terms){r->s.channels, taps, first * cols, (last - first) * cols};
+/* The kernel rows first .. end - 1 that meet more than padding in an output row. */
+typedef struct {
+    int32_t first, end;
+} lanes_meeting;
+
+/* Backward, terms of kernel rows that meet nothing but padding are left out: at the borders of small
+ * images that is most of them. Forward all are added, as by the other kernels, since a weight may be
+ * infinite, and a result must not depend on the batch. */
+static lanes_meeting lanes_meets(const shift_axis *y, int64_t row) {
+    lanes_meeting m = {0, (int32_t)y->taps};
+    row -= y->origin;
+    while (m.first < m.end && (uint64_t)(row + shift_of(y, m.first)) >= (uint64_t)y->source) m.first++;
+    while (m.end > m.first && (uint64_t)(row + shift_of(y, m.end - 1)) >= (uint64_t)y->source) m.end--;
+    return m;
+}
+
+/* The terms of neighbouring output rows, of which a is the first and b the last. */
+INLINE lanes_terms lanes_terms_of(const lanes_run *r, lanes_meeting a, lanes_meeting b) {
+    int64_t cols = r->s.x.taps, taps = r->s.y.taps * cols;
+    if (!r->s.y.reversed) return (lanes_terms){1, r->s.channels * taps, 0, r->s.channels * taps};
+    int64_t first = fc_min(a.first, b.first), end = fc_max(a.end, b.end);
+    return (lanes_terms){r->s.channels, taps, first * cols, (end - first) * cols};
 }
 
 /* Item: some output rows of a group of VL images. */
@@ -254,13 +260,17 @@ static void lanes_task(void *arg, int64_t item, int thread) {
     /* Rows and columns are counted: a division takes as long as a dozen taps. */
     int32_t row = 0, col = 0, width = (int32_t)s->x.out;
     int32_t down = (int32_t)(r->step_y * s->pitch), right = (int32_t)r->step_x;
+    lanes_meeting here = s->y.reversed ? lanes_meets(&s->y, y0) : (lanes_meeting){0};
     for (int64_t q = 0; q < all; q += LANES_PIXELS) {
         int64_t n = fc_min(LANES_PIXELS, all - q);
-        int32_t place[LANES_PIXELS], line[LANES_PIXELS];
+        int32_t place[LANES_PIXELS];
+        lanes_meeting meeting[LANES_PIXELS];
         for (int64_t j = 0; j < LANES_PIXELS; j++) { /* those beyond the last do it again */
             place[j] = (row * down + col * right) * VL;
-            line[j] = row;
-            if (q + j + 1 < all && ++col == width) col = 0, row++;
+            meeting[j] = here;
+            if (q + j + 1 >= all || ++col < width) continue;
+            col = 0, row++;
+            if (s->y.reversed) here = lanes_meets(&s->y, y0 + row);
         }
         for (int64_t panel = 0; panel < r->panels; panel++) {
             int64_t m0 = g * s->m + lanes_cut(r, panel);
@@ -268,7 +278,7 @@ static void lanes_task(void *arg, int64_t item, int thread) {
             int64_t step = ob == 1 ? LANES_PB_MAX : LANES_PB;
             for (int64_t j = 0; j < n; j += step) {
                 lanes_terms terms =
-                    lanes_terms_of(r, y0 + line[j], y0 + line[fc_min(j + step, n) - 1]);
+                    lanes_terms_of(r, meeting[j], meeting[fc_min(j + step, n) - 1]);
                 LANES_KERNELS[ob - 1](&terms, r->packed + m0 * all_terms, planes, place + j,
                                       r->shifts, r->bias + m0, sums + j * VL);
             }

@@ -106,8 +106,9 @@ void shift_cut_bands(shift_problem *s, int64_t q_target, int64_t lanes) {
 int64_t shift_bands(const shift_problem *s) { return s->image_bands * s->row_bands * s->col_bands; }
 
 shift_band shift_get_band(const shift_problem *s, int64_t i) {
-    int64_t col = i % s->col_bands, row = i / s->col_bands % s->row_bands;
-    int64_t image = i / s->col_bands / s->row_bands;
+    int64_t image = i, row = 0, col = 0; /* asked for often, and a division is slow */
+    if (s->col_bands > 1) col = image % s->col_bands, image /= s->col_bands;
+    if (s->row_bands > 1) row = image % s->row_bands, image /= s->row_bands;
     shift_band b = {.n0 = image * s->band_images, .y0 = row * s->band_rows,
                     .x0 = col * s->band_cols};
     b.images = fc_min(s->band_images, s->n - b.n0);
