@@ -2,9 +2,10 @@
  *
  * Ioffe and Szegedy, "Batch normalization", ICML 2015, algorithm 1 and the gradients of section 3.
  *
- * A unit is what is normalised together: one channel, whose planes a vector reads along; or, where
- * a plane is one element (features), VL channels side by side, each lane with sums of its own. A
- * unit's elements are read in blocks, whose moments are joined in double, in order (Chan, Golub and
+ * A unit is what is read together: one channel, whose planes a vector reads along, or several, if
+ * planes are so small that those of one channel would be crumbs far apart in memory; or, where a
+ * plane is one element (features), VL channels side by side, each lane with sums of its own. A
+ * channel's elements are read in blocks, whose moments are joined in double, in order (Chan, Golub and
  * LeVeque, 1979). Distances are taken to a center: the first block's mean, for which it is read
  * twice while it is in L1, then the mean so far. So a large mean costs no digits of a small
  * variance; and where a block's mean is far from the center, so that its squares lose digits, the
@@ -16,15 +17,19 @@
 
 enum {
     BN_BLOCK = 4096, /* elements of a block, about */
-    BN_ROWS = 256    /* images of a block where the lanes are channels */
+    BN_ROWS = 256,   /* images of a block where the lanes are channels */
+    BN_RUN = 1024,   /* elements of an image, from which on a unit's planes are long enough */
+    BN_UNITS = 8,    /* units that are wanted as tasks */
+    BN_MOST = 16     /* channels of a unit */
 };
 
 typedef struct {
     int64_t n, c, size;
     int by_lane;                   /* the lanes of a vector are channels */
+    int64_t width;                 /* channels of a unit */
     int64_t units, unit_chunk;     /* and how many of them are a task */
     int64_t images, piece, pieces; /* of a block: images, elements of a plane; blocks a plane */
-    int64_t blocks;                /* of a unit */
+    int64_t blocks;                /* of a channel */
     double eps;
     int relu;                      /* of the output */
     const real *dy, *x, *gamma, *beta, *residual;
@@ -36,26 +41,26 @@ typedef struct {
     real *out, *dgamma, *dbeta;
 } bn_arg;
 
-/* Part of a unit: `runs` stretches of `length` contiguous reals, `step` apart. */
+/* Part of a unit's first channel: `runs` stretches of `length` contiguous reals, `step` apart. The same
+ * of its other channels lie a->size apart. */
 typedef struct {
     int64_t at, runs, length, step;
 } bn_block;
 
-/* Per lane of a unit: out = (x - center) * slope + dy * weight + offset; no dy in forward. */
+/* Of a channel: out = (x - center) * slope + dy * weight + offset; no dy in forward. */
 typedef struct {
-    real center[VL], slope[VL], weight[VL], offset[VL];
+    real center[BN_MOST], slope[BN_MOST], weight[BN_MOST], offset[BN_MOST];
 } bn_line;
 
-INLINE int64_t bn_width(const bn_arg *a) { return a->by_lane ? VL : 1; }
 INLINE int64_t bn_channels(const bn_arg *a, int64_t unit) {
-    return fc_min(bn_width(a), a->c - unit * bn_width(a));
+    return fc_min(a->width, a->c - unit * a->width);
 }
 
 INLINE bn_block bn_block_of(const bn_arg *a, int64_t unit, int64_t i) {
     int64_t image = i / a->pieces * a->images, from = i % a->pieces * a->piece;
     int64_t plane = a->by_lane ? bn_channels(a, unit) : a->size;
     return (bn_block){
-        .at = (image * a->c + unit * bn_width(a)) * a->size + from,
+        .at = (image * a->c + unit * a->width) * a->size + from,
         .runs = fc_min(a->images, a->n - image),
         .length = fc_min(a->piece, plane - from),
         .step = a->c * a->size,
@@ -95,28 +100,53 @@ INLINE void bn_gradient_relu(const bn_arg *a, int64_t at, int64_t n, vr center, 
     *q = v_fma(g, v_sub(bn_load(a->x + at, n), center), *q);
 }
 
-/* s and q of each channel of the block; for one channel, in element 0. */
-INLINE void bn_sums(const bn_arg *a, bn_block b, const real *center, bn_term term, real *s,
-                    real *q) {
-    vr sums[4], squares[4], c = v_load(center);
-    UNROLL for (int j = 0; j < 4; j++) sums[j] = squares[j] = v_zero();
-    for (int64_t r = 0; r < b.runs; r++) {
-        int64_t i = b.at + r * b.step, to = i + b.length;
-        for (; i + 4 * VL <= to; i += 4 * VL)
-            UNROLL for (int j = 0; j < 4; j++)
-                term(a, i + j * VL, VL, c, &sums[j], &squares[j]);
-        for (; i + VL <= to; i += VL) term(a, i, VL, c, &sums[0], &squares[0]);
-        /* lanes that are not there count as 0 - 0 */
-        if (i < to) term(a, i, to - i, v_loadn(center, to - i), &sums[1], &squares[1]);
-    }
-    vr sum = v_add(v_add(sums[0], sums[1]), v_add(sums[2], sums[3]));
-    vr square = v_add(v_add(squares[0], squares[1]), v_add(squares[2], squares[3]));
+/* The terms of one stretch; center: a channel's in all lanes, or one a lane. */
+INLINE void bn_sum_run(const bn_arg *a, int64_t i, int64_t to, const real *center, bn_term term,
+                       vr sums[4], vr squares[4]) {
+    vr c = v_load(center);
+    for (; i + 4 * VL <= to; i += 4 * VL)
+        UNROLL for (int j = 0; j < 4; j++) term(a, i + j * VL, VL, c, &sums[j], &squares[j]);
+    for (; i + VL <= to; i += VL) term(a, i, VL, c, &sums[0], &squares[0]);
+    /* lanes that are not there count as 0 - 0 */
+    if (i < to) term(a, i, to - i, v_loadn(center, to - i), &sums[1], &squares[1]);
+}
+
+INLINE vr bn_total(const vr sums[4]) {
+    return v_add(v_add(sums[0], sums[1]), v_add(sums[2], sums[3]));
+}
+
+/* s and q of each channel of the block. */
+INLINE void bn_sums(const bn_arg *a, bn_block b, int64_t channels, const real *center, bn_term term,
+                    real *s, real *q) {
+    vr sums[BN_MOST][4], squares[BN_MOST][4];
+    real lanes[BN_MOST][VL];
     if (a->by_lane) {
-        v_store(s, sum);
-        v_store(q, square);
-    } else {
-        s[0] = v_hsum(sum);
-        q[0] = v_hsum(square);
+        vr sum[4], square[4];
+        UNROLL for (int j = 0; j < 4; j++) sum[j] = square[j] = v_zero();
+        for (int64_t r = 0; r < b.runs; r++) {
+            int64_t at = b.at + r * b.step;
+            bn_sum_run(a, at, at + b.length, center, term, sum, square);
+        }
+        v_store(s, bn_total(sum));
+        v_store(q, bn_total(square));
+        return;
+    }
+    for (int64_t l = 0; l < channels; l++) {
+        UNROLL for (int j = 0; j < 4; j++) sums[l][j] = squares[l][j] = v_zero();
+        v_store(lanes[l], v_set1(center[l]));
+    }
+    for (int64_t r = 0; r < b.runs; r++) {
+        int64_t at = b.at + r * b.step;
+        for (int64_t l = 0; l < channels; l++, at += a->size) {
+            vr sum[4], square[4]; /* in registers */
+            UNROLL for (int j = 0; j < 4; j++) sum[j] = sums[l][j], square[j] = squares[l][j];
+            bn_sum_run(a, at, at + b.length, lanes[l], term, sum, square);
+            UNROLL for (int j = 0; j < 4; j++) sums[l][j] = sum[j], squares[l][j] = square[j];
+        }
+    }
+    for (int64_t l = 0; l < channels; l++) {
+        s[l] = v_hsum(bn_total(sums[l]));
+        q[l] = v_hsum(bn_total(squares[l]));
     }
 }
 
@@ -138,13 +168,11 @@ static void bn_unit_moments(const bn_arg *a, int64_t unit, bn_moments *m) {
     for (int64_t i = 0; i < a->blocks; i++) {
         bn_block b = bn_block_of(a, unit, i);
         double count = (double)(a->by_lane ? b.runs : b.runs * b.length);
-        real s[VL], q[VL], center[VL] = {0};
-        if (i == 0) bn_sums(a, b, center, bn_plain, s, q);
-        for (int l = 0; l < VL; l++) {
-            int from = a->by_lane ? l : 0;
-            if (from < channels) center[l] = (real)(i == 0 ? s[from] / count : m[from].mean);
-        }
-        bn_sums(a, b, center, bn_centered, s, q);
+        real s[BN_MOST], q[BN_MOST], center[BN_MOST] = {0};
+        if (i == 0) bn_sums(a, b, channels, center, bn_plain, s, q);
+        for (int64_t l = 0; l < channels; l++)
+            center[l] = (real)(i == 0 ? s[l] / count : m[l].mean);
+        bn_sums(a, b, channels, center, bn_centered, s, q);
         for (int64_t l = 0; l < channels; l++) {
             double off = s[l] / count; /* by which center is not the mean */
             bn_join(&m[l], count, center[l] + off, fmax(0.0, q[l] - s[l] * off));
@@ -154,17 +182,14 @@ static void bn_unit_moments(const bn_arg *a, int64_t unit, bn_moments *m) {
 
 /* ---- the second pass ---- */
 
-/* Channel l's numbers; for one channel in all lanes. */
-INLINE void bn_set_line(const bn_arg *a, bn_line *line, int64_t l, double center, double slope,
-                        double weight, double offset) {
-    int64_t to = a->by_lane ? l + 1 : VL;
-    for (; l < to; l++) {
-        line->center[l] = (real)center;
-        line->slope[l] = (real)slope;
-        line->weight[l] = (real)weight;
-        /* the digits of the center that a real does not hold */
-        line->offset[l] = (real)(offset - (center - (double)line->center[l]) * slope);
-    }
+/* Channel l's numbers. */
+INLINE void bn_set_line(bn_line *line, int64_t l, double center, double slope, double weight,
+                        double offset) {
+    line->center[l] = (real)center;
+    line->slope[l] = (real)slope;
+    line->weight[l] = (real)weight;
+    /* the digits of the center that a real does not hold */
+    line->offset[l] = (real)(offset - (center - (double)line->center[l]) * slope);
 }
 
 /* n <= VL elements of the output from their x and dy. */
@@ -179,25 +204,37 @@ INLINE void bn_out(const bn_arg *a, int64_t at, int64_t n, vr d, vr slope, vr li
         v_store(a->out + at, y);
 }
 
+INLINE void bn_apply_run(const bn_arg *a, int64_t from, int64_t to, vr center, vr slope, vr weight,
+                         vr offset, const int has_dy, const int joins, const int relu) {
+    for (; from + VL <= to; from += VL) {
+        vr line_of_dy = has_dy ? v_fma(v_load(a->dy + from), weight, offset) : offset;
+        vr d = v_sub(v_load(a->x + from), center);
+        bn_out(a, from, VL, d, slope, line_of_dy, joins, relu);
+    }
+    if (from < to) {
+        int64_t n = to - from;
+        vr line_of_dy = has_dy ? v_fma(v_loadn(a->dy + from, n), weight, offset) : offset;
+        vr d = v_sub(v_loadn(a->x + from, n), center);
+        bn_out(a, from, n, d, slope, line_of_dy, joins, relu);
+    }
+}
+
 INLINE void bn_apply(const bn_arg *a, int64_t unit, const bn_line *line, const int has_dy,
                      const int joins, const int relu) {
-    vr center = v_load(line->center), slope = v_load(line->slope);
-    vr weight = v_load(line->weight), offset = v_load(line->offset);
+    int64_t channels = a->by_lane ? 1 : bn_channels(a, unit);
     for (int64_t i = a->blocks - 1; i >= 0; i--) {
         bn_block b = bn_block_of(a, unit, i);
         for (int64_t r = b.runs - 1; r >= 0; r--) {
-            int64_t from = b.at + r * b.step, to = from + b.length;
-            for (; from + VL <= to; from += VL) {
-                vr line_of_dy = has_dy ? v_fma(v_load(a->dy + from), weight, offset) : offset;
-                vr d = v_sub(v_load(a->x + from), center);
-                bn_out(a, from, VL, d, slope, line_of_dy, joins, relu);
+            int64_t at = b.at + r * b.step;
+            if (a->by_lane) {
+                bn_apply_run(a, at, at + b.length, v_load(line->center), v_load(line->slope),
+                             v_load(line->weight), v_load(line->offset), has_dy, joins, relu);
+                continue;
             }
-            if (from < to) {
-                int64_t n = to - from;
-                vr line_of_dy = has_dy ? v_fma(v_loadn(a->dy + from, n), weight, offset) : offset;
-                vr d = v_sub(v_loadn(a->x + from, n), center);
-                bn_out(a, from, n, d, slope, line_of_dy, joins, relu);
-            }
+            for (int64_t l = 0; l < channels; l++, at += a->size)
+                bn_apply_run(a, at, at + b.length, v_set1(line->center[l]), v_set1(line->slope[l]),
+                             v_set1(line->weight[l]), v_set1(line->offset[l]), has_dy, joins,
+                             relu);
         }
     }
 }
@@ -211,25 +248,25 @@ INLINE double bn_at(const real *values, int64_t channel, double otherwise) {
 static void bn_unit_inference(const bn_arg *a, int64_t unit) {
     bn_line line = {.center = {0}};
     for (int64_t l = 0; l < bn_channels(a, unit); l++) {
-        int64_t c = unit * bn_width(a) + l;
+        int64_t c = unit * a->width + l;
         double inv_std = 1.0 / sqrt((double)a->running_var[c] + a->eps);
-        bn_set_line(a, &line, l, (double)a->running_mean[c], bn_at(a->gamma, c, 1.0) * inv_std,
+        bn_set_line(&line, l, (double)a->running_mean[c], bn_at(a->gamma, c, 1.0) * inv_std,
                     0.0, bn_at(a->beta, c, 0.0));
     }
     bn_apply(a, unit, &line, 0, 0, 0);
 }
 
 static void bn_unit_forward(const bn_arg *a, int64_t unit) {
-    bn_moments m[VL] = {{0.0, 0.0, 0.0}};
+    bn_moments m[BN_MOST] = {{0.0, 0.0, 0.0}};
     bn_line line = {.center = {0}};
     bn_unit_moments(a, unit, m);
     for (int64_t l = 0; l < bn_channels(a, unit); l++) {
-        int64_t c = unit * bn_width(a) + l;
+        int64_t c = unit * a->width + l;
         double var = m[l].squares / fmax(m[l].count, 1.0);
         double inv_std = 1.0 / sqrt(var + a->eps);
         a->mean_out[c] = m[l].mean;
         a->inv_std_out[c] = inv_std;
-        bn_set_line(a, &line, l, m[l].mean, bn_at(a->gamma, c, 1.0) * inv_std, 0.0,
+        bn_set_line(&line, l, m[l].mean, bn_at(a->gamma, c, 1.0) * inv_std, 0.0,
                     bn_at(a->beta, c, 0.0));
     }
     if (a->residual == NULL && !a->relu)
@@ -246,19 +283,16 @@ static void bn_unit_forward(const bn_arg *a, int64_t unit) {
  * x_hat = (x - mean) * inv_std. */
 static void bn_unit_backward(const bn_arg *given, int64_t unit) {
     const bn_arg *a = given;
-    int64_t channels = bn_channels(a, unit), first = unit * bn_width(a);
-    double sum[VL] = {0}, dot[VL] = {0}; /* of dy, of dy * (x - mean) */
-    real center[VL] = {0}, s[VL], q[VL];
-    for (int l = 0; l < VL; l++) {
-        int from = a->by_lane ? l : 0;
-        center[l] = from < channels ? (real)a->mean[first + from] : 0;
-    }
+    int64_t channels = bn_channels(a, unit), first = unit * a->width;
+    double sum[BN_MOST] = {0}, dot[BN_MOST] = {0}; /* of dy, of dy * (x - mean) */
+    real center[BN_MOST] = {0}, s[BN_MOST], q[BN_MOST];
+    for (int64_t l = 0; l < channels; l++) center[l] = (real)a->mean[first + l];
     for (int64_t i = 0; i < a->blocks; i++) {
         bn_block b = bn_block_of(a, unit, i);
         if (a->y == NULL)
-            bn_sums(a, b, center, bn_gradient, s, q);
+            bn_sums(a, b, channels, center, bn_gradient, s, q);
         else
-            bn_sums(a, b, center, bn_gradient_relu, s, q);
+            bn_sums(a, b, channels, center, bn_gradient_relu, s, q);
         for (int64_t l = 0; l < channels; l++) {
             sum[l] += s[l];
             dot[l] += q[l];
@@ -276,7 +310,7 @@ static void bn_unit_backward(const bn_arg *given, int64_t unit) {
         double product = (dot[l] - (mean - (double)center[l]) * sum[l]) * inv_std;
         a->dgamma[c] = (real)product;
         a->dbeta[c] = (real)sum[l];
-        bn_set_line(a, &line, l, mean, -weight * inv_std * product / m, weight,
+        bn_set_line(&line, l, mean, -weight * inv_std * product / m, weight,
                     -weight * sum[l] / m);
     }
     bn_apply(a, unit, &line, 1, 0, 0);
@@ -301,8 +335,10 @@ static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_t
     a->pieces = a->by_lane ? 1 : fc_ceil_div(d->size, a->piece);
     a->images = a->by_lane ? BN_ROWS : fc_max(1, BN_BLOCK / fc_max(1, d->size));
     a->blocks = a->pieces * fc_ceil_div(d->n, a->images);
-    a->units = fc_ceil_div(d->c, bn_width(a));
-    double unit_work = (double)d->n * (double)d->size * (double)bn_width(a);
+    int64_t planes = fc_min(BN_RUN / fc_max(1, d->size), d->c / BN_UNITS);
+    a->width = a->by_lane ? VL : fc_max(1, fc_min(planes, BN_MOST));
+    a->units = fc_ceil_div(d->c, a->width);
+    double unit_work = (double)d->n * (double)d->size * (double)a->width;
     a->unit_chunk = (int64_t)fmax(1.0, FC_CHUNK / fmax(unit_work, 64.0));
     fc_parallel(fc_ceil_div(a->units, a->unit_chunk),
                 fc_threads_for(2 * FC_MOVED * unit_work * (double)a->units, n_threads), task, a);
