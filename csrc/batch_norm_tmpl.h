@@ -7,7 +7,7 @@
  * plane is one element (features), VL channels side by side, each lane with sums of its own. A
  * channel's elements are read in blocks, whose moments are joined in double, in order (Chan, Golub and
  * LeVeque, 1979). Distances are taken to a center: the first block's mean, for which it is read
- * twice while it is in L1, then the mean so far. So a large mean costs no digits of a small
+ * twice while it is in the cache, then the mean so far. So a large mean costs no digits of a small
  * variance; and where a block's mean is far from the center, so that its squares lose digits, the
  * distance between the two is part of the variance and outweighs what was lost. The second pass
  * over a unit goes backwards, so that it begins with what the first has left in the cache.
@@ -364,8 +364,8 @@ static void batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, con
                                 const void *x, const void *gamma, const double *mean,
                                 const double *inv_std, void *dz, void *dx, void *dgamma,
                                 void *dbeta, int n_threads) {
-    bn_arg a = {.dy = dy, .y = y, .dz = dz, .x = x, .gamma = gamma, .mean = mean, .inv_std = inv_std, .out = dx,
-                .dgamma = dgamma, .dbeta = dbeta};
+    bn_arg a = {.dy = dy, .y = y, .dz = dz, .x = x, .gamma = gamma, .mean = mean,
+                .inv_std = inv_std, .out = dx, .dgamma = dgamma, .dbeta = dbeta};
     bn_run(d, &a, bn_backward, n_threads);
 }
 

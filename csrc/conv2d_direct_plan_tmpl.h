@@ -95,7 +95,8 @@ static void direct_join_rows(shift_problem *s) {
 }
 
 /* Large strides make so many planes that packing them twice, or fetching them from another core, costs
- * more than the sums: then bands are small enough for a cache, and enough to be the tasks. */
+ * more than the sums: then bands are small enough for a cache, and, of few images, enough to be the
+ * tasks. */
 static int many_phases(const shift_problem *s) { return s->y.phases * s->x.phases > 9; }
 
 static int64_t rows_for_tasks(const shift_problem *s) {
@@ -132,7 +133,8 @@ static void direct_plan(direct_run *r) {
         q_target = many_phases(s) ? fc_min(sums, q_target) : sums;
     }
     q_target = fc_min(fc_max(q_target, 2 * NR), 4096);
-    if (many_phases(s)) q_target = fc_min(q_target, rows_for_tasks(s) * (s->x.q + s->x.max_shift));
+    if (many_phases(s) && s->n * s->groups < TASKS_WANTED)
+        q_target = fc_max(2 * NR, fc_min(q_target, rows_for_tasks(s) * (s->x.q + s->x.max_shift)));
     if (s->y.q == 1 && s->x.q > q_target) /* bands of a long row: even ones of whole tiles */
         q_target = fc_round_up(fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target)), NR);
     shift_cut_bands(s, q_target, r->tiles == IN_PLANES ? VL : 2 * q_target);

@@ -17,7 +17,7 @@
 enum { LANES_OB = N_REGISTERS == 32 ? 6 : 3, LANES_PB = 4, LANES_PB_MAX = 8 };
 enum { LANES_PIXELS = 4 * LANES_PB_MAX > 4 * VL ? 4 * LANES_PB_MAX : 4 * VL };
 enum { LANES_BUDGET = 262144 }; /* bytes of a task's planes, for a second-level cache of 512 KiB */
-enum { LANES_SUMS = 65536 };    /* most reals of a task's sums of weight gradients, to stay in L2 */
+enum { LANES_SUMS = 262144 };   /* most bytes of a task's sums of weight gradients, to stay in L2 */
 
 typedef struct {
     shift_problem s;
@@ -62,8 +62,8 @@ INLINE int64_t lanes_source_rows(const lanes_run *r, int64_t rows) {
  * few for the rows that their neighbours pack too. */
 static int64_t lanes_rows(const shift_problem *s, int64_t vectors, int64_t step) {
     int64_t row = vectors * VL * (int64_t)sizeof(real), all = s->y.out;
-    int64_t rows = (LANES_BUDGET / row - s->y.max_shift - 1) / step + 1;
-    if (rows < fc_min(all, fc_max(1, s->y.max_shift / step))) return 0;
+    int64_t source = LANES_BUDGET / row - s->y.max_shift, rows = fc_ceil_div(source, step);
+    if (source < 1 || rows < fc_min(all, fc_max(1, s->y.max_shift / step))) return 0;
     return fc_ceil_div(all, fc_ceil_div(all, fc_min(rows, all)));
 }
 
@@ -218,7 +218,8 @@ static void lanes_store(const lanes_run *r, const real *sums, int64_t rows, int6
     }
 }
 
-/* The kernel rows first .. end - 1 that meet more than padding in an output row. */
+/* The kernel rows first .. end - 1 that may meet more than padding in an output row. Both rise with the
+ * row, so that of several rows the first and the last tell all. */
 typedef struct {
     int32_t first, end;
 } lanes_meeting;
@@ -229,8 +230,8 @@ typedef struct {
 static lanes_meeting lanes_meets(const shift_axis *y, int64_t row) {
     lanes_meeting m = {0, (int32_t)y->taps};
     row -= y->origin;
-    while (m.first < m.end && (uint64_t)(row + shift_of(y, m.first)) >= (uint64_t)y->source) m.first++;
-    while (m.end > m.first && (uint64_t)(row + shift_of(y, m.end - 1)) >= (uint64_t)y->source) m.end--;
+    while (m.first < m.end && row + shift_of(y, m.first) >= y->source) m.first++;
+    while (m.end > m.first && row + shift_of(y, m.end - 1) < 0) m.end--;
     return m;
 }
 

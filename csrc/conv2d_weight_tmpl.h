@@ -216,7 +216,8 @@ typedef void (*dot_kernel)(const dot_pixels *at, const real *dy, int64_t dy_plan
                                   int64_t sums_row) {                                          \
         dot_tile(ms, taps, at, dy, dy_plane, x, shift, sums, sums_row);                        \
     }
-#define DOT_KERNELS_OF(ms) DOT_KERNEL(ms, 1) DOT_KERNEL(ms, 2) DOT_KERNEL(ms, 3) DOT_KERNEL(ms, 4) DOT_KERNEL(ms, 5)
+#define DOT_KERNELS_OF(ms)                                                                     \
+    DOT_KERNEL(ms, 1) DOT_KERNEL(ms, 2) DOT_KERNEL(ms, 3) DOT_KERNEL(ms, 4) DOT_KERNEL(ms, 5)
 #define DOT_ROW(ms) {dot_##ms##x1, dot_##ms##x2, dot_##ms##x3, dot_##ms##x4, dot_##ms##x5}
 DOT_KERNELS_OF(1) DOT_KERNELS_OF(2)
 #if N_REGISTERS == 32
@@ -348,7 +349,7 @@ static int weight_plan_lanes(weight_run *r) {
     if (!lanes_fit(s) || s->y.step * s->x.step > 1 || s->m > VL) return 0;
     lanes_pitch(s);
     r->rows = lanes_rows(s, s->pitch + s->m * s->x.out, 1);
-    if (r->rows == 0 || s->m * r->taps * VL > LANES_SUMS) return 0;
+    if (r->rows == 0 || s->m * r->taps * VL * (int64_t)sizeof(real) > LANES_SUMS) return 0;
     r->dot = r->lanes = 1;
     r->bands = fc_ceil_div(s->y.q, r->rows);
     int64_t fit = DOT_BUDGET / (VL * (int64_t)sizeof(real)) - s->y.max_shift * s->pitch;

@@ -216,6 +216,14 @@ class Graph(Layer):
             for name, (layer, inputs) in self.nodes.items()
         ]
 
+    def _stops(self) -> list[_Stop]:
+        """The route, found anew if a node was given another layer (`nodes` is anybody's to change)."""
+        for node, stop in zip(self.nodes.values(), self._route, strict=True):
+            if node.layer is not stop.layer:
+                self._find_route()
+                break
+        return self._route
+
     def _overwrites(self, layer: Layer, source: str) -> bool:
         """Whether the layer may write over its input, an array that nobody else holds or takes."""
         return (
@@ -333,7 +341,7 @@ class Graph(Layer):
         arrays = {name: np.asarray(value) for name, value in values.items()}
         seen = {name: (a.shape, a.dtype) for name, a in arrays.items()}
         contexts: dict[str, Any] = {}
-        for name, layer, inputs, many, overwrites, done in self._route:
+        for name, layer, inputs, many, overwrites, done in self._stops():
             value = tuple([values[s] for s in inputs]) if many else values[inputs[0]]
             try:
                 if overwrites:
@@ -350,7 +358,7 @@ class Graph(Layer):
     def _wanted(self, need_dx: bool) -> set[str]:
         """Names of the values whose gradient is of use: an input's or a parameter's is behind."""
         wanted = set(self.inputs) if need_dx else set()
-        for name, layer, inputs, *_ in self._route:
+        for name, layer, inputs, *_ in self._stops():
             if not wanted.isdisjoint(inputs) or layer.trains():
                 wanted.add(name)
         return wanted

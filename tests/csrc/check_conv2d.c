@@ -61,6 +61,8 @@ static const shape SHAPES[] = {
     { 17,  2,  3,  3, 11, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* many small images */
     { 18,  3,  9, 10,  5, 3, 3,  2, 2,  1, 1, 1, 1,  1, 1,  1}, /* the same, stride 2 */
     { 17,  2, 13, 11,  4, 2, 3,  3, 1,  0, 1, 2, 0,  2, 1,  1}, /* the same, stride 3, dilated */
+    { 16,  1,  3,  3,  2, 3, 3,  1, 1,  1, 1, 1, 1,  2, 2,  1}, /* dilated: rows that no tap reaches */
+    { 17,  2,  3,  1,  2, 3, 1,  1, 1,  1, 1, 0, 0,  2, 1,  1}, /* the same, one column */
     {  1,  3, 44, 70, 21, 16, 16, 8, 8,  4, 4, 4, 4,  1, 1,  1}, /* stride 8, 64 phases */
     { 16,  1, 12, 13,  6, 5, 5,  1, 1,  2, 2, 2, 2,  1, 1,  1}, /* images in lanes */
     { 14,  6,  9,  8, 16, 5, 5,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* the same, two lanes idle */

@@ -354,6 +354,18 @@ def one_by_one(layers, x, dy):
     return y, dy, [p.grad.copy() for layer in layers for p in layer.parameters()]
 
 
+def test_a_node_with_another_layer_is_seen_by_every_pass(rng):
+    net = nn.Sequential(fc=nn.Linear(6, 5, seed=0), act=nn.ReLU(), out=nn.Linear(5, 4, seed=1))
+    x = rng.normal(size=(3, 6)).astype(np.float32)
+    net.forward(x)
+    net.nodes["fc"] = net.nodes["fc"]._replace(layer=nn.Linear(6, 5, seed=7))
+    net.nodes["act"] = net.nodes["act"]._replace(layer=nn.Tanh())
+    y, ctx = net.forward(x)
+    net.backward(y, ctx)
+    assert_same_bits(y, net(x))
+    assert all(p.has_grad for p in net.parameters())
+
+
 @pytest.mark.parametrize("conv", [nn.Conv2d, KeepsItsOutput])
 def test_relu_in_place_changes_no_result(conv, rng):
     """With an own layer whose context holds its output, and an output that is a net's too."""
