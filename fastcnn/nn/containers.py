@@ -217,7 +217,7 @@ class Graph(Layer):
         ]
 
     def _stops(self) -> list[_Stop]:
-        """The route, found anew if a node was given another layer (`nodes` is anybody's to change)."""
+        """The route, found anew if a node has another layer: anybody may change `nodes`."""
         for node, stop in zip(self.nodes.values(), self._route, strict=True):
             if node.layer is not stop.layer:
                 self._find_route()
