@@ -2,7 +2,9 @@
 #
 # The ops floor has checked and allocated everything before it calls here: arrays are
 # C-contiguous, aligned, of one float dtype and of the sizes that the call says. Nothing is computed
-# here; each function releases the GIL, calls C and turns the status into an exception.
+# here; each function releases the GIL, calls C and turns the status into an exception. Scratch comes
+# with the call (`workspace`, aligned to 64, of at least as many bytes as the function beside it
+# says), or, for None, from the buffer pool.
 
 from libc.stdint cimport int32_t, int64_t
 

@@ -21,23 +21,19 @@ cdef fc_affine_desc affine_desc(tuple sizes, double fill, cnp.ndarray x):
     return fc_affine_desc(dtype_of(x), n, c, h, w, oh, ow, fill)
 
 
-def affine_workspace_bytes(tuple sizes, cnp.ndarray x, int n_threads):
-    cdef fc_affine_desc d = affine_desc(sizes, 0, x)
-    cdef int64_t nbytes = 0
-    check(fc_affine_workspace_bytes(&d, n_threads, &nbytes))
-    return nbytes
-
-
 def affine(
     tuple sizes, double fill, cnp.ndarray x, cnp.ndarray matrix, cnp.ndarray y,
-    cnp.ndarray workspace, int n_threads
+    int n_threads
 ):
     cdef fc_affine_desc d = affine_desc(sizes, fill, x)
     cdef fc_status status
     cdef void *xp = data(x)
     cdef double *mp = <double *>data(matrix)
     cdef void *yp = data(y)
-    cdef void *wp = data(workspace)
+    cdef int64_t nbytes = 0
+    check(fc_affine_workspace_bytes(&d, n_threads, &nbytes))
+    cdef _Block block = scratch_block(None, nbytes)
+    cdef void *wp = block.raw
     with nogil:
         status = fc_affine(&d, xp, mp, yp, wp, n_threads)
     check(status)

@@ -64,6 +64,8 @@ cdef class _Block:
     def __cinit__(self, size_t size):
         global _kept_bytes
         self.raw = NULL
+        if size > <size_t>MOST_BYTES:
+            raise MemoryError(f"cannot allocate {size} bytes")
         self.size = _class_size(size)
         cdef list blocks = _free_blocks.get(self.size)
         if blocks:
@@ -116,6 +118,17 @@ def workspace(size_t size):
     cdef cnp.ndarray a = cnp.PyArray_SimpleNewFromData(1, &n, cnp.NPY_UINT8, block.raw)
     cnp.set_array_base(a, block)
     return a
+
+
+cdef _Block scratch_block(cnp.ndarray workspace, size_t size):
+    """What a kernel's `size` bytes of scratch are on if the caller gives no workspace; else None."""
+    if workspace is not None:
+        return None
+    return _Block(size if size > SMALLEST else SMALLEST)
+
+
+cdef inline void *scratch_data(cnp.ndarray workspace, _Block block) noexcept:
+    return data(workspace) if block is None else block.raw
 
 
 def pool_clear():

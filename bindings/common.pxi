@@ -60,7 +60,7 @@ def fits(a, ndim=None, dtype=None):
     return dtype is None or (<cnp.ndarray>a).dtype == dtype
 
 
-def fits_like(a, like, bint changed=False):
+cpdef bint fits_like(a, like, bint changed=False):
     """Whether a kernel takes `a` as it is, of the shape and dtype of the array `like`; `changed`:
     whether it can write to it too."""
     if not is_plain(a) or (changed and not cnp.PyArray_ISWRITEABLE(a)):

@@ -60,7 +60,7 @@ cdef class Conv2dDesc:
 
 
 def conv2d_workspace_bytes(Conv2dDesc desc, str which, int n_threads):
-    """Scratch that a pass needs; `which` is forward, prepared (forward with prepared weights),
+    """Bytes of scratch that a pass needs; `which` is forward, prepared (forward with prepared weights),
     backward_input or backward_weight."""
     cdef size_t n = 0
     if which == "forward":
@@ -84,7 +84,13 @@ def conv2d_forward(Conv2dDesc desc, cnp.ndarray x, cnp.ndarray w, cnp.ndarray b,
     cdef void *wp = data(w)
     cdef void *bp = data(b)
     cdef void *yp = data(y)
-    cdef void *sp = data(workspace)
+    cdef size_t nbytes = 0
+    if workspace is None and prepared is None:
+        check(fc_conv2d_forward_workspace_bytes(&desc.d, n_threads, &nbytes))
+    elif workspace is None:
+        check(fc_conv2d_prepared_workspace_bytes(&desc.d, n_threads, &nbytes))
+    cdef _Block block = scratch_block(workspace, nbytes)
+    cdef void *sp = scratch_data(workspace, block)
     cdef fc_status status
     with nogil:
         status = fc_conv2d_infer(&desc.d, &how, xp, wp, bp, yp, sp, n_threads)
@@ -113,7 +119,11 @@ def conv2d_backward_input(Conv2dDesc desc, cnp.ndarray dy, cnp.ndarray w, cnp.nd
     cdef void *dyp = data(dy)
     cdef void *wp = data(w)
     cdef void *dxp = data(dx)
-    cdef void *sp = data(workspace)
+    cdef size_t nbytes = 0
+    if workspace is None:
+        check(fc_conv2d_backward_input_workspace_bytes(&desc.d, n_threads, &nbytes))
+    cdef _Block block = scratch_block(workspace, nbytes)
+    cdef void *sp = scratch_data(workspace, block)
     cdef fc_status status
     with nogil:
         status = fc_conv2d_backward_input(&desc.d, dyp, wp, dxp, sp, n_threads)
@@ -126,7 +136,11 @@ def conv2d_backward_weight(Conv2dDesc desc, cnp.ndarray dy, cnp.ndarray x, cnp.n
     cdef void *xp = data(x)
     cdef void *dwp = data(dw)
     cdef void *dbp = data(db)
-    cdef void *sp = data(workspace)
+    cdef size_t nbytes = 0
+    if workspace is None:
+        check(fc_conv2d_backward_weight_workspace_bytes(&desc.d, n_threads, &nbytes))
+    cdef _Block block = scratch_block(workspace, nbytes)
+    cdef void *sp = scratch_data(workspace, block)
     cdef fc_status status
     with nogil:
         status = fc_conv2d_backward_weight(&desc.d, dyp, xp, dwp, dbp, sp, n_threads)

@@ -50,7 +50,11 @@ def lrn_backward(
     cdef void *dyp = data(dy)
     cdef void *xp = data(x)
     cdef void *dxp = data(dx)
-    cdef void *wp = data(workspace)
+    cdef int64_t nbytes = 0
+    if workspace is None:
+        check(fc_lrn_backward_workspace_bytes(&d, n_threads, &nbytes))
+    cdef _Block block = scratch_block(workspace, nbytes)
+    cdef void *wp = scratch_data(workspace, block)
     with nogil:
         status = fc_lrn_backward(&d, dyp, xp, dxp, wp, n_threads)
     check(status)

@@ -25,20 +25,44 @@ cdef extern from "fastcnn.h" nogil:
         int n_threads)
 
 
+def sgd_fits(list params, list grads, list velocities, bint momentum):
+    """Whether `sgd_update` takes the arrays as they are: params and velocities may be changed, and
+    all are of the params' shapes and dtypes. A velocity may be None without momentum."""
+    cdef Py_ssize_t i
+    if len(params) != len(grads) or len(params) != len(velocities):
+        return False
+    for i in range(len(params)):
+        if not fits_like(params[i], params[i], True) or not fits_like(grads[i], params[i]):
+            return False
+        if velocities[i] is None:
+            if momentum:
+                return False
+        elif not fits_like(velocities[i], params[i], True):
+            return False
+    return True
+
+
 def sgd_update(
-    cnp.ndarray param, cnp.ndarray grad, cnp.ndarray velocity, double lr, double momentum,
-    double dampening, double weight_decay, bint nesterov, int n_threads
+    list params, list grads, list velocities, list rates, double momentum, double dampening,
+    double weight_decay, bint nesterov, int n_threads
 ):
-    cdef fc_sgd_desc d = fc_sgd_desc(
-        param.size, lr, momentum, dampening, weight_decay, nesterov)
-    cdef fc_dtype dtype = dtype_of(param)
+    """One step of every parameter, each at its own rate."""
+    cdef fc_sgd_desc d = fc_sgd_desc(0, 0, momentum, dampening, weight_decay, nesterov)
+    cdef fc_dtype dtype
     cdef fc_status status
-    cdef void *pp = data(param)
-    cdef void *gp = data(grad)
-    cdef void *vp = data(velocity)
-    with nogil:
-        status = fc_sgd_update(&d, dtype, pp, gp, vp, n_threads)
-    check(status)
+    cdef cnp.ndarray param
+    cdef void *pp
+    cdef void *gp
+    cdef void *vp
+    cdef Py_ssize_t i
+    for i in range(len(params)):
+        param = params[i]
+        dtype = dtype_of(param)
+        d.n, d.lr = cnp.PyArray_SIZE(param), rates[i]
+        pp, gp, vp = data(param), data(grads[i]), data(velocities[i])
+        with nogil:
+            status = fc_sgd_update(&d, dtype, pp, gp, vp, n_threads)
+        check(status)
 
 
 def adam_update(

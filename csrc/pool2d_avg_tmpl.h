@@ -63,14 +63,19 @@ INLINE void avg_vector(const pool_problem *p, const real *x, pool_seen rows, int
 }
 
 #define AVG_VECTORS(name, sw, kw) \
-    static void name(const pool_rows *a, const real *x, pool_seen rows, int64_t oy, real *y, \
-                     int32_t *at) { \
-        (void)at; \
-        const pool_axis *w = &a->p->w; \
-        for (int64_t i = 0; i < w->out; i += VL) { \
-            int64_t ox = vector_start(i, w->out); \
-            if (vector_inside(w, ox, sw)) avg_vector(a->p, x, rows, oy, ox, sw, kw, y, 0); \
-            else avg_vector(a->p, x, rows, oy, ox, sw, kw, y, 1); \
+    static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
+        (void)thread; \
+        const pool_problem *p = a->p; \
+        const pool_axis *w = &p->w; \
+        const real *x = a->in + plane * p->h.size * w->size; \
+        for (int64_t oy = from; oy < to; oy++) { \
+            pool_seen rows = axis_seen(&p->h, oy); \
+            real *y = a->out + (plane * p->h.out + oy) * w->out; \
+            for (int64_t i = 0; i < w->out; i += VL) { \
+                int64_t ox = vector_start(i, w->out); \
+                if (vector_inside(w, ox, sw)) avg_vector(p, x, rows, oy, ox, sw, kw, y, 0); \
+                else avg_vector(p, x, rows, oy, ox, sw, kw, y, 1); \
+            } \
         } \
     }
 AVG_VECTORS(avg_vectors_2_stride2, 2, 2)
@@ -80,7 +85,7 @@ AVG_VECTORS(avg_vectors_stride1, 1, w->kernel)
 AVG_VECTORS(avg_vectors_stride2, 2, w->kernel)
 AVG_VECTORS(avg_vectors_strided, 0, w->kernel)
 
-static pool_forward_vectors avg_vectors_for(const pool_axis *w) {
+static pool_run_of_rows avg_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->kernel;
     if (s == 2 && k == 2) return avg_vectors_2_stride2;
     if (s == 2 && k == 3) return avg_vectors_3_stride2;
@@ -88,16 +93,8 @@ static pool_forward_vectors avg_vectors_for(const pool_axis *w) {
     return s == 1 ? avg_vectors_stride1 : s == 2 ? avg_vectors_stride2 : avg_vectors_strided;
 }
 
-static void avg_forward_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
-    (void)thread;
-    const pool_problem *p = a->p;
-    a->forward_vectors(a, a->in + plane * p->h.size * p->w.size, axis_seen(&p->h, oy), oy,
-                       a->out + (plane * p->h.out + oy) * p->w.out, NULL);
-}
-
 static void avg_pool_forward(const pool_problem *p, const void *x, void *y, int n_threads) {
-    pool_rows a = {.p = p, .in = x, .out = y, .row = avg_forward_row};
-    a.forward_vectors = avg_vectors_for(&p->w);
+    pool_rows a = {.p = p, .in = x, .out = y, .run = avg_vectors_for(&p->w)};
     pool_run(&a, p->h.out, p->h.stride * p->w.size + p->w.out, n_threads);
 }
 
@@ -142,15 +139,18 @@ static pool_backward_vectors avg_gather_for(const pool_problem *p) {
     return k == 3 ? avg_gather_3_stride1 : avg_gather_stride1;
 }
 
-static void avg_backward_row(const pool_rows *a, int64_t plane, int64_t h, int thread) {
+static void avg_backward_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
+                              int thread) {
     (void)thread;
     const pool_problem *p = a->p;
     const real *dy = a->in + plane * p->h.out * p->w.out;
-    real *dx = a->out + (plane * p->h.size + h) * p->w.size;
-    pool_range rows = axis_covering(&p->h, h);
-    avg_gather_one_by_one(p, dy, rows, 0, a->columns.from, dx);
-    if (a->columns.from < a->columns.to) a->backward_vectors(a, dy, NULL, rows, h, dx);
-    avg_gather_one_by_one(p, dy, rows, a->columns.to, p->w.size, dx);
+    for (int64_t h = from; h < to; h++) {
+        real *dx = a->out + (plane * p->h.size + h) * p->w.size;
+        pool_range rows = axis_covering(&p->h, h);
+        avg_gather_one_by_one(p, dy, rows, 0, a->columns.from, dx);
+        if (a->columns.from < a->columns.to) a->backward_vectors(a, dy, NULL, rows, h, dx);
+        avg_gather_one_by_one(p, dy, rows, a->columns.to, p->w.size, dx);
+    }
 }
 
 /* Where divisors differ, vectors serve the columns that only windows inside the image cover: there
@@ -166,7 +166,7 @@ static pool_range avg_gather_columns(const pool_problem *p) {
 }
 
 static void avg_pool_backward(const pool_problem *p, const void *dy, void *dx, int n_threads) {
-    pool_rows a = {.p = p, .in = dy, .out = dx, .row = avg_backward_row};
+    pool_rows a = {.p = p, .in = dy, .out = dx, .run = avg_backward_rows};
     a.backward_vectors = avg_gather_for(p);
     a.columns = avg_gather_columns(p);
     pool_run(&a, p->h.size, p->w.size + p->w.out, n_threads);

@@ -33,8 +33,8 @@ typedef struct {
     vi at;
 } max_lanes;
 
-INLINE max_lanes max_take(max_lanes best, vr x, int64_t offset) {
-    best.at = vi_raise(v_gt(x, best.value), best.at, vi_set1(offset));
+INLINE max_lanes max_take(max_lanes best, vr x, vi offset) {
+    best.at = vi_raise(v_gt(x, best.value), best.at, offset);
     best.value = v_max(x, best.value); /* the second operand if equal */
     return best;
 }
@@ -72,8 +72,8 @@ INLINE void max_vector(const pool_problem *p, const real *x, pool_seen rows, int
                 nan = v_or(nan, v_unordered(low, high));
                 a = v_even(low, high), b = v_odd(low, high);
             }
-            best = max_take(best, a, offset);
-            if (k + 1 < kw) best = max_take(best, b, offset + dw);
+            best = max_take(best, a, vi_set1(offset));
+            if (k + 1 < kw) best = max_take(best, b, vi_set1(offset + dw));
         }
     }
     int64_t n = p->w.out - ox;
@@ -89,14 +89,20 @@ INLINE void max_vector(const pool_problem *p, const real *x, pool_seen rows, int
 }
 
 #define MAX_VECTORS(name, sw, kw, dw) \
-    static void name(const pool_rows *a, const real *x, pool_seen rows, int64_t oy, real *y, \
-                     int32_t *at) { \
-        (void)oy; \
-        const pool_axis *w = &a->p->w; \
-        for (int64_t i = 0; i < w->out; i += VL) { \
-            int64_t ox = vector_start(i, w->out); \
-            if (vector_inside(w, ox, sw)) max_vector(a->p, x, rows, ox, sw, kw, dw, y, at, 0); \
-            else max_vector(a->p, x, rows, ox, sw, kw, dw, y, at, 1); \
+    static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
+        (void)thread; \
+        const pool_problem *p = a->p; \
+        const pool_axis *w = &p->w; \
+        const real *x = a->in + plane * p->h.size * w->size; \
+        for (int64_t oy = from; oy < to; oy++) { \
+            pool_seen rows = axis_seen(&p->h, oy); \
+            real *y = a->out + (plane * p->h.out + oy) * w->out; \
+            int32_t *at = a->indices_out + (plane * p->h.out + oy) * w->out; \
+            for (int64_t i = 0; i < w->out; i += VL) { \
+                int64_t ox = vector_start(i, w->out); \
+                if (vector_inside(w, ox, sw)) max_vector(p, x, rows, ox, sw, kw, dw, y, at, 0); \
+                else max_vector(p, x, rows, ox, sw, kw, dw, y, at, 1); \
+            } \
         } \
     }
 MAX_VECTORS(max_vectors_2_stride2, 2, 2, 1)
@@ -106,21 +112,13 @@ MAX_VECTORS(max_vectors_stride1, 1, w->kernel, w->dilation)
 MAX_VECTORS(max_vectors_stride2, 2, w->kernel, 1)
 MAX_VECTORS(max_vectors_strided, 0, w->kernel, w->dilation)
 
-static pool_forward_vectors max_vectors_for(const pool_axis *w) {
+static pool_run_of_rows max_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->dilation == 1 ? w->kernel : 0;
     if (s == 2 && k == 2) return max_vectors_2_stride2;
     if (s == 2 && k == 3) return max_vectors_3_stride2;
     if (s == 1 && k == 3) return max_vectors_3_stride1;
     if (s == 2 && k > 0) return max_vectors_stride2;
     return s == 1 ? max_vectors_stride1 : max_vectors_strided;
-}
-
-static void max_forward_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
-    (void)thread;
-    const pool_problem *p = a->p;
-    int64_t offset = (plane * p->h.out + oy) * p->w.out;
-    a->forward_vectors(a, a->in + plane * p->h.size * p->w.size, axis_seen(&p->h, oy), oy,
-                       a->out + offset, a->indices_out + offset);
 }
 
 /* ------------------------------------------------------------------ 2 x 2, stride 2, no padding
@@ -134,43 +132,46 @@ static int is_2x2(const pool_axis *a) {
            2 * a->out <= a->size;
 }
 
-static void max_forward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
+static void max_forward_2x2_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
+                                 int thread) {
     (void)thread;
     const pool_problem *p = a->p;
-    int64_t ow = p->w.out, width = p->w.size, offset = (plane * p->h.out + oy) * ow;
-    const real *image = a->in + plane * p->h.size * width, *x = image + 2 * oy * width;
-    const real *end = a->in + p->planes * p->h.size * width;
-    real *y = a->out + offset;
-    int32_t *at = a->indices_out + offset;
-    for (int64_t i = 0; i < ow; i += VL) {
-        int64_t ox = vector_start(i, ow), n = ow - ox;
-        const real *top = x + 2 * ox, *below = top + width;
-        max_lanes best = {v_zero(), vi_set1(0)};
-        vm nan = v_isnan(best.value);
-        if (end - below >= 2 * VL) {
+    int64_t ow = p->w.out, width = p->w.size;
+    const real *image = a->in + plane * p->h.size * width;
+    const real *last = a->in + p->planes * p->h.size * width - 2 * VL; /* where loads may begin */
+    vi ramp = vi_load(p->ramp);
+    for (int64_t oy = from; oy < to; oy++) {
+        real *y = a->out + (plane * p->h.out + oy) * ow;
+        int32_t *at = a->indices_out + (plane * p->h.out + oy) * ow;
+        for (int64_t i = 0; i < ow; i += VL) {
+            int64_t ox = vector_start(i, ow), n = ow - ox, place = 2 * oy * width + 2 * ox;
+            const real *top = image + place, *below = top + width;
+            if (below > last) {
+                max_one_by_one(p, image, axis_seen(&p->h, oy), ox, fc_min(ox + VL, ow), y, at);
+                continue;
+            }
             vr a0 = v_load(top), a1 = v_load(top + VL), b0 = v_load(below), b1 = v_load(below + VL);
-            nan = v_or(v_unordered(a0, a1), v_unordered(b0, b1));
-            best.value = v_even(a0, a1);
-            best = max_take(best, v_odd(a0, a1), 1);
-            best = max_take(best, v_even(b0, b1), width);
-            best = max_take(best, v_odd(b0, b1), width + 1);
+            if (v_any(v_or(v_unordered(a0, a1), v_unordered(b0, b1)))) {
+                max_one_by_one(p, image, axis_seen(&p->h, oy), ox, fc_min(ox + VL, ow), y, at);
+                continue;
+            }
+            max_lanes best = {v_even(a0, a1), vi_set1(0)};
+            best = max_take(best, v_odd(a0, a1), vi_set1(1));
+            best = max_take(best, v_even(b0, b1), vi_set1(width));
+            best = max_take(best, v_odd(b0, b1), vi_set1(width + 1));
+            vi index = vi_add(best.at, vi_add(vi_set1(place), ramp));
+            v_storen(y + ox, best.value, n);
+            if (n >= VL) vi_store(at + ox, index);
+            else vi_store_range(at + ox, index, 0, n);
         }
-        if (end - below < 2 * VL || v_any(nan)) {
-            max_one_by_one(p, image, axis_seen(&p->h, oy), ox, fc_min(ox + VL, ow), y, at);
-            continue;
-        }
-        vi first = vi_add(vi_set1(2 * oy * width + 2 * ox), vi_load(p->ramp));
-        v_storen(y + ox, best.value, n);
-        if (n >= VL) vi_store(at + ox, vi_add(first, best.at));
-        else vi_store_range(at + ox, vi_add(first, best.at), 0, n);
     }
 }
 
 static void max_pool_forward(const pool_problem *p, const void *x, void *y, int32_t *indices,
                              int n_threads) {
-    pool_rows a = {.p = p, .in = x, .out = y, .indices_out = indices, .row = max_forward_row};
-    a.forward_vectors = max_vectors_for(&p->w);
-    if (is_2x2(&p->h) && is_2x2(&p->w)) a.row = max_forward_2x2_row;
+    pool_rows a = {.p = p, .in = x, .out = y, .indices_out = indices};
+    a.run = max_vectors_for(&p->w);
+    if (is_2x2(&p->h) && is_2x2(&p->w)) a.run = max_forward_2x2_rows;
     pool_run(&a, p->h.out, p->h.stride * p->w.size + 2 * p->w.out, n_threads);
 }
 
@@ -267,8 +268,14 @@ static void max_backward_row(const pool_rows *a, int64_t plane, int64_t h, int t
     else max_gather_one_by_one(p, dy, at, rows, h, dx);
 }
 
-/* The 2 x 2 windows of output row oy write two rows of dx, and an index that names none of the
- * four elements of its window is wrong. edge: the vector reaches over the row's end. */
+static void max_backward_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
+                              int thread) {
+    for (int64_t h = from; h < to; h++) max_backward_row(a, plane, h, thread);
+}
+
+/* The 2 x 2 windows of an output row write two rows of dx, and an index that names none of the four
+ * elements of its window is wrong: then the result is 0. edge: the vector reaches over the row's
+ * end. */
 INLINE int max_backward_2x2_vector(const pool_problem *p, const real *dy, const int32_t *at,
                                    int64_t oy, int64_t ox, real *dx, int edge) {
     int64_t ow = p->w.out, width = p->w.size, n = ow - ox;
@@ -293,21 +300,27 @@ INLINE int max_backward_2x2_vector(const pool_problem *p, const real *dy, const 
     return v_all(found);
 }
 
-static void max_backward_2x2_row(const pool_rows *a, int64_t plane, int64_t oy, int thread) {
+static void max_backward_2x2_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
+                                  int thread) {
     const pool_problem *p = a->p;
-    int64_t ow = p->w.out, width = p->w.size, offset = (plane * p->h.out + oy) * ow;
-    const real *dy = a->in + offset;
-    const int32_t *at = a->indices_in + offset;
-    real *dx = a->out + (plane * p->h.size + 2 * oy) * width;
-    for (int64_t i = 0; i < ow; i += VL) {
-        int64_t ox = vector_start(i, ow);
-        int well = ox + VL <= ow ? max_backward_2x2_vector(p, dy, at, oy, ox, dx, 0)
-                                 : max_backward_2x2_vector(p, dy, at, oy, ox, dx, 1);
-        if (!well) a->bad[thread] = 1;
+    int64_t ow = p->w.out, width = p->w.size;
+    int well = 1;
+    for (int64_t oy = from; oy < to; oy++) {
+        const real *dy = a->in + (plane * p->h.out + oy) * ow;
+        const int32_t *at = a->indices_in + (plane * p->h.out + oy) * ow;
+        real *dx = a->out + (plane * p->h.size + 2 * oy) * width;
+        for (int64_t i = 0; i < ow; i += VL) {
+            int64_t ox = vector_start(i, ow);
+            well &= ox + VL <= ow ? max_backward_2x2_vector(p, dy, at, oy, ox, dx, 0)
+                                  : max_backward_2x2_vector(p, dy, at, oy, ox, dx, 1);
+        }
     }
-    for (int64_t w = 2 * ow; w < width; w++) dx[w] = dx[width + w] = 0; /* seen by no window */
-    if (oy + 1 == p->h.out)
-        for (int64_t i = 2 * width; i < (p->h.size - 2 * oy) * width; i++) dx[i] = 0;
+    if (!well) a->bad[thread] = 1;
+    /* what no window sees */
+    real *dx = a->out + plane * p->h.size * width;
+    for (int64_t h = 2 * from; h < 2 * to && 2 * ow < width; h++) dx[h * width + width - 1] = 0;
+    if (to == p->h.out)
+        for (int64_t i = 2 * to * width; i < p->h.size * width; i++) dx[i] = 0;
 }
 
 static int max_pool_backward(const pool_problem *p, const void *dy, const int32_t *indices,
@@ -315,12 +328,12 @@ static int max_pool_backward(const pool_problem *p, const void *dy, const int32_
     enum { MOST_THREADS = 1024 };
     unsigned char bad[MOST_THREADS] = {0};
     pool_rows a = {.p = p, .in = dy, .indices_in = indices, .out = dx, .bad = bad,
-                   .row = max_backward_row};
+                   .run = max_backward_rows};
     a.backward_vectors = max_gather_for(&p->w);
     a.columns = gather_columns(&p->w);
     n_threads = n_threads < MOST_THREADS ? n_threads : MOST_THREADS;
     if (is_2x2(&p->h) && is_2x2(&p->w)) {
-        a.row = max_backward_2x2_row;
+        a.run = max_backward_2x2_rows;
         pool_run(&a, p->h.out, 2 * p->w.size + 2 * p->w.out, n_threads);
     } else {
         pool_run(&a, p->h.size, p->w.size + 2 * p->w.out, n_threads);

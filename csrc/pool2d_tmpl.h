@@ -53,12 +53,10 @@ INLINE int64_t axis_counted(const pool_axis *a, int64_t o, int count_include_pad
 
 typedef struct pool_rows pool_rows;
 
-/* Computes one row of the output of pass `a`. */
-typedef void (*pool_row)(const pool_rows *a, int64_t plane, int64_t row, int thread);
-/* Computes its vectors: forward from the input rows that the windows see, backward from the output
- * rows whose windows cover this one. */
-typedef void (*pool_forward_vectors)(const pool_rows *a, const real *x, pool_seen rows, int64_t oy,
-                                     real *y, int32_t *at);
+/* Computes rows from..to-1 of a plane of the output of pass `a`. */
+typedef void (*pool_run_of_rows)(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
+                                 int thread);
+/* Backward, the vectors of row h, from the output rows whose windows cover it. */
 typedef void (*pool_backward_vectors)(const pool_rows *a, const real *dy, const int32_t *at,
                                       pool_range rows, int64_t h, real *dx);
 
@@ -69,8 +67,7 @@ struct pool_rows {
     real *out;      /* y or dx */
     int32_t *indices_out;
     unsigned char *bad; /* per thread: an index was no element of its window */
-    pool_row row;
-    pool_forward_vectors forward_vectors;
+    pool_run_of_rows run;
     pool_backward_vectors backward_vectors;
     pool_range columns; /* backward: those that vectors compute; others go one by one */
     int64_t rows, rows_per_task, total;
@@ -80,13 +77,14 @@ static void pool_task(void *arg, int64_t item, int thread) {
     const pool_rows *a = arg;
     int64_t from = item * a->rows_per_task, to = fc_min(from + a->rows_per_task, a->total);
     int64_t plane = from / a->rows, row = from % a->rows;
-    for (int64_t i = from; i < to; i++) {
-        a->row(a, plane, row, thread);
-        if (++row == a->rows) row = 0, plane++;
+    for (; from < to; plane++, row = 0) {
+        int64_t n = fc_min(a->rows - row, to - from);
+        a->run(a, plane, row, row + n, thread);
+        from += n;
     }
 }
 
-/* Runs a->row on all the rows; moved: elements that one row reads and writes, about. */
+/* Computes all the rows; moved: elements that one row reads and writes, about. */
 static void pool_run(pool_rows *a, int64_t rows, int64_t moved, int n_threads) {
     a->rows = rows;
     a->total = a->p->planes * rows;

@@ -159,14 +159,15 @@ class Conv2d(Layer):
 
     def _input(self, x: ArrayLike) -> Array:
         """x, checked; where axes are missing or in another order, the error says what would fit."""
-        shape = np.shape(x)
-        hint = _reordered(shape, self.in_channels)
-        if hint:
-            raise ValueError(
-                f"Conv2d: expected x of shape (N, {self.in_channels}, H, W), got x.shape={shape}; "
-                f"{hint} would fit"
-            )
-        return floating("Conv2d", "x", x, 4, self.weight.data.dtype, "the weights")
+        a = np.asarray(x)
+        if a.ndim != 4 or a.shape[1] != self.in_channels:
+            hint = _reordered(a.shape, self.in_channels)
+            if hint:
+                raise ValueError(
+                    f"Conv2d: expected x of shape (N, {self.in_channels}, H, W), got "
+                    f"x.shape={a.shape}; {hint} would fit"
+                )
+        return floating("Conv2d", "x", a, 4, self.weight.data.dtype, "the weights")
 
     def _apply(self, a: Array) -> Array:
         if self.strict:

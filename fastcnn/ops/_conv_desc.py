@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import _kernels
-from .._checks import Array, Window, check_bytes, check_padding_mode
+from .._checks import Window, check_bytes, check_padding_mode, conv_window
 from .._config import get_exact
 
 Algorithm = Literal["auto", "direct", "winograd", "im2col"]
@@ -24,23 +24,43 @@ def algorithm_code(op: str, algorithm: str) -> int:
     return DIRECT if algorithm == "auto" and get_exact() else _CODES[algorithm]
 
 
-def describe(
+Given = tuple[Any, Any, Any, Any]  # stride, padding, dilation, groups
+Described = tuple[Window, "_kernels.Conv2dDesc | None"]
+
+
+def described(
     op: str,
-    like: Array,
+    dtype: np.dtype[Any],
     x_shape: tuple[int, ...],
     w_shape: tuple[int, ...],
-    win: Window,
-    groups: int,
+    given: Given,
     padding_mode: str,
     algorithm: int,
-) -> "_kernels.Conv2dDesc | None":
-    """The kernel's descriptor, or None where a size is zero and there is nothing to compute."""
-    check_padding_mode(op, x_shape, padding_mode)
-    return _description(op, like.dtype, x_shape, w_shape, win, groups, padding_mode, algorithm)
+) -> Described:
+    """The window of a convolution and the kernel's descriptor, which is None where a size is zero
+    and there is nothing to compute; all arguments checked."""
+    plain = _kernels.plain_sizes(*given) and type(padding_mode) is str
+    find = _known if plain else _find  # a step of training brings the same shapes again
+    return find(op, dtype, x_shape, w_shape, given, padding_mode, algorithm)
 
 
-@functools.lru_cache(maxsize=1024)  # a step of training brings the same shapes again
-def _description(
+def _find(
+    op: str,
+    dtype: np.dtype[Any],
+    x_shape: tuple[int, ...],
+    w_shape: tuple[int, ...],
+    given: Given,
+    padding_mode: str,
+    algorithm: int,
+) -> Described:
+    win = conv_window(op, x_shape, w_shape, *given)
+    return win, describe(op, dtype, x_shape, w_shape, win, given[3], padding_mode, algorithm)
+
+
+_known = functools.lru_cache(maxsize=1024)(_find)
+
+
+def describe(
     op: str,
     dtype: np.dtype[Any],
     x_shape: tuple[int, ...],
@@ -50,6 +70,8 @@ def _description(
     padding_mode: str,
     algorithm: int,
 ) -> "_kernels.Conv2dDesc | None":
+    """The kernel's descriptor, or None where a size is zero and there is nothing to compute."""
+    check_padding_mode(op, x_shape, padding_mode)
     for shape in (x_shape, w_shape, (x_shape[0], w_shape[0], *win.out)):
         check_bytes(op, shape, dtype.itemsize)
     top, bottom, left, right = win.padding

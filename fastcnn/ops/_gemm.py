@@ -3,7 +3,7 @@
 from numpy.typing import ArrayLike
 
 from .. import _kernels
-from .._checks import Array, expect_shape, floating, output, workspace
+from .._checks import Array, expect_shape, floating, output
 from .._config import get_num_threads
 
 
@@ -57,6 +57,5 @@ def gemm(
     a_strides = (1, m) if trans_a else (k, 1)
     b_strides = (1, k) if trans_b else (n, 1)
     threads = get_num_threads()
-    work = workspace(op, _kernels.linear_workspace_bytes(a, m, n, k, threads))
-    _kernels.gemm(m, n, k, *a_strides, *b_strides, accumulate, a, b, c, work, threads)
+    _kernels.gemm(m, n, k, *a_strides, *b_strides, accumulate, a, b, c, None, threads)
     return c

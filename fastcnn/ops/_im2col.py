@@ -16,7 +16,7 @@ class Im2col:
     def __init__(self, x_shape: tuple[int, ...], w_shape: tuple[int, ...], like: Array, groups: int,
                  win: Window, padding_mode: str) -> None:  # fmt: skip
         one = (1, *x_shape[1:])
-        self.desc = describe("im2col", like, one, w_shape, win, groups, padding_mode, AUTO)
+        self.desc = describe("im2col", like.dtype, one, w_shape, win, groups, padding_mode, AUTO)
         rows = x_shape[1] * win.kernel[0] * win.kernel[1]
         self.cols = empty("im2col", (groups, rows // groups, win.out[0] * win.out[1]), like.dtype)
 

@@ -6,7 +6,7 @@ N images of C channels, H W their size, OH OW the size of the results.
 from numpy.typing import ArrayLike
 
 from .. import _kernels
-from .._checks import Array, affine_args, output, workspace
+from .._checks import Array, affine_args, output
 from .._config import get_num_threads
 
 
@@ -69,7 +69,5 @@ def affine(
     a, m, (oh, ow), around = affine_args(op, x, matrix, size, fill)
     n, c, h, w = a.shape
     y = output(op, out, (n, c, oh, ow), a.dtype, (a,))
-    sizes, threads = (n, c, h, w, oh, ow), get_num_threads()
-    scratch = workspace(op, _kernels.affine_workspace_bytes(sizes, a, threads))
-    _kernels.affine(sizes, around, a, m, y, scratch, threads)
+    _kernels.affine((n, c, h, w, oh, ow), around, a, m, y, get_num_threads())
     return y

@@ -1,6 +1,6 @@
 """2-D convolution, its backward passes, and im2col: checks, memory, and the call of the kernel.
 
-What a kernel gets is described once, by `describe`; the algorithms share it:
+What a kernel gets is described once, by `described`; the algorithms share it:
 
     direct    csrc/conv2d_direct_tmpl.h and conv2d_weight_tmpl.h; no im2col matrix exists
     winograd  csrc/winograd_tmpl.h: 2 to 6 times fewer multiplications for 3x3 and 5x5 kernels (with
@@ -21,19 +21,16 @@ from .._checks import (
     Padding,
     PaddingMode,
     Pair,
-    check_padding_mode,
-    conv_window,
     dims,
     empty,
     expect_shape,
     floating,
     output,
     window,
-    workspace,
 )
 from .._config import get_num_threads
 from ._border import fold_border
-from ._conv_desc import AUTO, Algorithm, algorithm_code, describe
+from ._conv_desc import AUTO, Algorithm, algorithm_code, describe, described
 from ._im2col import Im2col
 
 
@@ -101,21 +98,19 @@ def conv2d(
     op = "conv2d"
     x = floating(op, "x", x, 4)
     w = floating(op, "w", w, 4, x.dtype)
-    win = conv_window(op, x.shape, w.shape, stride, padding, dilation, groups)
+    code = algorithm_code(op, algorithm)
+    given = (stride, padding, dilation, groups)
+    win, desc = described(op, x.dtype, x.shape, w.shape, given, padding_mode, code)
     if b is not None:
         b = floating(op, "b", b, 1, x.dtype)
         expect_shape(op, "b", b, (w.shape[0],), "one per output channel")
     y = output(op, out, (x.shape[0], w.shape[0], *win.out), x.dtype, (x, w, b))
-    code = algorithm_code(op, algorithm)
-    desc = describe(op, x, x.shape, w.shape, win, groups, padding_mode, code)
     if desc is None:  # nothing to sum over
         y[...] = 0 if b is None else b[:, None, None]
     elif algorithm == "im2col":
         Im2col(x.shape, w.shape, x, groups, win, padding_mode).forward(x, w, b, y)
     else:
-        threads = get_num_threads()
-        scratch = workspace(op, _kernels.conv2d_workspace_bytes(desc, "forward", threads))
-        _kernels.conv2d_forward(desc, x, w, b, y, scratch, threads)
+        _kernels.conv2d_forward(desc, x, w, b, y, None, get_num_threads())
     return y
 
 
@@ -169,10 +164,10 @@ def conv2d_backward_input(
     dy = floating(op, "dy", dy, 4)
     w = floating(op, "w", w, 4, dy.dtype)
     shape = dims(op, "input_shape", input_shape, 4)
-    win = conv_window(op, shape, w.shape, stride, padding, dilation, groups)
-    expect_shape(op, "dy", dy, (shape[0], w.shape[0], *win.out), "the output of these arguments")
     code = algorithm_code(op, algorithm)
-    check_padding_mode(op, shape, padding_mode)
+    given = (stride, padding, dilation, groups)
+    win, desc = described(op, dy.dtype, shape, w.shape, given, padding_mode, code)
+    expect_shape(op, "dy", dy, (shape[0], w.shape[0], *win.out), "the output of these arguments")
     if padding_mode == "replicate":
         top, bottom, left, right = win.padding
         padded = (*shape[:2], shape[2] + top + bottom, shape[3] + left + right)
@@ -183,15 +178,12 @@ def conv2d_backward_input(
         dx[...] = fold_border(dxp, shape, top, left)
         return dx
     dx = output(op, out, shape, dy.dtype, (dy, w))
-    desc = describe(op, dy, shape, w.shape, win, groups, padding_mode, code)
     if desc is None:
         dx[...] = 0
     elif algorithm == "im2col":
         Im2col(shape, w.shape, dy, groups, win, padding_mode).backward_input(dy, w, dx)
     else:
-        threads = get_num_threads()
-        scratch = workspace(op, _kernels.conv2d_workspace_bytes(desc, "backward_input", threads))
-        _kernels.conv2d_backward_input(desc, dy, w, dx, scratch, threads)
+        _kernels.conv2d_backward_input(desc, dy, w, dx, None, get_num_threads())
     return dx
 
 
@@ -244,20 +236,18 @@ def conv2d_backward_weight(
     dy = floating(op, "dy", dy, 4)
     x = floating(op, "x", x, 4, dy.dtype)
     shape = dims(op, "weight_shape", weight_shape, 4)
-    win = conv_window(op, x.shape, shape, stride, padding, dilation, groups)
+    code = algorithm_code(op, algorithm)
+    given = (stride, padding, dilation, groups)
+    win, desc = described(op, dy.dtype, x.shape, shape, given, padding_mode, code)
     expect_shape(op, "dy", dy, (x.shape[0], shape[0], *win.out), "the output of these arguments")
     dw, db = empty(op, shape, dy.dtype), empty(op, shape[:1], dy.dtype)
-    code = algorithm_code(op, algorithm)
-    desc = describe(op, dy, x.shape, shape, win, groups, padding_mode, code)
     if desc is None:
         dw[...] = 0
         db[...] = dy.sum((0, 2, 3))
     elif algorithm == "im2col":
         Im2col(x.shape, shape, x, groups, win, padding_mode).backward_weight(dy, x, dw, db)
     else:
-        threads = get_num_threads()
-        scratch = workspace(op, _kernels.conv2d_workspace_bytes(desc, "backward_weight", threads))
-        _kernels.conv2d_backward_weight(desc, dy, x, dw, db, scratch, threads)
+        _kernels.conv2d_backward_weight(desc, dy, x, dw, db, None, get_num_threads())
     return dw, db
 
 
@@ -306,7 +296,7 @@ def im2col(
         op, (x.shape[2], x.shape[3]), kernel_size, stride=stride, padding=padding, dilation=dilation
     )
     cols = empty(op, (n, c * win.kernel[0] * win.kernel[1], win.out[0] * win.out[1]), x.dtype)
-    desc = describe(op, x, x.shape, (1, c, *win.kernel), win, 1, padding_mode, AUTO)
+    desc = describe(op, x.dtype, x.shape, (1, c, *win.kernel), win, 1, padding_mode, AUTO)
     if desc is None:
         cols[...] = 0
     else:
@@ -361,7 +351,7 @@ def col2im(
     expected = (shape[0], shape[1] * kernel_h * kernel_w, out_h * out_w)
     expect_shape(op, "cols", cols, expected, "im2col of input_shape")
     x = empty(op, shape, cols.dtype)
-    desc = describe(op, cols, shape, (1, shape[1], *win.kernel), win, 1, padding_mode, AUTO)
+    desc = describe(op, cols.dtype, shape, (1, shape[1], *win.kernel), win, 1, padding_mode, AUTO)
     if desc is None:
         x[...] = 0
     else:

@@ -6,7 +6,7 @@ N rows (samples), I inputs, O outputs.
 from numpy.typing import ArrayLike
 
 from .. import _kernels
-from .._checks import Array, empty, expect_shape, floating, output, workspace
+from .._checks import Array, empty, expect_shape, floating, output
 from .._config import get_num_threads
 
 
@@ -56,9 +56,7 @@ def linear(
         b = floating(op, "b", b, 1, x.dtype)
         expect_shape(op, "b", b, (o,), "one per output")
     y = output(op, out, (n, o), x.dtype, (x, w, b))
-    threads = get_num_threads()
-    work = workspace(op, _kernels.linear_workspace_bytes(x, n, i, o, threads))
-    _kernels.linear_forward(x, w, b, y, work, threads)
+    _kernels.linear_forward(x, w, b, y, None, get_num_threads())
     return y
 
 
@@ -99,9 +97,7 @@ def linear_backward_input(dy: ArrayLike, w: ArrayLike) -> Array:
     (n, o), i = dy.shape, w.shape[1]
     expect_shape(op, "w", w, (o, i), f"dy has {o} columns")
     dx = empty(op, (n, i), dy.dtype)
-    threads = get_num_threads()
-    work = workspace(op, _kernels.linear_workspace_bytes(dy, n, i, o, threads))
-    _kernels.linear_backward_input(dy, w, dx, work, threads)
+    _kernels.linear_backward_input(dy, w, dx, None, get_num_threads())
     return dx
 
 
@@ -143,7 +139,5 @@ def linear_backward_weight(dy: ArrayLike, x: ArrayLike) -> tuple[Array, Array]:
     expect_shape(op, "x", x, (n, i), f"dy has {n} rows")
     dw = empty(op, (o, i), dy.dtype)
     db = empty(op, (o,), dy.dtype)
-    threads = get_num_threads()
-    work = workspace(op, _kernels.linear_workspace_bytes(dy, n, i, o, threads))
-    _kernels.linear_backward_weight(dy, x, dw, db, work, threads)
+    _kernels.linear_backward_weight(dy, x, dw, db, None, get_num_threads())
     return dw, db

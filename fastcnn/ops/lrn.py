@@ -12,7 +12,7 @@ import math
 from numpy.typing import ArrayLike
 
 from .. import _kernels
-from .._checks import Array, empty, expect_shape, floating, integer, number, output, workspace
+from .._checks import Array, empty, expect_shape, floating, integer, number, output
 from .._config import get_num_threads
 
 Settings = tuple[int, float, float, float]
@@ -136,7 +136,5 @@ def local_response_norm_backward(
     g = floating(op, "dy", dy, None, a.dtype, "x")
     expect_shape(op, "dy", g, a.shape, "x.shape")
     dx = empty(op, a.shape, a.dtype)
-    threads = get_num_threads()
-    scratch = workspace(op, _kernels.lrn_backward_workspace_bytes(sizes, settings, a, threads))
-    _kernels.lrn_backward(sizes, settings, g, a, dx, scratch, threads)
+    _kernels.lrn_backward(sizes, settings, g, a, dx, None, get_num_threads())
     return dx

@@ -1,4 +1,4 @@
-"""One step of an optimizer on one parameter array, fused and in place (PyTorch's formulas)."""
+"""One step of an optimizer on parameter arrays, fused and in place (PyTorch's formulas)."""
 
 from typing import Any, cast
 
@@ -29,26 +29,34 @@ def _in_place(op: str, name: str, a: Any, like: Array) -> None:
         )
 
 
-def _gradient(op: str, grad: ArrayLike, param: Array) -> Array:
+def _gradient(op: str, name: str, grad: ArrayLike, param: Array) -> Array:
     if _kernels.fits_like(grad, param):
         return cast(Array, grad)
-    g = floating(op, "grad", grad, None, param.dtype)
-    expect_shape(op, "grad", g, param.shape, "that of param")
+    g = floating(op, name, grad, None, param.dtype)
+    expect_shape(op, name, g, param.shape, "that of param")
     return g
 
 
+def _each(op: str, name: str, values: Any, params: list[Any]) -> list[Any]:
+    """A new list with a value for each parameter."""
+    if not isinstance(values, list) or len(values) != len(params):
+        got = f"{len(values)}" if isinstance(values, list) else type(values).__name__
+        raise ValueError(f"{op}: expected {name} to be a list of {len(params)}, got {got}")
+    return values.copy()
+
+
 def sgd_update(
-    param: Array,
-    grad: ArrayLike,
-    velocity: Array | None,
+    param: Array | list[Array],
+    grad: ArrayLike | list[Any],
+    velocity: Array | list[Any] | None,
     *,
-    lr: float,
+    lr: float | list[float],
     momentum: float = 0.0,
     dampening: float = 0.0,
     weight_decay: float = 0.0,
     nesterov: bool = False,
 ) -> None:
-    """A step of stochastic gradient descent.
+    """A step of stochastic gradient descent, of one parameter or of several.
 
     With g = grad + weight_decay * param::
 
@@ -59,14 +67,14 @@ def sgd_update(
 
     Parameters
     ----------
-    param : ndarray
-        float32 or float64, any shape, C-contiguous; changed in place.
-    grad : array_like
+    param : ndarray, or list of them
+        float32 or float64, any shape, C-contiguous; changed in place, none before all are checked.
+    grad : array_like, or list of them
         Its gradient, same shape and dtype.
-    velocity : ndarray or None
+    velocity : ndarray or None, or list of them
         Running sum of gradients, same shape and dtype, zeros at first, C-contiguous; changed in
         place. None without momentum.
-    lr : float
+    lr : float, or list of them
         Learning rate, >= 0.
     momentum, weight_decay : float
         Factors as above, >= 0.
@@ -81,8 +89,8 @@ def sgd_update(
     TypeError
         If a dtype does not fit.
     ValueError
-        If a shape or a number does not fit, an array cannot be changed in place, or there is
-        momentum and no velocity.
+        If a shape, a number or the length of a list does not fit, an array cannot be changed in
+        place, or there is momentum and no velocity.
 
     Examples
     --------
@@ -95,18 +103,29 @@ def sgd_update(
     (array([0.375]), array([3.]))
     """
     op = "sgd_update"
-    _in_place(op, "param", param, param)
-    g = _gradient(op, grad, param)
     momentum = number(op, "momentum", momentum, 0.0)
-    if velocity is not None:
-        _in_place(op, "velocity", velocity, param)
-    elif momentum != 0:
-        raise ValueError(f"{op}: expected a velocity array, since momentum is {momentum}")
+    if isinstance(param, list) and isinstance(grad, list):
+        params, place = param, "[{}]"
+        grads = _each(op, "grad", grad, params)
+        velocities = [None] * len(params) if velocity is None else velocity
+        velocities = _each(op, "velocity", velocities, params)
+        rates = _each(op, "lr", lr if isinstance(lr, list) else [lr] * len(params), params)
+    else:
+        params, grads, velocities, rates, place = [param], [grad], [velocity], [lr], ""
+    if not _kernels.sgd_fits(params, grads, velocities, momentum != 0):
+        for i, (p, v) in enumerate(zip(params, velocities, strict=True)):
+            at = place.format(i)
+            _in_place(op, f"param{at}", p, p)
+            grads[i] = _gradient(op, f"grad{at}", grads[i], p)
+            if v is not None:
+                _in_place(op, f"velocity{at}", v, p)
+            elif momentum != 0:
+                raise ValueError(f"{op}: expected a velocity array, since momentum is {momentum}")
     _kernels.sgd_update(
-        param,
-        g,
-        velocity,
-        number(op, "lr", lr, 0.0),
+        params,
+        grads,
+        velocities,
+        [number(op, "lr", rate, 0.0) for rate in rates],
         momentum,
         number(op, "dampening", dampening),
         number(op, "weight_decay", weight_decay, 0.0),
@@ -187,7 +206,7 @@ def adam_update(
     _in_place(op, "param", param, param)
     _in_place(op, "m", m, param)
     _in_place(op, "v", v, param)
-    g = _gradient(op, grad, param)
+    g = _gradient(op, "grad", grad, param)
     beta1, beta2 = check_betas(op, betas)
     _kernels.adam_update(
         param,

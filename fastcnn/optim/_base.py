@@ -125,12 +125,19 @@ class Optimizer:
         Parameters with ``requires_grad`` False, or that got no gradient since `zero_grad`
         (``has_grad`` False, or None for a gradient), are left alone: no weight decay either.
         """
+        due = []
         for parameter, key, rate in self._slots:
             if not parameter.requires_grad or not getattr(parameter, "has_grad", True):
                 continue
             gradient = parameter.grad
             if gradient is not None:
-                self.update(parameter.data, gradient, self._state[key], self._lr * rate)
+                due.append((parameter.data, gradient, self._state[key], self._lr * rate))
+        self._update_all(due)
+
+    def _update_all(self, due: list[tuple[Array, Array, dict[str, Any], float]]) -> None:
+        """Change all parameters of a step, given as `update` gets each."""
+        for param, grad, state, lr in due:
+            self.update(param, grad, state, lr)
 
     def update(self, param: Array, grad: Array, state: dict[str, Any], lr: float) -> None:
         """Change one parameter in place.

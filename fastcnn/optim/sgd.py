@@ -83,15 +83,29 @@ class SGD(Optimizer):
 
     def update(self, param: Array, grad: Array, state: dict[str, Any], lr: float) -> None:
         """Change one parameter in place; see `Optimizer.update`."""
-        dampening = self.dampening
-        if self.momentum and "velocity" not in state:
+        first = bool(self.momentum) and "velocity" not in state
+        if first:
             state.update(self.initial_state(param))
-            dampening = 0.0
+        self._apply([(param, grad, state, lr)], 0.0 if first else self.dampening)
+
+    def _update_all(self, due: list[tuple[Array, Array, dict[str, Any], float]]) -> None:
+        if type(self).update is not SGD.update:  # a subclass has one of its own
+            super()._update_all(due)
+            return
+        again = [one for one in due if not self.momentum or "velocity" in one[2]]
+        if len(again) < len(due):
+            super()._update_all([one for one in due if "velocity" not in one[2]])
+        self._apply(again, self.dampening)
+
+    def _apply(
+        self, due: list[tuple[Array, Array, dict[str, Any], float]], dampening: float
+    ) -> None:
+        """One call for many parameters: a net has many small ones."""
         ops.sgd_update(
-            param,
-            grad,
-            state["velocity"] if self.momentum else None,
-            lr=lr,
+            [param for param, _, _, _ in due],
+            [grad for _, grad, _, _ in due],
+            [state["velocity"] for _, _, state, _ in due] if self.momentum else None,
+            lr=[lr for _, _, _, lr in due],
             momentum=self.momentum,
             dampening=dampening,
             weight_decay=self.weight_decay,

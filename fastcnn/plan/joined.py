@@ -253,7 +253,7 @@ class ConvStep(Joined):
         few = not b.training and math.prod(conv.window.out) <= FEW_PIXELS
         direct = few and w_shape[0] * w_shape[1] >= MANY_KERNELS
         return describe(
-            "plan", np.empty(0, b.dtype), x_shape, w_shape, window, conv.groups, mode,
+            "plan", b.dtype, x_shape, w_shape, window, conv.groups, mode,
             algorithm_code("plan", "direct" if direct else "auto"),
         )  # fmt: skip
 

@@ -200,7 +200,7 @@ class ConvTransposeStep(Step):
         """Of the convolution that goes the other way."""
         layer = self.layer
         return describe(
-            "plan", np.empty(0, b.dtype), (b.n, *self.shape), layer.weight.data.shape, self.window,
+            "plan", b.dtype, (b.n, *self.shape), layer.weight.data.shape, self.window,
             layer.groups, "zeros", algorithm_code("plan", "auto"),
         )  # fmt: skip
 

@@ -1,4 +1,6 @@
-"""One step of an optimizer on one parameter array, in place (PyTorch's formulas)."""
+"""One step of an optimizer on parameter arrays, in place (PyTorch's formulas)."""
+
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -7,11 +9,11 @@ from .._checks import Array, expect_shape, floating, integer
 
 
 def sgd_update(
-    param: Array,
-    grad: ArrayLike,
-    velocity: Array | None,
+    param: Array | list[Array],
+    grad: ArrayLike | list[Any],
+    velocity: Array | list[Any] | None,
     *,
-    lr: float,
+    lr: float | list[float],
     momentum: float = 0.0,
     dampening: float = 0.0,
     weight_decay: float = 0.0,
@@ -28,15 +30,17 @@ def sgd_update(
 
     Parameters
     ----------
-    param : ndarray
+    param : ndarray, or list of them
         float32 or float64, any shape; changed in place.
-    grad : array_like
+    grad : array_like, or list of them
         Its gradient, same shape and dtype.
-    velocity : ndarray or None
+    velocity : ndarray or None, or list of them
         Running sum of gradients, same shape and dtype, zeros at first; changed in place. None
         without momentum.
-    lr, momentum, dampening, weight_decay : float
-        Learning rate and the factors above.
+    lr : float, or list of them
+        Learning rate.
+    momentum, dampening, weight_decay : float
+        The factors above.
     nesterov : bool
         Look ahead by one step (Sutskever et al. 2013).
 
@@ -57,6 +61,16 @@ def sgd_update(
     array([0.5])
     """
     op = "sgd_update"
+    if isinstance(param, list):
+        n = len(param)
+        velocities = velocity if isinstance(velocity, list) else [velocity] * n
+        rates = lr if isinstance(lr, list) else [lr] * n
+        for p, g, v, rate in zip(param, grad, velocities, rates, strict=True):
+            sgd_update(
+                p, g, v, lr=rate, momentum=momentum, dampening=dampening,
+                weight_decay=weight_decay, nesterov=nesterov,
+            )  # fmt: skip
+        return
     _in_place(op, "param", param, param)
     g = floating(op, "grad", grad, None, param.dtype)
     expect_shape(op, "grad", g, param.shape, "the shape of param")

@@ -137,6 +137,59 @@ def test_gradient_layouts(rng: np.random.Generator, dtype: np.dtype):
         assert_same_bits(param, expected)
 
 
+def test_sgd_of_several_parameters_is_that_of_each():
+    rng = np.random.default_rng(3)
+    shapes, rates = [(4, 5), (0,), (7,), (3, 2, 2)], [0.1, 0.2, 0.3, 0.4]
+    params, grads, velocities = (
+        [rng.standard_normal(s).astype(np.float32) for s in shapes] for _ in range(3)
+    )
+    velocities[2] = velocities[2].astype(np.float64)
+    params[2], grads[2] = params[2].astype(np.float64), grads[2].astype(np.float64)
+    numbers = {"momentum": 0.9, "dampening": 0.1, "weight_decay": 0.01, "nesterov": True}
+    expected = [(p.copy(), v.copy()) for p, v in zip(params, velocities, strict=True)]
+    plain = [(p.copy(), v.copy()) for p, v in expected]
+    for (p, v), g, rate in zip(expected, grads, rates, strict=True):
+        ops.sgd_update(p, g, v, lr=rate, **numbers)
+    reference.sgd_update(
+        [p for p, _ in plain], grads, [v for _, v in plain], lr=rates, **numbers
+    )
+    grads[3] = np.asfortranarray(grads[3])  # one that must be copied
+    ops.sgd_update(params, grads, velocities, lr=rates, **numbers)
+    for p, v, (ep, ev), (pp, pv) in zip(params, velocities, expected, plain, strict=True):
+        assert_same_bits(p, ep)
+        assert_same_bits(v, ev)
+        np.testing.assert_allclose(p, pp, 1e-5)
+        np.testing.assert_allclose(v, pv, 1e-5)
+    ops.sgd_update(params, grads, None, lr=0.5)
+    for p, (ep, _), g in zip(params, expected, grads, strict=True):
+        ops.sgd_update(ep, g, None, lr=0.5)
+        assert_same_bits(p, ep)
+
+
+def test_sgd_of_several_changes_none_if_one_does_not_fit():
+    def arrays() -> list[np.ndarray]:
+        return [np.ones(3, np.float32), np.ones(4, np.float32)]
+
+    good = arrays()
+    bad = [
+        ({"grad": [np.ones(3, np.float32), np.ones(5, np.float32)]}, ValueError, r"grad\[1\].shape"),
+        ({"grad": arrays()[:1]}, ValueError, "expected grad to be a list of 2, got 1"),
+        ({"velocity": good[0]}, ValueError, "expected velocity to be a list of 2, got ndarray"),
+        ({"velocity": [*arrays()[:1], None]}, ValueError, "expected a velocity array"),
+        ({"lr": [0.1]}, ValueError, "expected lr to be a list of 2, got 1"),
+        ({"lr": [0.1, -1.0]}, ValueError, "lr"),
+        ({"param": [good[0], [1.0]]}, TypeError, r"expected param\[1\] to be an ndarray, got list"),
+    ]
+    for change, error, message in bad:
+        given = {"param": good, "grad": arrays(), "velocity": arrays(), "lr": 0.1} | change
+        with pytest.raises(error, match=message):
+            ops.sgd_update(
+                given["param"], given["grad"], given["velocity"], lr=given["lr"], momentum=0.9
+            )
+        for a, b in zip(good, arrays(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 @pytest.mark.parametrize("which", ["param", "velocity", "m", "v"])
 def test_what_is_changed_in_place_must_allow_it(which: str):
     def call(array: np.ndarray) -> None:
