@@ -150,9 +150,7 @@ def test_sgd_of_several_parameters_is_that_of_each():
     plain = [(p.copy(), v.copy()) for p, v in expected]
     for (p, v), g, rate in zip(expected, grads, rates, strict=True):
         ops.sgd_update(p, g, v, lr=rate, **numbers)
-    reference.sgd_update(
-        [p for p, _ in plain], grads, [v for _, v in plain], lr=rates, **numbers
-    )
+    reference.sgd_update([p for p, _ in plain], grads, [v for _, v in plain], lr=rates, **numbers)
     grads[3] = np.asfortranarray(grads[3])  # one that must be copied
     ops.sgd_update(params, grads, velocities, lr=rates, **numbers)
     for p, v, (ep, ev), (pp, pv) in zip(params, velocities, expected, plain, strict=True):
@@ -172,7 +170,11 @@ def test_sgd_of_several_changes_none_if_one_does_not_fit():
 
     good = arrays()
     bad = [
-        ({"grad": [np.ones(3, np.float32), np.ones(5, np.float32)]}, ValueError, r"grad\[1\].shape"),
+        (
+            {"grad": [np.ones(3, np.float32), np.ones(5, np.float32)]},
+            ValueError,
+            r"grad\[1\].shape",
+        ),
         ({"grad": arrays()[:1]}, ValueError, "expected grad to be a list of 2, got 1"),
         ({"velocity": good[0]}, ValueError, "expected velocity to be a list of 2, got ndarray"),
         ({"velocity": [*arrays()[:1], None]}, ValueError, "expected a velocity array"),
