@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._checks import Array
+from .activation import OutputContext, ReLU
 from .layer import Layer
 from .parameter import Buffer, Parameter
 
@@ -34,6 +35,7 @@ class _Stop(NamedTuple):
     many: bool  # the layer takes a tuple
     overwrites: bool  # and may write over its input
     done: list[str]  # values that nobody needs afterwards
+    relu: str  # the name of a ReLU that the layer computes with its output, or ""
 
 
 class GraphContext(NamedTuple):
@@ -204,6 +206,7 @@ class Graph(Layer):
         self._find_route()
 
     def _find_route(self) -> None:
+        joined = {node.inputs[0]: name for name, node in self.nodes.items() if self._joins(node)}
         self._route = [
             _Stop(
                 name,
@@ -212,6 +215,7 @@ class Graph(Layer):
                 len(inputs) > 1 or layer.takes_many,
                 self._overwrites(layer, inputs[0]),
                 self._done[name],
+                joined.get(name, ""),
             )
             for name, (layer, inputs) in self.nodes.items()
         ]
@@ -223,6 +227,15 @@ class Graph(Layer):
                 self._find_route()
                 break
         return self._route
+
+    def _joins(self, node: Node) -> bool:
+        """Whether this is a ReLU that the layer in front of it can compute with its output."""
+        source = node.inputs[0]
+        return (
+            type(node.layer) is ReLU
+            and self._overwrites(node.layer, source)
+            and self.nodes[source].layer.takes_relu
+        )
 
     def _overwrites(self, layer: Layer, source: str) -> bool:
         """Whether the layer may write over its input, an array that nobody else holds or takes."""
@@ -309,14 +322,21 @@ class Graph(Layer):
     def __call__(self, x: Any) -> Any:
         """Inference: the output, or a dict of the outputs."""
         values = self._take("inputs", self.inputs, x, False)
-        for name, node in self.nodes.items():
+        for name, layer, inputs, many, _, done, relu in self._stops():
+            if name in values:  # a ReLU that is computed already
+                continue
+            value = tuple([values[s] for s in inputs]) if many else values[inputs[0]]
             try:
-                values[name] = node.layer(self._gather(node, values))
+                if relu:
+                    values[relu] = layer(value, relu=True)
+                else:
+                    values[name] = layer(value)
             except (ValueError, TypeError) as error:
-                error.add_note(f"in layer {name!r}, {node.layer!r}")
+                error.add_note(f"in layer {name!r}, {layer!r}")
                 raise
-            for done in self._done[name]:
-                del values[done]
+            del value
+            for source in done:
+                del values[source]
         return self._give(self.outputs, values)
 
     def activations(self, x: Any) -> dict[str, Array]:
@@ -341,10 +361,15 @@ class Graph(Layer):
         arrays = {name: np.asarray(value) for name, value in values.items()}
         seen = {name: (a.shape, a.dtype) for name, a in arrays.items()}
         contexts: dict[str, Any] = {}
-        for name, layer, inputs, many, overwrites, done in self._stops():
+        for name, layer, inputs, many, overwrites, done, relu in self._stops():
+            if name in contexts:  # a ReLU that is computed already
+                continue
             value = tuple([values[s] for s in inputs]) if many else values[inputs[0]]
             try:
-                if overwrites:
+                if relu:
+                    values[relu], contexts[name] = layer.forward(value, relu=True)
+                    contexts[relu] = OutputContext(values[relu])
+                elif overwrites:
                     values[name], contexts[name] = layer.forward(value, out=value)
                 else:
                     values[name], contexts[name] = layer.forward(value)

@@ -101,6 +101,7 @@ class Conv2d(Layer):
     """  # noqa: E501 - a message is one line
 
     gives_new = True
+    takes_relu = True
 
     def __init__(
         self,
@@ -153,9 +154,9 @@ class Conv2d(Layer):
             "padding_mode": self.padding_mode,
         }
 
-    def __call__(self, x: ArrayLike) -> Array:
-        """y (N, K, OH, OW) of x (N, C, H, W)."""
-        return self._apply(self._input(x))
+    def __call__(self, x: ArrayLike, *, relu: bool = False) -> Array:
+        """y (N, K, OH, OW) of x (N, C, H, W), or ``max(y, 0)``."""
+        return self._apply(self._input(x), relu)
 
     def _input(self, x: ArrayLike) -> Array:
         """x, checked; where axes are missing or in another order, the error says what would fit."""
@@ -169,17 +170,17 @@ class Conv2d(Layer):
                 )
         return floating("Conv2d", "x", a, 4, self.weight.data.dtype, "the weights")
 
-    def _apply(self, a: Array) -> Array:
+    def _apply(self, a: Array, relu: bool) -> Array:
         if self.strict:
             self.require_exact(a.shape[1:])
         b = None if self.bias is None else self.bias.data
-        return ops.conv2d(a, self.weight.data, b, **self._options())
+        return ops.conv2d(a, self.weight.data, b, relu=relu, **self._options())
 
-    def forward(self, x: ArrayLike) -> tuple[Array, ConvContext]:
-        """y and what backward needs: x itself."""
+    def forward(self, x: ArrayLike, *, relu: bool = False) -> tuple[Array, ConvContext]:
+        """y, or ``max(y, 0)``, and what backward needs: x itself. (`backward` is that of y.)"""
         # contiguous here once, not again in backward
         a = self._input(x)
-        return self._apply(a), ConvContext(a)
+        return self._apply(a, relu), ConvContext(a)
 
     def backward(self, dy: ArrayLike, ctx: ConvContext, *, need_dx: bool = True) -> Array | None:
         """Gradients of weight and bias are added to theirs, that of x (N, C, H, W) is returned."""

@@ -89,6 +89,8 @@ class Layer(Selection):
     gives_new = False
     # Forward and backward take `out`, which may be x or dy itself.
     works_in_place = False
+    # Forward and inference take `relu`, and give what a ReLU would make of their output.
+    takes_relu = False
 
     # ---- what a subclass defines -----------------------------------------------------------
 
@@ -193,7 +195,8 @@ class Layer(Selection):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        for promise in ("gives_new", "works_in_place"):  # of the class that wrote the passes
+        # Promises are of the class that wrote the passes.
+        for promise in ("gives_new", "works_in_place", "takes_relu"):
             if promise not in cls.__dict__ and not cls.__dict__.keys().isdisjoint(_PASSES):
                 setattr(cls, promise, False)
         own = cls.__dict__.get("backward")

@@ -29,6 +29,7 @@ from .._checks import (
     window,
 )
 from .._config import get_num_threads
+from . import activation
 from ._border import fold_border
 from ._conv_desc import AUTO, Algorithm, algorithm_code, describe, described
 from ._im2col import Im2col
@@ -45,6 +46,7 @@ def conv2d(
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     algorithm: Algorithm = "auto",
+    relu: bool = False,
     out: Array | None = None,
 ) -> Array:
     """2-D convolution (cross-correlation: the kernel is not flipped).
@@ -71,6 +73,8 @@ def conv2d(
         error 2 (3x3) to 7 times that of "direct" (rms), and fewer for 3x3 and 4x4 of stride 2,
         with at most twice the error; other shapes run direct. "im2col" is the lecture's
         formulation, window by window into columns.
+    relu : bool
+        Give ``max(y, 0)`` at once, with the bits of `ops.relu` on y.
     out : ndarray, optional
         Where to write, (N, K, OH, OW).
 
@@ -105,13 +109,14 @@ def conv2d(
         b = floating(op, "b", b, 1, x.dtype)
         expect_shape(op, "b", b, (w.shape[0],), "one per output channel")
     y = output(op, out, (x.shape[0], w.shape[0], *win.out), x.dtype, (x, w, b))
+    if desc is not None and algorithm != "im2col":
+        _kernels.conv2d_forward(desc, x, w, b, y, None, get_num_threads(), relu=relu)
+        return y
     if desc is None:  # nothing to sum over
         y[...] = 0 if b is None else b[:, None, None]
-    elif algorithm == "im2col":
-        Im2col(x.shape, w.shape, x, groups, win, padding_mode).forward(x, w, b, y)
     else:
-        _kernels.conv2d_forward(desc, x, w, b, y, None, get_num_threads())
-    return y
+        Im2col(x.shape, w.shape, x, groups, win, padding_mode).forward(x, w, b, y)
+    return activation.relu(y, out=y) if relu else y
 
 
 def conv2d_backward_input(

@@ -47,8 +47,8 @@ def _each(op: str, name: str, values: Any, params: list[Any]) -> list[Any]:
 
 def sgd_update(
     param: Array | list[Array],
-    grad: ArrayLike | list[Any],
-    velocity: Array | list[Any] | None,
+    grad: Any,
+    velocity: Any,
     *,
     lr: float | list[float],
     momentum: float = 0.0,
@@ -105,7 +105,8 @@ def sgd_update(
     op = "sgd_update"
     momentum = number(op, "momentum", momentum, 0.0)
     if isinstance(param, list) and isinstance(grad, list):
-        params, place = param, "[{}]"
+        params: list[Any] = param
+        place = "[{}]"
         grads = _each(op, "grad", grad, params)
         velocities = [None] * len(params) if velocity is None else velocity
         velocities = _each(op, "velocity", velocities, params)

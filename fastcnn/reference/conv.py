@@ -45,6 +45,7 @@ def conv2d(
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     algorithm: str = "auto",
+    relu: bool = False,
     out: Array | None = None,
 ) -> Array:
     """2-D convolution (cross-correlation: the kernel is not flipped), naive twin of ops.conv2d.
@@ -67,6 +68,8 @@ def conv2d(
         What the added pixels are: zeros, or copies of the nearest border pixel.
     algorithm : str
         Accepted for the signature's sake; there is one way here.
+    relu : bool
+        Give ``max(y, 0)``.
     out : ndarray, optional
         Where to write, (N, K, OH, OW).
 
@@ -107,6 +110,8 @@ def conv2d(
         bias = floating(op, "b", b, 1, x.dtype)
         expect_shape(op, "b", bias, (k,), "one per output channel")
         y += bias[:, None, None]
+    if relu:
+        y = np.maximum(y, 0)
     result = output(op, out, y.shape, x.dtype)
     result[...] = y
     return result

@@ -10,8 +10,8 @@ from .._checks import Array, expect_shape, floating, integer
 
 def sgd_update(
     param: Array | list[Array],
-    grad: ArrayLike | list[Any],
-    velocity: Array | list[Any] | None,
+    grad: Any,
+    velocity: Any,
     *,
     lr: float | list[float],
     momentum: float = 0.0,
@@ -62,9 +62,8 @@ def sgd_update(
     """
     op = "sgd_update"
     if isinstance(param, list):
-        n = len(param)
-        velocities = velocity if isinstance(velocity, list) else [velocity] * n
-        rates = lr if isinstance(lr, list) else [lr] * n
+        velocities = velocity if isinstance(velocity, list) else [velocity] * len(param)
+        rates = lr if isinstance(lr, list) else [lr] * len(param)
         for p, g, v, rate in zip(param, grad, velocities, rates, strict=True):
             sgd_update(
                 p, g, v, lr=rate, momentum=momentum, dampening=dampening,

@@ -379,6 +379,7 @@ def test_relu_in_place_changes_no_result(conv, rng):
     expected = one_by_one(layers, x, dy)
     net = nn.Sequential(*layers)
     assert net._route[1].overwrites is (conv is nn.Conv2d)
+    assert net._route[0].relu == ("1" if conv is nn.Conv2d else "")
     net.zero_grad()
     y, ctx = net.forward(x)
     dx = net.backward(dy, ctx)

@@ -611,3 +611,32 @@ def test_prepared_weights_serve_any_batch_and_thread_count(case, algorithm, rng,
         )
         _kernels.conv2d_forward(desc, x[:n], w, b, y, scratch, n_threads, prepared=prepared)
         assert_same_bits(y, expected[:n])
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        Case((16, 2, 9, 9), (5, 2, 5, 5), {"padding": 2}),
+        Case((2, 16, 12, 12), (16, 16, 3, 3), {"padding": 1}),
+        Case((3, 8, 7, 5), (8, 4, 1, 1), {"groups": 2}),
+        Case((2, 6, 8, 8), (6, 1, 3, 3), {"groups": 6, "padding": 1}),
+        Case((2, 3, 9, 9), (4, 3, 4, 4), {"stride": 2, "padding": 1, "padding_mode": "replicate"}),
+        Case((0, 3, 9, 9), (4, 3, 3, 3), {}),
+        Case((2, 0, 4, 4), (3, 0, 2, 2), {}),
+    ],
+    ids=str,
+)
+def test_relu_at_once_has_the_bits_of_relu_afterwards(case, algorithm, rng, dtype):
+    x, w, b, _ = arrays(case, normal, rng, dtype)
+    options = {**case.options, "algorithm": algorithm}
+    expected = reference.conv2d(x, w, b, relu=True, **case.options)
+    got = ops.conv2d(x, w, b, relu=True, **options)
+    if case.x[1]:
+        assert_close(got, expected, tolerance(algorithm, dtype), zeros=1)  # relu makes half of them
+    x[:1, :1, :2, :2] = np.nan
+    y = ops.conv2d(x, w, b, relu=True, **options)
+    assert_same_bits(y, ops.relu(ops.conv2d(x, w, b, **options)))
+    if case.x[0] and case.x[1]:
+        assert (y == 0).any()
+        assert np.isnan(y).any()
