@@ -1,4 +1,5 @@
-# _kernels.pyx - the binding floor: one thin Python function per C entry point.
+# _kernels.pyx - the binding floor: one thin Python function per C entry point (`sgd_update` calls its
+# own for each parameter of a net).
 #
 # The ops floor has checked and allocated everything before it calls here: arrays are
 # C-contiguous, aligned, of one float dtype and of the sizes that the call says. Nothing is computed

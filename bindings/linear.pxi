@@ -34,14 +34,6 @@ def linear_workspace_bytes(cnp.ndarray like, int64_t m, int64_t n, int64_t k, in
     return fc_linear_workspace_bytes(dtype_of(like), m, n, k, n_threads)
 
 
-cdef _Block linear_scratch(
-    cnp.ndarray workspace, fc_dtype dtype, int64_t m, int64_t n, int64_t k, int n_threads
-):
-    if workspace is not None:
-        return None
-    return scratch_block(None, fc_linear_workspace_bytes(dtype, m, n, k, n_threads))
-
-
 def gemm(
     int64_t m, int64_t n, int64_t k, int64_t a_row, int64_t a_col, int64_t b_row, int64_t b_col,
     bint accumulate, cnp.ndarray a, cnp.ndarray b, cnp.ndarray c, cnp.ndarray workspace,
@@ -53,7 +45,8 @@ def gemm(
     cdef void *ap = data(a)
     cdef void *bp = data(b)
     cdef void *cp = data(c)
-    cdef _Block block = linear_scratch(workspace, dtype, m, n, k, n_threads)
+    cdef _Block block = scratch_block(
+        workspace, fc_linear_workspace_bytes(dtype, m, n, k, n_threads))
     cdef void *ws = scratch_data(workspace, block)
     with nogil:
         status = fc_gemm(&d, dtype, ap, bp, cp, ws, n_threads)
@@ -71,7 +64,8 @@ def linear_forward(
     cdef void *wp = data(w)
     cdef void *bp = data(b)
     cdef void *yp = data(y)
-    cdef _Block block = linear_scratch(workspace, dtype, d.n, d.i, d.o, n_threads)
+    cdef _Block block = scratch_block(
+        workspace, fc_linear_workspace_bytes(dtype, d.n, d.i, d.o, n_threads))
     cdef void *ws = scratch_data(workspace, block)
     with nogil:
         status = fc_linear_forward(&d, dtype, xp, wp, bp, yp, ws, n_threads)
@@ -87,7 +81,8 @@ def linear_backward_input(
     cdef void *dyp = data(dy)
     cdef void *wp = data(w)
     cdef void *dxp = data(dx)
-    cdef _Block block = linear_scratch(workspace, dtype, d.n, d.i, d.o, n_threads)
+    cdef _Block block = scratch_block(
+        workspace, fc_linear_workspace_bytes(dtype, d.n, d.i, d.o, n_threads))
     cdef void *ws = scratch_data(workspace, block)
     with nogil:
         status = fc_linear_backward_input(&d, dtype, dyp, wp, dxp, ws, n_threads)
@@ -105,7 +100,8 @@ def linear_backward_weight(
     cdef void *xp = data(x)
     cdef void *dwp = data(dw)
     cdef void *dbp = data(db)
-    cdef _Block block = linear_scratch(workspace, dtype, d.n, d.i, d.o, n_threads)
+    cdef _Block block = scratch_block(
+        workspace, fc_linear_workspace_bytes(dtype, d.n, d.i, d.o, n_threads))
     cdef void *ws = scratch_data(workspace, block)
     with nogil:
         status = fc_linear_backward_weight(&d, dtype, dyp, xp, dwp, dbp, ws, n_threads)

@@ -51,8 +51,7 @@ def lrn_backward(
     cdef void *xp = data(x)
     cdef void *dxp = data(dx)
     cdef int64_t nbytes = 0
-    if workspace is None:
-        check(fc_lrn_backward_workspace_bytes(&d, n_threads, &nbytes))
+    check(fc_lrn_backward_workspace_bytes(&d, n_threads, &nbytes))
     cdef _Block block = scratch_block(workspace, nbytes)
     cdef void *wp = scratch_data(workspace, block)
     with nogil:

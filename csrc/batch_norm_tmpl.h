@@ -12,7 +12,8 @@
  * distance between the two is part of the variance and outweighs what was lost. The second pass
  * over a unit goes backwards, so that it begins with what the first has left in the cache.
  *
- * Threads: a task is a fixed number of whole units, so no sum is ever split between threads.
+ * Threads: a task is a fixed number of whole units, so no sum is ever split between threads. Inference
+ * has no sums: there a task is some planes in the order of the memory (features excepted).
  */
 
 enum {
@@ -20,7 +21,9 @@ enum {
     BN_ROWS = 256,   /* images of a block where the lanes are channels */
     BN_RUN = 1024,   /* elements of an image, from which on a unit's planes are long enough */
     BN_UNITS = 8,    /* units that are wanted as tasks */
-    BN_MOST = 16     /* channels of a unit */
+    BN_MOST = 16,    /* channels of a unit */
+    BN_LINES = 256,  /* channels of a task of inference, at most */
+    BN_TASK = 32768  /* its elements, about: many times the work of finding its channels' numbers */
 };
 
 typedef struct {
@@ -29,6 +32,7 @@ typedef struct {
     int64_t width;                 /* channels of a unit */
     int64_t units, unit_chunk;     /* and how many of them are a task */
     int64_t images, piece, pieces; /* of a block: images, elements of a plane; blocks a plane */
+    int64_t lines;                 /* inference: channels of a task */
     int64_t blocks;                /* of a channel */
     double eps;
     int relu;                      /* of the output */
@@ -245,15 +249,39 @@ INLINE double bn_at(const real *values, int64_t channel, double otherwise) {
     return values == NULL ? otherwise : (double)values[channel];
 }
 
+/* Channel l's numbers where the statistics are given: those of channel c. */
+INLINE void bn_inference_line(const bn_arg *a, int64_t c, bn_line *line, int64_t l) {
+    double inv_std = 1.0 / sqrt((double)a->running_var[c] + a->eps);
+    bn_set_line(line, l, (double)a->running_mean[c], bn_at(a->gamma, c, 1.0) * inv_std, 0.0,
+                bn_at(a->beta, c, 0.0));
+}
+
 static void bn_unit_inference(const bn_arg *a, int64_t unit) {
     bn_line line = {.center = {0}};
-    for (int64_t l = 0; l < bn_channels(a, unit); l++) {
-        int64_t c = unit * a->width + l;
-        double inv_std = 1.0 / sqrt((double)a->running_var[c] + a->eps);
-        bn_set_line(&line, l, (double)a->running_mean[c], bn_at(a->gamma, c, 1.0) * inv_std,
-                    0.0, bn_at(a->beta, c, 0.0));
-    }
+    for (int64_t l = 0; l < bn_channels(a, unit); l++)
+        bn_inference_line(a, unit * a->width + l, &line, l);
     bn_apply(a, unit, &line, 0, 0, 0);
+}
+
+/* Item: a->images images of up to a->lines channels. */
+static void bn_inference_planes(void *arg, int64_t item, int thread) {
+    (void)thread;
+    const bn_arg *a = arg;
+    int64_t groups = fc_ceil_div(a->c, a->lines);
+    int64_t first = item % groups * a->lines, channels = fc_min(a->lines, a->c - first);
+    int64_t n0 = item / groups * a->images, n1 = fc_min(n0 + a->images, a->n);
+    bn_line line[BN_LINES / BN_MOST];
+    for (int64_t l = 0; l < channels; l++)
+        bn_inference_line(a, first + l, &line[l / BN_MOST], l % BN_MOST);
+    for (int64_t n = n0; n < n1; n++) {
+        int64_t at = (n * a->c + first) * a->size;
+        for (int64_t l = 0; l < channels; l++, at += a->size) {
+            const bn_line *of = &line[l / BN_MOST];
+            int64_t i = l % BN_MOST;
+            bn_apply_run(a, at, at + a->size, v_set1(of->center[i]), v_set1(of->slope[i]),
+                         v_zero(), v_set1(of->offset[i]), 0, 0, 0);
+        }
+    }
 }
 
 static void bn_unit_forward(const bn_arg *a, int64_t unit) {
@@ -349,7 +377,17 @@ static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const 
                                  const void *var, void *y, int n_threads) {
     bn_arg a = {.eps = eps, .x = x, .gamma = gamma, .beta = beta, .running_mean = mean,
                 .running_var = var, .out = y};
-    bn_run(d, &a, bn_inference, n_threads);
+    if (d->size == 1) { /* the lanes are channels */
+        bn_run(d, &a, bn_inference, n_threads);
+        return;
+    }
+    double plane = (double)d->size, all = (double)d->n * (double)d->c * plane;
+    a.n = d->n, a.c = d->c, a.size = d->size;
+    double planes = fmax(1.0, BN_TASK / fmax(1.0, plane));
+    a.lines = fc_max(1, (int64_t)fmin(fmin(planes, BN_LINES), (double)d->c));
+    a.images = (int64_t)fmax(1.0, planes / (double)a.lines);
+    fc_parallel(fc_ceil_div(d->n, a.images) * fc_ceil_div(d->c, a.lines),
+                fc_threads_for(2 * FC_MOVED * all, n_threads), bn_inference_planes, &a);
 }
 
 static void batch_norm_forward(const fc_batch_norm_desc *d, double eps, const void *x,

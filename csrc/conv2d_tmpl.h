@@ -20,7 +20,9 @@
 #include "winograd_tmpl.h"
 #include "winograd_weight_tmpl.h"
 
-/* Each pass: Winograd where it serves the shape, else the direct kernels, which are others for
+#include "conv2d_dilated_tmpl.h"
+
+/* Each pass: Winograd where it serves the shape (or the phases of a dilated one), else the direct kernels, which are others for
  * depthwise convolutions and for many small images. */
 
 /* A multiply-add here takes about a fifth of the time that fc_threads_for reckons with. */
@@ -32,6 +34,9 @@ static int conv2d_threads(const fc_conv2d_desc *d, int n_threads) {
 static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int prepared, int n_threads) {
     wino_run wino;
     if (wino_forward_run(&wino, d, 0, prepared)) return wino_layout(&wino, prepared, NULL, n_threads);
+    dilated_run dilated;
+    if (dilated_plan(&dilated, d, WINO_FORWARD))
+        return dilated_layout(&dilated, prepared, NULL, n_threads);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return depthwise_layout(&depthwise, NULL, n_threads);
     lanes_run lanes;
@@ -51,6 +56,11 @@ static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *h
     if (wino_forward_run(&wino, d, 0, how->prepared != NULL)) {
         wino.epilogue = epilogue;
         wino_execute(&wino, x, w, how->prepared, b, y, workspace, n_threads);
+        return;
+    }
+    dilated_run dilated;
+    if (dilated_plan(&dilated, d, WINO_FORWARD)) {
+        dilated_execute(&dilated, x, w, how->prepared, b, epilogue, y, workspace, n_threads);
         return;
     }
     depthwise_run depthwise;
@@ -74,7 +84,9 @@ static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *h
 /* Depthwise kernels read w as it is. */
 static int64_t conv2d_prepared_bytes(const fc_conv2d_desc *d) {
     wino_run wino;
-    if (wino_forward_run(&wino, d, 0, 1)) return wino_prepared_bytes(&wino);
+    dilated_run dilated;
+    const fc_conv2d_desc *of = dilated_plan(&dilated, d, WINO_FORWARD) ? &dilated.sub : d;
+    if (wino_forward_run(&wino, of, 0, 1)) return wino_prepared_bytes(&wino);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return 0;
     direct_run direct;
@@ -88,7 +100,9 @@ static void conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepare
     wino_run wino;
     depthwise_run depthwise;
     direct_run direct;
-    if (wino_forward_run(&wino, d, 0, 1)) {
+    dilated_run dilated;
+    const fc_conv2d_desc *of = dilated_plan(&dilated, d, WINO_FORWARD) ? &dilated.sub : d;
+    if (wino_forward_run(&wino, of, 0, 1)) {
         wino_prepare(&wino, w, prepared, n_threads);
     } else if (!depthwise_plan(&depthwise, d, 0)) {
         direct_forward_run(&direct, d);
@@ -100,6 +114,9 @@ static void conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepare
 static int64_t conv2d_backward_input_workspace(const fc_conv2d_desc *d, int n_threads) {
     wino_run wino;
     if (wino_forward_run(&wino, d, 1, 0)) return wino_layout(&wino, 0, NULL, n_threads);
+    dilated_run dilated;
+    if (dilated_plan(&dilated, d, WINO_BACKWARD_INPUT))
+        return dilated_layout(&dilated, 0, NULL, n_threads);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 1)) return depthwise_layout(&depthwise, NULL, n_threads);
     lanes_run lanes;
@@ -116,6 +133,11 @@ static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const
     wino_run wino;
     if (wino_forward_run(&wino, d, 1, 0)) {
         wino_execute(&wino, dy, w, NULL, NULL, dx, workspace, n_threads);
+        return;
+    }
+    dilated_run dilated;
+    if (dilated_plan(&dilated, d, WINO_BACKWARD_INPUT)) {
+        dilated_execute(&dilated, dy, w, NULL, NULL, (conv_epilogue){0}, dx, workspace, n_threads);
         return;
     }
     depthwise_run depthwise;
@@ -136,6 +158,9 @@ static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const
 static int64_t conv2d_backward_weight_workspace(const fc_conv2d_desc *d, int n_threads) {
     wino_weight_run wino;
     if (wino_weight_run_of(&wino, d)) return wino_weight_layout(&wino, NULL, n_threads);
+    dilated_run dilated;
+    if (dilated_plan(&dilated, d, WINO_BACKWARD_WEIGHT))
+        return dilated_layout(&dilated, 0, NULL, n_threads);
     depthwise_weight_run depthwise;
     if (depthwise_weight_plan(&depthwise, d))
         return depthwise_weight_layout(&depthwise, NULL, n_threads);
@@ -150,6 +175,11 @@ static void conv2d_backward_weight(const fc_conv2d_desc *d, const void *dy, cons
     wino_weight_run wino;
     if (wino_weight_run_of(&wino, d)) {
         wino_weight_execute(&wino, dy, x, dw, db, workspace, n_threads);
+        return;
+    }
+    dilated_run dilated;
+    if (dilated_plan(&dilated, d, WINO_BACKWARD_WEIGHT)) {
+        dilated_weight_execute(&dilated, dy, x, dw, db, workspace, n_threads);
         return;
     }
     depthwise_weight_run depthwise;

@@ -5,7 +5,7 @@
  *
  * The planes are forward's packed bands, and stay in L1 while groups of taps go over them: each
  * group has its sums in registers, vectors along the columns, and reads a vector of dy once for all
- * of them. Usual 3x3 windows are one group, read the source as it is (depthwise_window_tmpl.h), and
+ * of them. Usual 3x3 and 2x2 windows are one group, read the source as it is (depthwise_window_tmpl.h), and
  * each pixel once for several rows of dy. Between planes the sums wait as vectors; lanes are added
  * up once, at the end.
  *
@@ -20,7 +20,7 @@ enum { DEPTHWISE_GROUP = 13 };
 #else
 enum { DEPTHWISE_GROUP = 10 };
 #endif
-enum { WINDOW_DOT_ROWS = 4 }; /* of dy at a time, for 3x3 windows */
+enum { WINDOW_DOT_ROWS = 4 }; /* of dy at a time, for usual windows */
 enum { DEPTHWISE_CHANNELS = 16, DEPTHWISE_TASKS = 16 };
 
 /* sums[taps][VL] += dy times the source at the taps' shifts, and sums[taps] += dy. */
@@ -49,28 +49,28 @@ INLINE void depthwise_dot(const int taps, int64_t rows, int64_t cols, const real
     UNROLL for (int t = 0; t <= taps; t++) v_store(sums + t * VL, acc[t]);
 }
 
-/* The usual 3x3 windows, straight from the source (depthwise_window_tmpl.h): some rows of dy at a
- * time, for which each source pixel is loaded once. acc[9] sums dy. Idle lanes are masked on both
+/* The usual windows, straight from the source (depthwise_window_tmpl.h): some rows of dy at a time,
+ * for which each source pixel is loaded once. The last of acc sums dy. Idle lanes are masked on both
  * sides: 0 * NaN would show. */
-INLINE void window_dot_tile(const int stride, const int rows, const int edge,
+INLINE void window_dot_tile(const int size, const int stride, const int rows, const int edge,
                             const real *const *row, int64_t col, const window_edge *e,
                             const real *dy, int64_t dy_row, vr acc[10]) {
     vr d[WINDOW_DOT_ROWS];
     UNROLL for (int r = 0; r < rows; r++) {
         d[r] = edge ? v_load_part(dy + r * dy_row, e->store) : v_load(dy + r * dy_row);
         if (stride == 2) d[r] = v_order(d[r]);
-        acc[9] = v_add(acc[9], d[r]);
+        acc[size * size] = v_add(acc[size * size], d[r]);
     }
-    UNROLL for (int i = 0; i < (rows - 1) * stride + 3; i++) {
-        UNROLL for (int j = 0; j < 3; j += stride) {
+    UNROLL for (int i = 0; i < (rows - 1) * stride + size; i++) {
+        UNROLL for (int j = 0; j < size; j += stride) {
             vr pixel[2];
             window_pixels(stride, edge, row[i] + col + j, e->load + j, pixel);
             UNROLL for (int r = 0; r < rows; r++) {
                 int k = i - r * stride;
-                if (k < 0 || k >= 3) continue;
+                if (k < 0 || k >= size) continue;
                 UNROLL for (int x = 0; x < stride; x++) {
-                    int t = 3 * k + j + x;
-                    if (j + x < 3) acc[t] = v_fma(d[r], pixel[x], acc[t]);
+                    int t = size * k + j + x;
+                    if (j + x < size) acc[t] = v_fma(d[r], pixel[x], acc[t]);
                 }
             }
         }
@@ -78,8 +78,9 @@ INLINE void window_dot_tile(const int stride, const int rows, const int edge,
 }
 
 /* A strip of a band: columns q0 .. q1 - 1, whole vectors, or the edge e. */
-INLINE void window_dot_strip(const int stride, const int edge, const window_band *b, int64_t q0,
-                             int64_t q1, const window_edge *e, const real *dy, vr acc[10]) {
+INLINE void window_dot_strip(const int size, const int stride, const int edge,
+                             const window_band *b, int64_t q0, int64_t q1, const window_edge *e,
+                             const real *dy, vr acc[10]) {
     const window_plane *p = b->plane;
     int64_t now;
     for (int64_t y = 0; y < b->rows; y += now) {
@@ -90,35 +91,39 @@ INLINE void window_dot_strip(const int stride, const int edge, const window_band
             const real *d = dy + y * p->cols + q;
             int64_t col = q * stride - p->left;
             if (now == WINDOW_DOT_ROWS)
-                window_dot_tile(stride, WINDOW_DOT_ROWS, edge, row, col, e, d, p->cols, acc);
+                window_dot_tile(size, stride, WINDOW_DOT_ROWS, edge, row, col, e, d, p->cols, acc);
             else if (now == 3)
-                window_dot_tile(stride, 3, edge, row, col, e, d, p->cols, acc);
+                window_dot_tile(size, stride, 3, edge, row, col, e, d, p->cols, acc);
             else
-                window_dot_tile(stride, 1, edge, row, col, e, d, p->cols, acc);
+                window_dot_tile(size, stride, 1, edge, row, col, e, d, p->cols, acc);
         }
     }
 }
 
-/* sums[10][VL] += a band's; dy is its first row. */
-INLINE void window_dot(const int stride, const window_band *b, const real *dy, real *sums) {
+/* sums[taps + 1][VL] += a band's; dy is its first row. */
+INLINE void window_dot(const int size, const int stride, const window_band *b, const real *dy,
+                       real *sums) {
     const window_plane *p = b->plane;
     vr acc[10];
-    UNROLL for (int t = 0; t < 10; t++) acc[t] = v_load(sums + t * VL);
+    UNROLL for (int t = 0; t <= size * size; t++) acc[t] = v_load(sums + t * VL);
     if (p->inner < p->outer)
-        window_dot_strip(stride, 0, b, p->inner, p->outer, b->edge, dy, acc);
+        window_dot_strip(size, stride, 0, b, p->inner, p->outer, b->edge, dy, acc);
     for (int64_t i = 0; i < b->edges; i++) {
         const window_edge *e = &b->edge[i];
-        window_dot_strip(stride, 1, b, e->q, e->q + e->n, e, dy, acc);
+        window_dot_strip(size, stride, 1, b, e->q, e->q + e->n, e, dy, acc);
     }
-    UNROLL for (int t = 0; t < 10; t++) v_store(sums + t * VL, acc[t]);
+    UNROLL for (int t = 0; t <= size * size; t++) v_store(sums + t * VL, acc[t]);
 }
 
 typedef void (*window_dot_kernel)(const window_band *b, const real *dy, real *sums);
-static void window_dot_1(const window_band *b, const real *dy, real *sums) {
-    window_dot(1, b, dy, sums);
+static void window_dot_2_2(const window_band *b, const real *dy, real *sums) {
+    window_dot(2, 2, b, dy, sums);
 }
-static void window_dot_2(const window_band *b, const real *dy, real *sums) {
-    window_dot(2, b, dy, sums);
+static void window_dot_3_1(const window_band *b, const real *dy, real *sums) {
+    window_dot(3, 1, b, dy, sums);
+}
+static void window_dot_3_2(const window_band *b, const real *dy, real *sums) {
+    window_dot(3, 2, b, dy, sums);
 }
 
 #define DEPTHWISE_DOT_TAPS(taps)                                                                  \
@@ -205,8 +210,10 @@ static int depthwise_weight_plan(depthwise_weight_run *r, const fc_conv2d_desc *
     if (!depthwise_serves(d)) return 0;
     shift_forward(d, s);
     r->kernel = NULL;
-    if (window_plan(&r->window, s) && r->window.size == 3)
-        r->kernel = r->window.stride == 1 ? window_dot_1 : window_dot_2;
+    if (window_plan(&r->window, s) && r->window.size <= 3)
+        r->kernel = r->window.size == 2     ? window_dot_2_2
+                    : r->window.stride == 1 ? window_dot_3_1
+                                            : window_dot_3_2;
     if (r->kernel == NULL && !depthwise_cut(&r->plane)) return 0;
     r->packed_reals = r->kernel == NULL ? r->plane.reals : 0;
     r->n = d->n;

@@ -1,5 +1,5 @@
 /* depthwise_window_tmpl.h - the usual windows of single planes (depthwise_tmpl.h): 3x3, 5x5 and 7x7
- * without holes, of stride 1 or 2, zeros around; compiled per tier and real type.
+ * without holes, of stride 1 or 2, and 2x2 of stride 2, zeros around; compiled per tier and real type.
  *
  * They are computed from the source as it is: copying a plane would take about as long as its
  * sums. Rows of padding are a row of zeros that a table of rows points to. Columns are cut into
@@ -41,12 +41,13 @@ typedef struct {
     const real *row[WINDOW_TABLE];
 } window_band;
 
-/* 3, 5 or 7 where the taps are a usual window, else 0. */
+/* 2, 3, 5 or 7 where the taps are a usual window, else 0. */
 static int64_t window_size(const shift_problem *s) {
     int64_t size = s->x.taps, stride = s->x.step;
-    int usual = s->y.taps == size && size % 2 == 1 && size >= 3 && size <= WINDOW_SIZE &&
-                s->y.step == stride && stride <= 2 && s->y.dilation == 1 && s->x.dilation == 1 &&
-                s->y.out_step == 1 && s->x.out_step == 1 && !s->replicate;
+    int odd = size % 2 == 1 && size >= 3 && size <= WINDOW_SIZE, two = size == 2 && stride == 2;
+    int usual = s->y.taps == size && (odd || two) && s->y.step == stride && stride <= 2 &&
+                s->y.dilation == 1 && s->x.dilation == 1 && s->y.out_step == 1 &&
+                s->x.out_step == 1 && !s->replicate;
     return usual ? size : 0;
 }
 
@@ -228,18 +229,22 @@ typedef void (*window_kernel)(const window_band *b, const window_channel *c, int
     WINDOW_KERNEL(size##_1_low, size, 1, WINDOW_LOW)                                              \
     WINDOW_KERNEL(size##_2_tall, size, 2, WINDOW_TALL)                                            \
     WINDOW_KERNEL(size##_2_low, size, 2, WINDOW_LOW)
+WINDOW_KERNEL(2_2_tall, 2, 2, WINDOW_TALL)
+WINDOW_KERNEL(2_2_low, 2, 2, WINDOW_LOW)
 WINDOW_KERNELS_OF(3)
 WINDOW_KERNELS_OF(5)
 WINDOW_KERNELS_OF(7)
 #define WINDOW_NAMES(size)                                                                        \
     {{window_##size##_1_tall, window_##size##_1_low},                                             \
      {window_##size##_2_tall, window_##size##_2_low}}
-static const window_kernel WINDOW_KERNELS[3][2][2] = {WINDOW_NAMES(3), WINDOW_NAMES(5),
-                                                      WINDOW_NAMES(7)};
+static const window_kernel WINDOW_KERNELS[4][2][2] = {
+    {{NULL, NULL}, {window_2_2_tall, window_2_2_low}},
+    WINDOW_NAMES(3), WINDOW_NAMES(5), WINDOW_NAMES(7)};
 
 /* All sums of a band. */
 static void window_band_sums(const window_band *b, const window_channel *c, real *dst) {
-    const window_kernel *kernels = WINDOW_KERNELS[b->plane->size / 2 - 1][b->plane->stride - 1];
+    const window_plane *p = b->plane;
+    const window_kernel *kernels = WINDOW_KERNELS[(p->size - 1) / 2][p->stride - 1];
     int64_t tall = b->tall;
     if (tall > 0) kernels[0](b, c, 0, tall, dst);
     if (tall < b->rows) kernels[1](b, c, tall, b->rows, dst);

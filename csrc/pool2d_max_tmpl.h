@@ -138,7 +138,7 @@ static void max_forward_2x2_rows(const pool_rows *a, int64_t plane, int64_t from
     const pool_problem *p = a->p;
     int64_t ow = p->w.out, width = p->w.size;
     const real *image = a->in + plane * p->h.size * width;
-    const real *last = a->in + p->planes * p->h.size * width - 2 * VL; /* where loads may begin */
+    const real *end = a->in + p->planes * p->h.size * width;
     vi ramp = vi_load(p->ramp);
     for (int64_t oy = from; oy < to; oy++) {
         real *y = a->out + (plane * p->h.out + oy) * ow;
@@ -146,7 +146,7 @@ static void max_forward_2x2_rows(const pool_rows *a, int64_t plane, int64_t from
         for (int64_t i = 0; i < ow; i += VL) {
             int64_t ox = vector_start(i, ow), n = ow - ox, place = 2 * oy * width + 2 * ox;
             const real *top = image + place, *below = top + width;
-            if (below > last) {
+            if (end - below < 2 * VL) {
                 max_one_by_one(p, image, axis_seen(&p->h, oy), ox, fc_min(ox + VL, ow), y, at);
                 continue;
             }
@@ -318,7 +318,8 @@ static void max_backward_2x2_rows(const pool_rows *a, int64_t plane, int64_t fro
     if (!well) a->bad[thread] = 1;
     /* what no window sees */
     real *dx = a->out + plane * p->h.size * width;
-    for (int64_t h = 2 * from; h < 2 * to && 2 * ow < width; h++) dx[h * width + width - 1] = 0;
+    for (int64_t h = 2 * from; h < 2 * to && 2 * ow < width; h++)
+        fill(dx + h * width + 2 * ow, width - 2 * ow, 0);
     if (to == p->h.out)
         for (int64_t i = 2 * to * width; i < p->h.size * width; i++) dx[i] = 0;
 }

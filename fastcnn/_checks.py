@@ -424,6 +424,20 @@ def output(
     return out
 
 
+def sgd_lists(
+    op: str, params: list[Any], grad: Any, velocity: Any, lr: Any
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """New lists with a gradient, a velocity (or None) and a rate for each parameter."""
+    n = len(params)
+    velocity = [None] * n if velocity is None else velocity
+    lr = lr if isinstance(lr, list) else [lr] * n
+    for name, values in (("grad", grad), ("velocity", velocity), ("lr", lr)):
+        if not isinstance(values, list) or len(values) != n:
+            got = len(values) if isinstance(values, list) else type(values).__name__
+            raise ValueError(f"{op}: expected {name} to be a list of {n}, got {got}")
+    return grad.copy(), velocity.copy(), lr.copy()
+
+
 def affine_args(
     op: str, x: ArrayLike, matrix: ArrayLike, size: int | tuple[int, int] | None, fill: float
 ) -> tuple[Array, Array, tuple[int, int], float]:

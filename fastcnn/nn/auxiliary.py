@@ -48,18 +48,7 @@ class AuxiliaryGraph(Graph):
 
     def __call__(self, x: Any) -> Array:
         """The first output."""
-        values = self._take("inputs", self.inputs, x, False)
-        for name, node in self.nodes.items():
-            if name in self._heads:
-                continue
-            try:
-                values[name] = node.layer(self._gather(node, values))
-            except (ValueError, TypeError) as error:
-                error.add_note(f"in layer {name!r}, {node.layer!r}")
-                raise
-            for done in self._done[name]:
-                del values[done]
-        result: Array = values[self.outputs[0]]
+        result: Array = self._infer(x, self._heads)[self.outputs[0]]
         return result
 
     def output_shape(self, input_shape: Any) -> Any:

@@ -5,7 +5,7 @@ with branches are ways to build one. It is also the only place where gradients o
 summed: where a value goes to several nodes (fan-out).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -123,14 +123,6 @@ class Graph(Layer):
         self.outputs = _names("outputs", outputs)
         self.nodes = self._ordered({n: self._node(n, spec) for n, spec in nodes.items()})
         self._check_outputs()
-        # Values that nobody needs after a node are let go, to keep inference small.
-        last = {s: name for name, node in self.nodes.items() for s in node.inputs}
-        self._done: dict[str, list[str]] = {name: [] for name in self.nodes}
-        uses = [s for node in self.nodes.values() for s in node.inputs] + [*self.outputs]
-        self._used_once = {name for name in self.nodes if uses.count(name) == 1}
-        for source, name in last.items():
-            if source not in self.outputs:
-                self._done[name].append(source)
         self._find_route()
 
     # ---- building --------------------------------------------------------------------------
@@ -206,6 +198,14 @@ class Graph(Layer):
         self._find_route()
 
     def _find_route(self) -> None:
+        # Values that nobody needs after a node are let go, to keep inference small.
+        last = {s: name for name, node in self.nodes.items() for s in node.inputs}
+        done: dict[str, list[str]] = {name: [] for name in self.nodes}
+        for source, name in last.items():
+            if source not in self.outputs:
+                done[name].append(source)
+        uses = [s for node in self.nodes.values() for s in node.inputs] + [*self.outputs]
+        self._used_once = {name for name in self.nodes if uses.count(name) == 1}
         joined = {node.inputs[0]: name for name, node in self.nodes.items() if self._joins(node)}
         self._route = [
             _Stop(
@@ -214,18 +214,17 @@ class Graph(Layer):
                 inputs,
                 len(inputs) > 1 or layer.takes_many,
                 self._overwrites(layer, inputs[0]),
-                self._done[name],
+                done[name],
                 joined.get(name, ""),
             )
             for name, (layer, inputs) in self.nodes.items()
         ]
+        self._routed = list(self.nodes.items())
 
     def _stops(self) -> list[_Stop]:
-        """The route, found anew if a node has another layer: anybody may change `nodes`."""
-        for node, stop in zip(self.nodes.values(), self._route, strict=True):
-            if node.layer is not stop.layer:
-                self._find_route()
-                break
+        """The route, found anew if it is no longer that of `nodes`, which anybody may change."""
+        if list(self.nodes.items()) != self._routed:
+            self._find_route()
         return self._route
 
     def _joins(self, node: Node) -> bool:
@@ -321,9 +320,13 @@ class Graph(Layer):
 
     def __call__(self, x: Any) -> Any:
         """Inference: the output, or a dict of the outputs."""
+        return self._give(self.outputs, self._infer(x))
+
+    def _infer(self, x: Any, without: Container[str] = ()) -> dict[str, Any]:
+        """Values of the outputs, by name; nodes may be left out."""
         values = self._take("inputs", self.inputs, x, False)
         for name, layer, inputs, many, _, done, relu in self._stops():
-            if name in values:  # a ReLU that is computed already
+            if name in values or name in without:  # a ReLU that is computed already, say
                 continue
             value = tuple([values[s] for s in inputs]) if many else values[inputs[0]]
             try:
@@ -337,7 +340,7 @@ class Graph(Layer):
             del value
             for source in done:
                 del values[source]
-        return self._give(self.outputs, values)
+        return values
 
     def activations(self, x: Any) -> dict[str, Array]:
         """Inference that keeps the output of every node, by name: the feature maps.
@@ -366,7 +369,7 @@ class Graph(Layer):
                 continue
             value = tuple([values[s] for s in inputs]) if many else values[inputs[0]]
             try:
-                if relu:
+                if relu and "forward" not in vars(layer):  # one of the object's own knows no relu
                     values[relu], contexts[name] = layer.forward(value, relu=True)
                     contexts[relu] = OutputContext(values[relu])
                 elif overwrites:

@@ -177,7 +177,10 @@ class Conv2d(Layer):
         return ops.conv2d(a, self.weight.data, b, relu=relu, **self._options())
 
     def forward(self, x: ArrayLike, *, relu: bool = False) -> tuple[Array, ConvContext]:
-        """y, or ``max(y, 0)``, and what backward needs: x itself. (`backward` is that of y.)"""
+        """y, or ``max(y, 0)``, and what backward needs: x itself.
+
+        `backward` is that of y: with `relu`, its dy has to come through `ops.relu_backward`.
+        """
         # contiguous here once, not again in backward
         a = self._input(x)
         return self._apply(a, relu), ConvContext(a)

@@ -89,7 +89,8 @@ class Layer(Selection):
     gives_new = False
     # Forward and backward take `out`, which may be x or dy itself.
     works_in_place = False
-    # Forward and inference take `relu`, and give what a ReLU would make of their output.
+    # Forward and inference take `relu`, and with it give what a ReLU would make of their output.
+    # The context is the same: backward is that of the output before the ReLU.
     takes_relu = False
 
     # ---- what a subclass defines -----------------------------------------------------------
@@ -195,10 +196,15 @@ class Layer(Selection):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # Promises are of the class that wrote the passes.
+        # Promises are of the class that wrote the passes: any that comes before it, a mixin say,
+        # may have passes that keep none.
         for promise in ("gives_new", "works_in_place", "takes_relu"):
-            if promise not in cls.__dict__ and not cls.__dict__.keys().isdisjoint(_PASSES):
-                setattr(cls, promise, False)
+            for base in cls.__mro__:
+                if promise in base.__dict__:
+                    break
+                if not base.__dict__.keys().isdisjoint(_PASSES):
+                    setattr(cls, promise, False)
+                    break
         own = cls.__dict__.get("backward")
         if own is not None and "need_dx" not in inspect.signature(own).parameters:
             cls.backward = _accept_need_dx(own)  # type: ignore[method-assign]

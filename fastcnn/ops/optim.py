@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _kernels
-from .._checks import FLOATS, Array, expect_shape, floating, integer, number
+from .._checks import FLOATS, Array, expect_shape, floating, integer, number, sgd_lists
 from .._config import get_num_threads
 
 
@@ -35,14 +35,6 @@ def _gradient(op: str, name: str, grad: ArrayLike, param: Array) -> Array:
     g = floating(op, name, grad, None, param.dtype)
     expect_shape(op, name, g, param.shape, "that of param")
     return g
-
-
-def _each(op: str, name: str, values: Any, params: list[Any]) -> list[Any]:
-    """A new list with a value for each parameter."""
-    if not isinstance(values, list) or len(values) != len(params):
-        got = f"{len(values)}" if isinstance(values, list) else type(values).__name__
-        raise ValueError(f"{op}: expected {name} to be a list of {len(params)}, got {got}")
-    return values.copy()
 
 
 def sgd_update(
@@ -104,13 +96,10 @@ def sgd_update(
     """
     op = "sgd_update"
     momentum = number(op, "momentum", momentum, 0.0)
-    if isinstance(param, list) and isinstance(grad, list):
-        params: list[Any] = param
+    if isinstance(param, list):
+        params: list[Any] = param.copy()  # the kernels read it again
         place = "[{}]"
-        grads = _each(op, "grad", grad, params)
-        velocities = [None] * len(params) if velocity is None else velocity
-        velocities = _each(op, "velocity", velocities, params)
-        rates = _each(op, "lr", lr if isinstance(lr, list) else [lr] * len(params), params)
+        grads, velocities, rates = sgd_lists(op, params, grad, velocity, lr)
     else:
         params, grads, velocities, rates, place = [param], [grad], [velocity], [lr], ""
     if not _kernels.sgd_fits(params, grads, velocities, momentum != 0):
@@ -121,7 +110,9 @@ def sgd_update(
             if v is not None:
                 _in_place(op, f"velocity{at}", v, p)
             elif momentum != 0:
-                raise ValueError(f"{op}: expected a velocity array, since momentum is {momentum}")
+                raise ValueError(
+                    f"{op}: expected velocity{at} to be an array, since momentum is {momentum}"
+                )
     _kernels.sgd_update(
         params,
         grads,

@@ -89,7 +89,8 @@ class SGD(Optimizer):
         self._apply([(param, grad, state, lr)], 0.0 if first else self.dampening)
 
     def _update_all(self, due: list[tuple[Array, Array, dict[str, Any], float]]) -> None:
-        if type(self).update is not SGD.update:  # a subclass has one of its own
+        own = getattr(self.update, "__func__", None)
+        if own is not SGD.update:  # a subclass, or this object, has another
             super()._update_all(due)
             return
         again = [one for one in due if not self.momentum or "velocity" in one[2]]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import Array, expect_shape, floating, integer
+from .._checks import Array, expect_shape, floating, integer, sgd_lists
 
 
 def sgd_update(
@@ -62,26 +62,33 @@ def sgd_update(
     """
     op = "sgd_update"
     if isinstance(param, list):
-        velocities = velocity if isinstance(velocity, list) else [velocity] * len(param)
-        rates = lr if isinstance(lr, list) else [lr] * len(param)
-        for p, g, v, rate in zip(param, grad, velocities, rates, strict=True):
+        each = list(zip(param, *sgd_lists(op, param, grad, velocity, lr), strict=True))
+        for p, g, v, _ in each:  # nothing is changed before all are known to fit
+            _sgd_fits(op, p, g, v, momentum)
+        for p, g, v, rate in each:
             sgd_update(
                 p, g, v, lr=rate, momentum=momentum, dampening=dampening,
                 weight_decay=weight_decay, nesterov=nesterov,
             )  # fmt: skip
         return
+    g = _sgd_fits(op, param, grad, velocity, momentum) + weight_decay * param
+    if velocity is None:
+        param -= lr * g
+        return
+    velocity[...] = momentum * velocity + (1 - dampening) * g
+    param -= lr * (g + momentum * velocity if nesterov else velocity)
+
+
+def _sgd_fits(op: str, param: Array, grad: Any, velocity: Any, momentum: float) -> Array:
+    """The gradient as an array, after checking that the arrays fit each other."""
     _in_place(op, "param", param, param)
     g = floating(op, "grad", grad, None, param.dtype)
     expect_shape(op, "grad", g, param.shape, "the shape of param")
-    g = g + weight_decay * param
-    if velocity is None:
-        if momentum != 0:
-            raise ValueError(f"{op}: expected a velocity array, since momentum is {momentum}")
-        param -= lr * g
-        return
-    _in_place(op, "velocity", velocity, param)
-    velocity[...] = momentum * velocity + (1 - dampening) * g
-    param -= lr * (g + momentum * velocity if nesterov else velocity)
+    if velocity is not None:
+        _in_place(op, "velocity", velocity, param)
+    elif momentum != 0:
+        raise ValueError(f"{op}: expected velocity to be an array, since momentum is {momentum}")
+    return g
 
 
 def adam_update(

@@ -406,3 +406,78 @@ def test_what_a_second_node_takes_is_not_written_over(rng):
     assert_same_bits(net.forward(x)[0], np.maximum(z, 0) + z)
     seen = nn.Graph("x", {n: (s.layer, *s.inputs) for n, s in net.nodes.items()}, ("sum", "conv"))
     assert_same_bits(seen.forward(x)[0]["conv"], z)
+
+
+class Doubled:
+    """A mixin whose forward keeps none of the promises of the layer behind it."""
+
+    def forward(self, x):
+        y, ctx = super().forward(x)
+        return 2 * y, ctx
+
+
+class DoubledConv(Doubled, nn.Conv2d):
+    pass
+
+
+def test_a_relu_is_computed_with_the_convolution_in_front_of_it_and_nobody_sees_it(rng):
+    conv = nn.Conv2d(1, 2, 3, seed=0)
+    net = nn.Graph(
+        "x",
+        {
+            "a": (conv, "x"),
+            "relu": (nn.ReLU(), "a"),
+            "b": (conv, "x"),  # the same layer, without one
+            "sum": (nn.Add(), "relu", "b"),
+        },
+        "sum",
+    )
+    x = rng.normal(size=(2, 1, 5, 5)).astype(np.float32)
+    z = conv(x)
+    assert [stop.relu for stop in net._route] == ["relu", "", "", ""]
+    assert_same_bits(net(x), np.maximum(z, 0) + z)
+    assert_same_bits(net.forward(x)[0], np.maximum(z, 0) + z)
+    seen = net.activations(x)
+    assert_same_bits(seen["a"], z)
+    assert_same_bits(seen["relu"], np.maximum(z, 0))
+    testing.gradcheck(net.double(), x.astype(np.float64))
+
+
+def test_another_forward_is_not_asked_for_a_relu(rng):
+    x = rng.normal(size=(2, 1, 5, 5)).astype(np.float32)
+    conv = DoubledConv(1, 2, 3, seed=0)
+    net = nn.Sequential(conv, nn.ReLU())
+    assert not conv.takes_relu
+    assert not conv.gives_new
+    z = nn.Conv2d(1, 2, 3, seed=0)(x)
+    assert_same_bits(net.forward(x)[0], np.maximum(2 * z, 0))
+
+    calls = []
+    conv = nn.Conv2d(1, 2, 3, seed=0)
+    net = nn.Sequential(conv, nn.ReLU())
+    forward = conv.forward
+    conv.forward = lambda x: calls.append(1) or forward(x)
+    assert_same_bits(net.forward(x)[0], np.maximum(z, 0))
+    assert_same_bits(net(x), np.maximum(z, 0))
+    assert calls == [1]
+
+
+def test_nodes_that_are_changed_are_seen_by_every_pass(rng):
+    conv, x = nn.Conv2d(1, 2, 3, seed=0), rng.normal(size=(2, 1, 5, 5)).astype(np.float32)
+    net = nn.Graph(
+        "x",
+        {"conv": (conv, "x"), "relu": (nn.ReLU(), "conv"), "sum": (nn.Add(), "relu", "conv")},
+        "sum",
+    )
+    net(x)
+    z = conv(x)
+    net.nodes["relu"] = net.nodes["relu"]._replace(layer=nn.Tanh())
+    tanh = nn.Tanh()(z)
+    assert_same_bits(net(x), tanh + z)
+    net.nodes["sum"] = net.nodes["sum"]._replace(inputs=("relu", "relu"))
+    assert_same_bits(net(x), 2 * tanh)
+    assert_same_bits(net.forward(x)[0], 2 * tanh)
+    net.nodes["relu"] = net.nodes["relu"]._replace(layer=nn.ReLU())
+    assert net._stops()[0].relu == "relu"
+    assert_same_bits(net.forward(x)[0], 2 * np.maximum(z, 0))
+    assert_same_bits(net(x), net.activations(x)["sum"])

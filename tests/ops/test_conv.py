@@ -174,6 +174,13 @@ NASTY = {
     "depthwise, odd and even sizes, stride 2": Case(
         (2, 4, 35, 34), (4, 1, 3, 3), {"groups": 4, "padding": ((0, 1), (1, 0)), "stride": 2}
     ),
+    "depthwise, 2x2, stride 2": Case((2, 5, 11, 38), (5, 1, 2, 2), {"groups": 5, "stride": 2}),
+    "depthwise, 2x2, several bands, stride 2": Case(
+        (2, 2, 170, 47), (2, 1, 2, 2), {"groups": 2, "stride": 2}
+    ),
+    "depthwise, 2x2, padded, stride 2": Case(
+        (3, 4, 6, 35), (4, 1, 2, 2), {"groups": 4, "padding": ((1, 0), (0, 1)), "stride": 2}
+    ),
     "depthwise, 5x5": Case((2, 7, 11, 37), (7, 1, 5, 5), {"groups": 7, "padding": 2}),
     "depthwise, 7x7": Case((2, 5, 16, 18), (5, 1, 7, 7), {"groups": 5, "padding": 3}),
     "depthwise, 7x7, stride 2": Case(
@@ -302,6 +309,7 @@ ALONE = {
     "strides, dilated": Case(
         (33, 5, 13, 12), (7, 5, 3, 2), {"padding": (1, 2), "stride": (3, 2), "dilation": (1, 3)}
     ),
+    "dilated, by phases": Case((33, 20, 17, 16), (24, 20, 3, 3), {"padding": 2, "dilation": 2}),
     "grouped": Case((33, 12, 6, 7), (8, 6, 3, 3), {"groups": 2}),
     "depthwise": Case((33, 10, 8, 9), (10, 1, 3, 3), {"groups": 10, "padding": 1}),
     "depthwise, 7x7 maps": Case((33, 20, 7, 7), (20, 1, 3, 3), {"groups": 20, "padding": 1}),
@@ -621,6 +629,7 @@ def test_prepared_weights_serve_any_batch_and_thread_count(case, algorithm, rng,
         Case((2, 16, 12, 12), (16, 16, 3, 3), {"padding": 1}),
         Case((3, 8, 7, 5), (8, 4, 1, 1), {"groups": 2}),
         Case((2, 6, 8, 8), (6, 1, 3, 3), {"groups": 6, "padding": 1}),
+        Case((2, 20, 17, 16), (24, 20, 3, 3), {"padding": 2, "dilation": 2}),
         Case((2, 3, 9, 9), (4, 3, 4, 4), {"stride": 2, "padding": 1, "padding_mode": "replicate"}),
         Case((0, 3, 9, 9), (4, 3, 3, 3), {}),
         Case((2, 0, 4, 4), (3, 0, 2, 2), {}),

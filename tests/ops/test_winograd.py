@@ -184,10 +184,10 @@ def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, stri
     [
         {"stride": 3},
         {"stride": (1, 2)},
-        {"dilation": 2},
+        {"dilation": 2, "stride": 2},
         {"padding_mode": "replicate", "padding": 1},
     ],
-    ids=["stride", "strides", "dilation", "replicate"],
+    ids=["stride", "strides", "dilation and stride", "replicate"],
 )
 def test_other_convolutions_run_direct(options, rng):
     x = integers(rng, (1, 32, 20, 20), np.float32)
@@ -209,6 +209,58 @@ def test_stride_2_serves_any_size_and_padding(kernel, size, padding, rng, dtype)
         passes(x, w, dy, padding, "winograd", 2), expected(x, w, dy, padding, 2), strict=True
     ):
         assert abs(got - value).max() < (2e-5 if dtype == np.float32 else 4e-14) * value.std()
+
+
+# images, size, kernel, groups, options
+DILATED = [
+    (2, (28, 28), 3, 1, {"dilation": 2, "padding": 2}),
+    (2, (17, 25), 3, 1, {"dilation": (1, 3), "padding": (1, 3)}),
+    (3, (19, 24), 3, 2, {"dilation": 2}),
+    (1, (40, 31), 3, 1, {"dilation": 3, "padding": ((3, 2), (0, 7))}),
+    (2, (24, 21), 5, 1, {"dilation": 2, "padding": 4}),
+    (1, (9, 5), 3, 1, {"dilation": 4, "padding": 4}),
+    (30, (57, 50), 3, 1, {"dilation": 2, "padding": 2}),  # more than are copied at a time
+]
+
+
+@pytest.mark.parametrize("images, size, kernel, groups, options", DILATED, ids=str)
+def test_dilated_convolutions_run_by_phases(images, size, kernel, groups, options, rng, dtype):
+    x = normal(rng, (images, 18 * groups, *size), dtype)
+    w = normal(rng, (20 * groups, 18, kernel, kernel), dtype)
+    b = normal(rng, (20 * groups,), dtype)
+    options = {**options, "groups": groups}
+    y = reference.conv2d(x.astype(F8), w.astype(F8), b.astype(F8), **options)
+    dy = normal(rng, y.shape, dtype)
+    values = [
+        y,
+        reference.conv2d_backward_input(dy.astype(F8), w.astype(F8), x.shape, **options),
+        *reference.conv2d_backward_weight(dy.astype(F8), x.astype(F8), w.shape, **options),
+    ]
+
+    def results():
+        return [
+            ops.conv2d(x, w, b, algorithm="winograd", **options),
+            ops.conv2d_backward_input(dy, w, x.shape, algorithm="winograd", **options),
+            *ops.conv2d_backward_weight(dy, x, w.shape, algorithm="winograd", **options),
+        ]
+
+    got = results()
+    for a, value in zip(got, values, strict=True):
+        assert abs(a - value).max() < (9e-5 if dtype == np.float32 else 2e-13) * value.std()
+    for n_threads in (1, 3):
+        with fastcnn.threads(n_threads):
+            for a, again in zip(got, results(), strict=True):
+                assert_same_bits(a, again)
+
+
+@pytest.mark.parametrize(
+    "size, dilation, by_phases", [(28, 2, True), (28, 12, False), (9, 4, False)]
+)
+def test_phases_that_are_too_small_for_tiles_run_direct(size, dilation, by_phases, rng):
+    x, w = (normal(rng, s, np.float32) for s in ((1, 32, size, size), (32, 32, 3, 3)))
+    options = {"dilation": dilation, "padding": dilation}
+    auto, direct = (ops.conv2d(x, w, algorithm=a, **options) for a in ("auto", "direct"))
+    assert np.array_equal(auto, direct) is not by_phases
 
 
 def test_nan_stays_in_the_tiles_that_see_it(rng):

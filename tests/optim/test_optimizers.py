@@ -187,6 +187,39 @@ def test_a_branch_that_got_no_gradient_is_not_decayed(make):
             np.testing.assert_array_equal(after[f"{other}.{name}"], before[f"{other}.{name}"])
 
 
+def test_sgd_of_many_is_that_of_each_though_some_begin_later():
+    def parameters():
+        return [nn.Parameter(np.arange(3.0) + i, name=str(i)) for i in range(3)]
+
+    numbers = {"lr": 0.5, "momentum": 0.5, "dampening": 0.25, "weight_decay": 0.1}
+    together, apart = parameters(), parameters()
+    one, many = optim.SGD(together, **numbers), [optim.SGD([p], **numbers) for p in apart]
+    for ready in ((0,), (0, 1), (1, 2), (0, 1, 2)):
+        for params in (together, apart):
+            for i, p in enumerate(params):
+                p.grad = np.array([1.0, -2.0, 3.0]) * (i + 1) if i in ready else None
+        one.step()
+        for optimizer in many:
+            optimizer.step()
+        for a, b in zip(together, apart, strict=True):
+            np.testing.assert_array_equal(a.data, b.data)
+
+
+def test_an_update_of_one_s_own_replaces_that_of_sgd():
+    class Signs(optim.SGD):
+        def update(self, param, grad, state, lr):
+            super().update(param, np.sign(grad), state, lr)
+
+    w = nn.Parameter(np.array([1.0, 1.0]))
+    w.grad = np.array([8.0, -8.0])
+    Signs([w], lr=0.25).step()
+    np.testing.assert_array_equal(w.data, [0.75, 1.25])
+    optimizer, seen = optim.SGD([w], lr=0.25), []
+    optimizer.update = lambda *given: seen.append(given)
+    optimizer.step()
+    assert len(seen) == 1
+
+
 def test_groups_have_rates_of_their_own():
     a, b, c = parameters()
     optimizer = optim.SGD([{"params": [a], "lr": 0.5}, {"params": [b]}, c], lr=0.1)
