@@ -3,7 +3,8 @@
  *   csrc_tests            arrays between protected pages, at the end of theirs with one thread, at
  *                         the start with three, both with two; --float32 or --float64: one dtype
  *   csrc_tests --malloc   arrays from malloc, for ASan and valgrind
- *   csrc_tests --brief    two threads and one placement only, for emulators; also after --malloc
+ *   csrc_tests --brief    two threads and one placement only, float64 on the best tier only; for
+ *                         sanitizers and emulators; also after --malloc
  *   csrc_tests --briefest and the best tier and float32 only
  *   csrc_tests --self     makes each kind of mistake on purpose: all of them must be caught
  */
@@ -59,8 +60,8 @@ int main(int argc, char **argv) {
         fc_isa_select(tier);
         for (size_t f = 0; f < sizeof FAMILIES / sizeof FAMILIES[0]; f++) {
             long cases = harness_cases(), failures = harness_failures();
-            for (int dtype = only64 ? FC_FLOAT64 : FC_FLOAT32;
-                 dtype <= (only32 ? FC_FLOAT32 : FC_FLOAT64); dtype++)
+            int most = only32 || (brief && tier != best) ? FC_FLOAT32 : FC_FLOAT64;
+            for (int dtype = only64 ? FC_FLOAT64 : FC_FLOAT32; dtype <= most; dtype++)
                 for (int threads = first; threads <= last; threads++)
                     for (int where = 0; where < placements; where++) {
                         if (placements > 1 && threads == (where == AT_END ? 3 : 1)) continue;
