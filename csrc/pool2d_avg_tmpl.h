@@ -55,10 +55,11 @@ INLINE void avg_vector(const pool_problem *p, const real *x, pool_seen rows, int
                 continue;
             }
             vr next = load_row(row, col + k + VL, width, 0, edge);
-            sum = v_add(sum, v_even(v, next));
-            if (k + 1 < kw) sum = v_add(sum, v_odd(v, next));
+            sum = v_add(sum, v_pick_even(v, next));
+            if (k + 1 < kw) sum = v_add(sum, v_pick_odd(v, next));
         }
     }
+    if (sw == 2) sum = v_order(sum);
     store_row(y, ox, p->w.out, v_div(sum, avg_divisors(p, oy, ox, edge)), edge);
 }
 
