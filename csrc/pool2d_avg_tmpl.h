@@ -33,7 +33,8 @@ static void avg_one_by_one(const pool_problem *p, const real *x, pool_seen rows,
 
 /* VL outputs from ox on. */
 INLINE void avg_vector(const pool_problem *p, const real *x, pool_seen rows, int64_t oy, int64_t ox,
-                       int sw, int64_t kw, real *y, int edge) {
+                       int sw, int64_t kw, int64_t dw, real *y, int32_t *at, int edge) {
+    (void)dw, (void)at; /* averages know neither */
     int64_t width = p->w.size, col = ox * p->w.stride - p->w.before;
     if (sw == 0 && kw > width) { /* far apart lanes may see far apart columns of a huge window */
         avg_one_by_one(p, x, rows, oy, ox, fc_min(ox + VL, p->w.out), y);
@@ -63,28 +64,12 @@ INLINE void avg_vector(const pool_problem *p, const real *x, pool_seen rows, int
     store_row(y, ox, p->w.out, v_div(sum, avg_divisors(p, oy, ox, edge)), edge);
 }
 
-#define AVG_VECTORS(name, sw, kw) \
-    static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
-        (void)thread; \
-        const pool_problem *p = a->p; \
-        const pool_axis *w = &p->w; \
-        const real *x = a->in + plane * p->h.size * w->size; \
-        for (int64_t oy = from; oy < to; oy++) { \
-            pool_seen rows = axis_seen(&p->h, oy); \
-            real *y = a->out + (plane * p->h.out + oy) * w->out; \
-            for (int64_t i = 0; i < w->out; i += VL) { \
-                int64_t ox = vector_start(i, w->out); \
-                if (vector_inside(w, ox, sw)) avg_vector(p, x, rows, oy, ox, sw, kw, y, 0); \
-                else avg_vector(p, x, rows, oy, ox, sw, kw, y, 1); \
-            } \
-        } \
-    }
-AVG_VECTORS(avg_vectors_2_stride2, 2, 2)
-AVG_VECTORS(avg_vectors_3_stride2, 2, 3)
-AVG_VECTORS(avg_vectors_3_stride1, 1, 3)
-AVG_VECTORS(avg_vectors_stride1, 1, w->kernel)
-AVG_VECTORS(avg_vectors_stride2, 2, w->kernel)
-AVG_VECTORS(avg_vectors_strided, 0, w->kernel)
+POOL_FORWARD(avg_vectors_2_stride2, avg_vector, 2, 2, 1)
+POOL_FORWARD(avg_vectors_3_stride2, avg_vector, 2, 3, 1)
+POOL_FORWARD(avg_vectors_3_stride1, avg_vector, 1, 3, 1)
+POOL_FORWARD(avg_vectors_stride1, avg_vector, 1, w->kernel, 1)
+POOL_FORWARD(avg_vectors_stride2, avg_vector, 2, w->kernel, 1)
+POOL_FORWARD(avg_vectors_strided, avg_vector, 0, w->kernel, 1)
 
 static pool_run_of_rows avg_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->kernel;

@@ -41,8 +41,9 @@ INLINE max_lanes max_take(max_lanes best, vr x, vi offset) {
 
 /* VL outputs from ox on. An edge vector's padding is -inf, which is never taken; so a lane that is
  * -inf in the end has taken nothing, and the first element of its window is found one by one. */
-INLINE void max_vector(const pool_problem *p, const real *x, pool_seen rows, int64_t ox, int sw,
-                       int64_t kw, int64_t dw, real *y, int32_t *at, int edge) {
+INLINE void max_vector(const pool_problem *p, const real *x, pool_seen rows, int64_t oy, int64_t ox,
+                       int sw, int64_t kw, int64_t dw, real *y, int32_t *at, int edge) {
+    (void)oy;
     int64_t width = p->w.size, col = ox * p->w.stride - p->w.before, pitch = p->h.dilation * width;
     if (sw == 0 && kw > width) { /* far apart lanes may see far apart columns of a huge window */
         max_one_by_one(p, x, rows, ox, fc_min(ox + VL, p->w.out), y, at);
@@ -88,29 +89,12 @@ INLINE void max_vector(const pool_problem *p, const real *x, pool_seen rows, int
     else vi_store(at + ox, index);
 }
 
-#define MAX_VECTORS(name, sw, kw, dw) \
-    static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
-        (void)thread; \
-        const pool_problem *p = a->p; \
-        const pool_axis *w = &p->w; \
-        const real *x = a->in + plane * p->h.size * w->size; \
-        for (int64_t oy = from; oy < to; oy++) { \
-            pool_seen rows = axis_seen(&p->h, oy); \
-            real *y = a->out + (plane * p->h.out + oy) * w->out; \
-            int32_t *at = a->indices_out + (plane * p->h.out + oy) * w->out; \
-            for (int64_t i = 0; i < w->out; i += VL) { \
-                int64_t ox = vector_start(i, w->out); \
-                if (vector_inside(w, ox, sw)) max_vector(p, x, rows, ox, sw, kw, dw, y, at, 0); \
-                else max_vector(p, x, rows, ox, sw, kw, dw, y, at, 1); \
-            } \
-        } \
-    }
-MAX_VECTORS(max_vectors_2_stride2, 2, 2, 1)
-MAX_VECTORS(max_vectors_3_stride2, 2, 3, 1)
-MAX_VECTORS(max_vectors_3_stride1, 1, 3, 1)
-MAX_VECTORS(max_vectors_stride1, 1, w->kernel, w->dilation)
-MAX_VECTORS(max_vectors_stride2, 2, w->kernel, 1)
-MAX_VECTORS(max_vectors_strided, 0, w->kernel, w->dilation)
+POOL_FORWARD(max_vectors_2_stride2, max_vector, 2, 2, 1)
+POOL_FORWARD(max_vectors_3_stride2, max_vector, 2, 3, 1)
+POOL_FORWARD(max_vectors_3_stride1, max_vector, 1, 3, 1)
+POOL_FORWARD(max_vectors_stride1, max_vector, 1, w->kernel, w->dilation)
+POOL_FORWARD(max_vectors_stride2, max_vector, 2, w->kernel, 1)
+POOL_FORWARD(max_vectors_strided, max_vector, 0, w->kernel, w->dilation)
 
 static pool_run_of_rows max_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->dilation == 1 ? w->kernel : 0;

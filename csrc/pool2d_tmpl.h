@@ -131,6 +131,37 @@ INLINE int vector_inside(const pool_axis *w, int64_t ox, int sw) {
     return sw != 2 || col + 2 * VL <= w->size;
 }
 
+/* VL outputs of row oy from ox on, of a forward pass; see max_vector and avg_vector. */
+typedef void (*pool_vector)(const pool_problem *p, const real *x, pool_seen rows, int64_t oy,
+                            int64_t ox, int sw, int64_t kw, int64_t dw, real *y, int32_t *at,
+                            int edge);
+
+/* Rows from..to-1 of a plane of a forward pass, vector by vector. */
+INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t plane, int64_t from,
+                              int64_t to, int sw, int64_t kw, int64_t dw) {
+    const pool_problem *p = a->p;
+    const pool_axis *w = &p->w;
+    const real *x = a->in + plane * p->h.size * w->size;
+    for (int64_t oy = from; oy < to; oy++) {
+        pool_seen rows = axis_seen(&p->h, oy);
+        int64_t first = (plane * p->h.out + oy) * w->out;
+        real *y = a->out + first;
+        int32_t *at = a->indices_out == NULL ? NULL : a->indices_out + first;
+        for (int64_t i = 0; i < w->out; i += VL) {
+            int64_t ox = vector_start(i, w->out);
+            if (vector_inside(w, ox, sw)) vector(p, x, rows, oy, ox, sw, kw, dw, y, at, 0);
+            else vector(p, x, rows, oy, ox, sw, kw, dw, y, at, 1);
+        }
+    }
+}
+#define POOL_FORWARD(name, vector, sw, kw, dw) \
+    static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
+        (void)thread; \
+        const pool_axis *w = &a->p->w; \
+        (void)w; \
+        pool_forward_rows(vector, a, plane, from, to, sw, kw, dw); \
+    }
+
 /* Which of a window's kw columns, d apart, some lane of an edge vector sees in the row; col: where
  * lane 0 begins, reach: how much further the last lane does. Even at the start: two are one step. A
  * window may be much wider than the image. */

@@ -30,6 +30,10 @@ class _Slot(NamedTuple):
     rate: float
 
 
+Due = tuple[Array, Array, dict[str, Any], float]
+"""What a step changes: a parameter's data, its gradient, its state, the rate of its group."""
+
+
 class Optimizer:
     """Base of all optimizers.
 
@@ -125,7 +129,7 @@ class Optimizer:
         Parameters with ``requires_grad`` False, or that got no gradient since `zero_grad`
         (``has_grad`` False, or None for a gradient), are left alone: no weight decay either.
         """
-        due = []
+        due: list[Due] = []
         for parameter, key, rate in self._slots:
             if not parameter.requires_grad or not getattr(parameter, "has_grad", True):
                 continue
@@ -134,7 +138,7 @@ class Optimizer:
                 due.append((parameter.data, gradient, self._state[key], self._lr * rate))
         self._update_all(due)
 
-    def _update_all(self, due: list[tuple[Array, Array, dict[str, Any], float]]) -> None:
+    def _update_all(self, due: list[Due]) -> None:
         """Change all parameters of a step, given as `update` gets each."""
         for param, grad, state, lr in due:
             self.update(param, grad, state, lr)

@@ -7,7 +7,7 @@ import numpy as np
 
 from .. import ops
 from .._checks import Array, number
-from ._base import Optimizer
+from ._base import Due, Optimizer
 
 
 class SGD(Optimizer):
@@ -88,7 +88,7 @@ class SGD(Optimizer):
             state.update(self.initial_state(param))
         self._apply([(param, grad, state, lr)], 0.0 if first else self.dampening)
 
-    def _update_all(self, due: list[tuple[Array, Array, dict[str, Any], float]]) -> None:
+    def _update_all(self, due: list[Due]) -> None:
         own = getattr(self.update, "__func__", None)
         if own is not SGD.update:  # a subclass, or this object, has another
             super()._update_all(due)
@@ -98,9 +98,7 @@ class SGD(Optimizer):
             super()._update_all([one for one in due if "velocity" not in one[2]])
         self._apply(again, self.dampening)
 
-    def _apply(
-        self, due: list[tuple[Array, Array, dict[str, Any], float]], dampening: float
-    ) -> None:
+    def _apply(self, due: list[Due], dampening: float) -> None:
         """One call for many parameters: a net has many small ones."""
         ops.sgd_update(
             [param for param, _, _, _ in due],
