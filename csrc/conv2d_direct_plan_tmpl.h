@@ -21,7 +21,8 @@ enum { TASKS_WANTED = 8 };
  * IN_PLANES: the kernel reads the planes, gaps between rows included, by the taps' shifts.
  * IN_LINES: a tile's pixels, without gaps, are first copied from the planes to lines of NR, one a
  *   channel and tap: contiguous and aligned. It pays where many panels read them.
- * IN_SOURCE: 1x1 kernels without padding: there are no planes, the lines come from the source.
+ * IN_SOURCE: kernels no larger than the stride, without padding: each pixel is read at one place of
+ *   the kernel, so there are no planes, the lines come from the source.
  */
 typedef enum { IN_PLANES, IN_LINES, IN_SOURCE } direct_tiles;
 
@@ -78,18 +79,25 @@ static int64_t most_phase_taps(const shift_axis *a) {
     return most;
 }
 
+/* IN_SOURCE asks for one shift per phase, no pixel outside, and columns that vectors can pick. */
+static int axis_in_source(const shift_axis *a) {
+    int64_t last = (a->q - 1) * a->step + (a->phases - 1) * a->dilation;
+    return a->max_shift == 0 && a->origin == 0 && last < a->source;
+}
+
 static direct_tiles direct_choose_tiles(const shift_problem *s) {
-    int bare = s->y.taps * s->x.taps == 1 && s->y.origin == 0 && s->x.origin == 0 &&
-               s->y.out_step * s->x.out_step == 1 && (s->y.q - 1) * s->y.step < s->y.source &&
-               (s->x.q - 1) * s->x.step < s->x.source;
-    if (bare) return IN_SOURCE;
+    if (axis_in_source(&s->y) && axis_in_source(&s->x) && (s->x.step <= 2 || s->x.taps == 1))
+        return IN_SOURCE;
     return s->m >= LINES_FROM ? IN_LINES : IN_PLANES;
 }
+
+/* IN_SOURCE: lines of a channel, one for each place of the kernel that reads the source. */
+INLINE int64_t source_taps(const shift_problem *s) { return s->y.phases * s->x.phases; }
 
 /* A 1x1 kernel of stride 1 has no use for rows: they are joined to one, which tiles and bands may cut
  * anywhere. */
 static void direct_join_rows(shift_problem *s) {
-    if (s->y.step * s->x.step != 1 || s->y.q != s->y.source || s->x.q != s->x.source) return;
+    if (s->y.step * s->x.step * s->y.out_step * s->x.out_step != 1 || s->y.q != s->y.source || s->x.q != s->x.source) return;
     s->x.source = s->x.out = s->x.q = s->y.q * s->x.q;
     s->y.source = s->y.out = s->y.q = 1;
 }
@@ -125,7 +133,7 @@ static void direct_plan(direct_run *r) {
 
     int64_t out_phases = shift_out_phases(s), task_m = fc_min(s->m, 256), q_target;
     if (r->tiles == IN_SOURCE)
-        q_target = LINES_BUDGET / (r->block * size);
+        q_target = LINES_BUDGET / (r->block * source_taps(s) * size);
     else
         q_target = PLANES_BUDGET / (r->block * s->y.phases * s->x.phases * size);
     if (r->blocks > 1) {
@@ -153,7 +161,7 @@ static void direct_plan(direct_run *r) {
     shift_band largest = {.images = s->band_images, .rows = s->band_rows, .cols = s->band_cols};
     int64_t q = ((largest.images - 1) * s->image_rows + largest.rows - 1) * s->pitch + largest.cols;
     if (r->tiles != IN_PLANES) q = largest.images * largest.rows * largest.cols;
-    r->block_reals = (r->tiles == IN_SOURCE ? r->block * fc_round_up(q, NR)
+    r->block_reals = (r->tiles == IN_SOURCE ? r->block * source_taps(s) * fc_round_up(q, NR)
                                             : r->block * s->channel_stride) + 2 * NR;
     r->block_reals = fc_round_up(r->block_reals, 16);
     double all = (double)tasks * (double)r->blocks * (double)r->block_reals * (double)size;

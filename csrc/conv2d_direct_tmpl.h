@@ -64,6 +64,30 @@ INLINE void store_interleaved(real *to, const real *even, const real *odd, int64
     }
 }
 
+/* to[j * phases + p] = from[p][j], `n` elements in all: the phases of VL pixels are a matrix that is
+ * transposed. */
+static void store_phases(real *to, const real *from, int64_t phases, int64_t n) {
+    for (int64_t p = 0; p < phases; p += VL) {
+        for (int64_t j = 0; j * phases + p < n; j += VL) {
+            vr r[VL];
+            int64_t pixels = fc_min(VL, fc_ceil_div(n - p, phases) - j);
+            int whole = p + VL <= phases && (j + VL) * phases <= n;
+            const real *at = from + p * MR_MAX * NR + j;
+            UNROLL for (int k = 0; k < VL; k++) {
+                if (whole) r[k] = v_load(at + k * MR_MAX * NR);
+                else r[k] = p + k < phases ? v_loadn(at + k * MR_MAX * NR, pixels) : v_zero();
+            }
+            v_transpose(r);
+            real *dst = to + j * phases + p;
+            UNROLL for (int k = 0; k < VL; k++, dst += phases) {
+                if (whole) v_store(dst, r[k]);
+                else if (k < pixels)
+                    v_storen(dst, r[k], fc_min(fc_min(VL, phases - p), n - (j + k) * phases - p));
+            }
+        }
+    }
+}
+
 /* Stores rows x nq sums that start at pixel q of the band, for all column phases of row phase py:
  * leaves the gaps out, and puts the phases' pixels side by side. */
 static void store_tile(const direct_run *r, const shift_band *b, int64_t py, int64_t q,
@@ -88,6 +112,8 @@ static void store_tile(const direct_run *r, const shift_band *b, int64_t py, int
                     copy_strided(to, from, valid, 1);
                 } else if (step == 2 && s->x.out_phases == 2) {
                     store_interleaved(to, from, from + MR_MAX * NR, fc_min(2 * valid, s->x.out - x));
+                } else if (step == s->x.out_phases && VL > 1) {
+                    store_phases(to, from, step, fc_min(step * valid, s->x.out - x));
                 } else {
                     for (int64_t px = 0; px < s->x.out_phases; px++)
                         for (int64_t j = 0; j < valid && x + j * step + px < s->x.out; j++)
@@ -100,16 +126,30 @@ static void store_tile(const direct_run *r, const shift_band *b, int64_t py, int
     }
 }
 
-/* Starts loading the residual of a tile, which will be used once its sums are done. */
-INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t q, int64_t nq,
-                            int64_t rows, const real *dst, int64_t image_stride) {
+/* Where pixel q of a band goes, in output row phase py and its first column phase. */
+INLINE real *direct_place(const direct_run *r, const shift_band *b, int64_t py, int64_t q, real *dst,
+                          int64_t image_stride) {
     const shift_problem *s = &r->s;
     direct_rows at = direct_rows_of(r, b);
     int64_t row = q / at.pitch, image = b->images > 1 ? row / at.image_rows : 0;
-    dst += image * image_stride + (b->y0 + row - image * at.image_rows) * s->x.out;
-    dst += b->x0 + fc_min(q % at.pitch, at.cols - 1);
-    for (int64_t i = 0; i < rows; i++)
-        epilogue_prefetch(&r->epilogue, dst + i * s->y.out * s->x.out, nq);
+    int64_t y = (b->y0 + row - image * at.image_rows) * s->y.out_step + py;
+    int64_t x = (b->x0 + fc_min(q % at.pitch, at.cols - 1)) * s->x.out_step;
+    return dst + image * image_stride + y * s->x.out + x;
+}
+
+/* Starts loading what a tile's stores will need, once its sums are done: the residual, or, of large
+ * strides, column phase px's share of the many lines that they fill. */
+INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t py, int64_t px,
+                            int64_t q, int64_t rows, real *dst, int64_t image_stride) {
+    const shift_problem *s = &r->s;
+    if (r->epilogue.residual == NULL && s->x.out_phases <= 2) return;
+    int64_t plane = s->y.out * s->x.out, nq = fc_min(NR, b->q - q);
+    real *to = direct_place(r, b, py, q, dst, image_stride);
+    for (int64_t i = 0; i < rows; i++, to += plane) {
+        epilogue_prefetch(&r->epilogue, to, nq);
+        for (int64_t j = 0; j < NR && s->x.out_phases > 2; j += 64 / (int64_t)sizeof(real))
+            PREFETCH(to + px * NR + j);
+    }
 }
 
 /* IN_SOURCE: what the thread is likely to pack next, which is asked for while it computes. */
@@ -173,9 +213,8 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
         shift_ahead ahead = {r->packed, 0};
         if (next_pixel != NULL && c + some <= next->channels)
             ahead = (shift_ahead){next_pixel + c * src_plane, src_plane};
-        if (last && r->epilogue.residual != NULL)
-            direct_prefetch(r, b, q, nq, rows, dst, image_stride);
         for (int64_t px = 0; px < s->x.out_phases; px++) {
+            if (last) direct_prefetch(r, b, py, px, q, rows, dst, image_stride);
             int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
             int64_t taps = s->first[phase + 1] - from;
             const real *a = r->packed + g * r->packed_group +
@@ -252,9 +291,10 @@ static void tile_lines(const direct_run *r, const shift_band *b, int64_t nc, int
     }
 }
 
-/* IN_SOURCE: one channel's pixels of a band to [tile][channel][NR]; `to` is its first line. */
+/* IN_SOURCE: one channel's pixels of a band, at one row of the kernel, to [tile][line][NR]; `to` is
+ * where their first line of the first tile goes. */
 static void source_lines(const direct_run *r, const shift_band *b, const real *src,
-                         int64_t image_stride, int64_t nc, real *to) {
+                         int64_t image_stride, int64_t lines, real *to) {
     const shift_problem *s = &r->s;
     int follow = s->x.step == 1 && s->y.step == 1 && b->cols == s->x.source;
     int64_t rows = follow ? 1 : b->rows, cols = follow ? b->rows * b->cols : b->cols, at = 0;
@@ -267,11 +307,19 @@ static void source_lines(const direct_run *r, const shift_band *b, const real *s
                 if (s->x.step == 1 && run == NR) {
                     UNROLL for (int j = 0; j < NV_MAX; j++)
                         v_store(to + j * VL, v_load(from + i + j * VL));
+                } else if (s->x.step == 2 && s->x.phases == 2 && run == NR) {
+                    for (int j = 0; j < NV_MAX; j++) {
+                        vr a = v_load(from + 2 * (i + j * VL)), b = v_load(from + 2 * (i + j * VL) + VL);
+                        v_store(to + j * VL, v_even(a, b));
+                        v_store(to + NR + j * VL, v_odd(a, b));
+                    }
                 } else {
-                    copy_strided(to + at, from + i * s->x.step, run, s->x.step);
+                    for (int64_t p = 0; p < s->x.phases; p++)
+                        copy_strided(to + p * NR + at, from + i * s->x.step + p * s->x.dilation, run,
+                                     s->x.step);
                 }
                 at += run;
-                if (at == NR) at = 0, to += nc * NR;
+                if (at == NR) at = 0, to += lines * NR;
             }
         }
     }
@@ -284,11 +332,14 @@ static void pack_block(const direct_run *r, const shift_band *b, int64_t g, int6
     int64_t c0 = block * r->block, nc = fc_min(r->block, s->channels - c0);
     int64_t src_plane = s->y.source * s->x.source;
     int64_t image_stride = s->groups * s->channels * src_plane;
+    int64_t taps = source_taps(s);
     const real *src = r->src + b->n0 * image_stride + (g * s->channels + c0) * src_plane;
     for (int64_t c = 0; c < nc; c++, src += src_plane) {
         if (c + 1 < nc) prefetch_channel(s, b, src + src_plane);
         if (r->tiles == IN_SOURCE)
-            source_lines(r, b, src, image_stride, nc, to + c * NR);
+            for (int64_t y = 0; y < s->y.phases; y++)
+                source_lines(r, b, src + y * s->y.dilation * s->x.source, image_stride, nc * taps,
+                             to + (c * taps + y * s->x.phases) * NR);
         else
             pack_channel(s, b, src, image_stride, to + c * s->channel_stride);
     }
@@ -323,7 +374,7 @@ static void direct_task(void *arg, int64_t item, int thread) {
         for (int64_t q = 0; q < b.q; q += NR) {
             const real *next_pixel = direct_next_pixel(r, &next, q);
             for (int64_t py = 0; py < s->y.out_phases; py++) {
-                const real *pixels = planes + (r->tiles == IN_SOURCE ? q * nc : q);
+                const real *pixels = planes + (r->tiles == IN_SOURCE ? q * nc * source_taps(s) : q);
                 if (r->tiles == IN_LINES) {
                     tile_lines(r, &b, nc, py, q, planes, lines);
                     pixels = lines;

@@ -71,6 +71,43 @@ INLINE void prefetch_channel(const shift_problem *s, const shift_band *b, const 
         for (int64_t i = 0; i < cols; i += 64 / (int64_t)sizeof(real)) PREFETCH(row + i);
 }
 
+/* even[0..n_even) = src[0], src[2], ... and odd[0..n_odd) = src[1], src[3], ... */
+INLINE void split_row(real *even, int64_t n_even, real *odd, int64_t n_odd, const real *src) {
+    int64_t n = fc_min(n_even, n_odd), i = 0;
+    while (n >= VL && i < n) {
+        i = fc_min(i, n - VL);
+        vr a = v_load(src + 2 * i), b = v_load(src + 2 * i + VL);
+        v_store(even + i, v_even(a, b));
+        v_store(odd + i, v_odd(a, b));
+        i += VL;
+    }
+    if (i == 0 && n > 0) { /* n < VL */
+        vr a = v_loadn(src, fc_min(VL, 2 * n)), b = v_loadn(src + VL, fc_max(0, 2 * n - VL));
+        v_storen(even, v_even(a, b), n);
+        v_storen(odd, v_odd(a, b), n);
+        i = n;
+    }
+    for (int64_t j = i; j < n_even; j++) even[j] = src[2 * j];
+    for (int64_t j = i; j < n_odd; j++) odd[j] = src[2 * j + 1];
+}
+
+/* Both column phases of a packed row, `plane` apart, with stride 2; short rows are zero already. */
+INLINE void pack_row_halves(const shift_problem *s, const pack_columns c[2], const real *src,
+                            real *dst) {
+    for (int64_t p = 0; p < 2 && s->pitch > SHORT_ROW; p++) {
+        fill(dst + p * s->plane, c[p].lo, 0);
+        fill(dst + p * s->plane + c[p].hi, s->pitch - c[p].hi, 0);
+    }
+    int64_t even = c[1].from < c[0].from, odd = 1 - even; /* those that begin first */
+    real *to[2] = {dst + c[0].lo, dst + s->plane + c[1].lo};
+    int64_t n[2] = {c[0].hi - c[0].lo, c[1].hi - c[1].lo};
+    if (c[odd].from == c[even].from + 1) {
+        split_row(to[even], n[even], to[odd], n[odd], src + c[even].from);
+    } else { /* one of them has no pixels */
+        for (int64_t p = 0; p < 2; p++) copy_strided(to[p], src + c[p].from, n[p], 2);
+    }
+}
+
 /* All column phases of a packed row, `plane` apart: `step` neighbours of the source, one a phase, are
  * a row of a matrix that is transposed. */
 static void pack_row_phases(const shift_problem *s, int64_t x0, const real *src, real *dst) {
@@ -101,24 +138,29 @@ static void pack_row_phases(const shift_problem *s, int64_t x0, const real *src,
     }
 }
 
-/* The planes of one channel, for strides from 3 up with a phase for each of the first columns. */
+/* The planes of one channel, for strides with a phase for each of the first columns. */
 static void pack_phases(const shift_problem *s, const shift_band *b, const real *src,
                         int64_t image_stride, real *dst) {
     int64_t rows = shift_packed_rows(s, b), phases = s->x.phases;
+    pack_columns halves[2] = {pack_columns_of(s, b->x0, 0), pack_columns_of(s, b->x0, 1)};
+    int zeroed = s->x.step == 2 && s->pitch <= SHORT_ROW;
     for (int64_t py = 0; py < s->y.phases; py++, dst += phases * s->plane) {
+        if (zeroed) fill(dst, phases * s->plane, 0);
         int64_t row0 = b->y0 * s->y.step + shift_phase_start(&s->y, py) - s->y.origin;
         int64_t image = 0, in_image = 0;
         for (int64_t a = 0; a < rows; a++, in_image++) {
             if (in_image == s->image_rows && b->images > 1) image++, in_image = 0;
             int64_t row = row0 + in_image * s->y.step;
-            if (row >= 0 && row < s->y.source && image < b->images)
-                pack_row_phases(s, b->x0, src + image * image_stride + row * s->x.source,
-                                dst + a * s->pitch);
+            const real *from = src + image * image_stride + row * s->x.source;
+            if (row >= 0 && row < s->y.source && image < b->images && s->x.step == 2)
+                pack_row_halves(s, halves, from, dst + a * s->pitch);
+            else if (row >= 0 && row < s->y.source && image < b->images)
+                pack_row_phases(s, b->x0, from, dst + a * s->pitch);
             else
-                for (int64_t p = 0; p < phases; p++)
+                for (int64_t p = 0; p < phases && !zeroed; p++)
                     fill(dst + p * s->plane + a * s->pitch, s->pitch, 0);
         }
-        for (int64_t p = 0; p < phases; p++)
+        for (int64_t p = 0; p < phases && !zeroed; p++)
             fill(dst + p * s->plane + rows * s->pitch, s->x.max_shift, 0);
     }
 }
@@ -126,7 +168,7 @@ static void pack_phases(const shift_problem *s, const shift_band *b, const real 
 /* The planes of one channel, all phases. src is that channel of image b->n0. */
 static void pack_channel(const shift_problem *s, const shift_band *b, const real *src,
                          int64_t image_stride, real *dst) {
-    if (s->x.step > 2 && s->x.phases > 1 && s->x.dilation == 1 && !s->replicate && VL > 1) {
+    if (s->x.step > 1 && s->x.phases > 1 && s->x.dilation == 1 && !s->replicate && VL > 1) {
         pack_phases(s, b, src, image_stride, dst);
         return;
     }

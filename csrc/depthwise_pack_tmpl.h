@@ -67,20 +67,6 @@ INLINE void copy_rows(real *dst, int64_t pitch, const real *src, int64_t src_row
     }
 }
 
-/* even[0..n_even) = src[0], src[2], ... and odd[0..n_odd) = src[1], src[3], ... */
-INLINE void split_row(real *even, int64_t n_even, real *odd, int64_t n_odd, const real *src) {
-    int64_t n = fc_min(n_even, n_odd), i = 0;
-    while (n >= VL && i < n) {
-        i = fc_min(i, n - VL);
-        vr a = v_load(src + 2 * i), b = v_load(src + 2 * i + VL);
-        v_store(even + i, v_even(a, b));
-        v_store(odd + i, v_odd(a, b));
-        i += VL;
-    }
-    for (int64_t j = i; j < n_even; j++) even[j] = src[2 * j];
-    for (int64_t j = i; j < n_odd; j++) odd[j] = src[2 * j + 1];
-}
-
 /* The band's rows of one source plane, in all phases. The padding at the sides is there already,
  * and so are the rows above and below if the plane is framed. */
 static void depthwise_pack(const depthwise_plane *p, const shift_band *b, const real *src,
