@@ -112,6 +112,20 @@ static int64_t rows_for_tasks(const shift_problem *s) {
     return fc_min(s->y.q, fc_max(fc_ceil_div(s->y.q, bands), 4 * fc_max(1, s->y.max_shift)));
 }
 
+/* Bands whose pixels, without gaps, fill their tiles best: of the numbers of bands of an image from the
+ * present one to half as many more, the one that makes the fewest tiles. */
+static void direct_fit_bands(shift_problem *s) {
+    int64_t cols = s->band_cols, best = s->band_rows, fewest = INT64_MAX;
+    if (s->band_images > 1 || s->col_bands > 1) return;
+    for (int64_t bands = s->row_bands; bands <= fc_min(s->row_bands * 3 / 2, s->y.q); bands++) {
+        int64_t rows = fc_ceil_div(s->y.q, bands), whole = s->y.q / rows;
+        int64_t tiles = whole * fc_ceil_div(rows * cols, NR);
+        tiles += fc_ceil_div((s->y.q - whole * rows) * cols, NR);
+        if (tiles < fewest) fewest = tiles, best = rows;
+    }
+    if (best < s->band_rows) shift_cut_bands(s, best * s->pitch, 1);
+}
+
 /* Chooses the blocking; everything follows from the shapes. */
 static void direct_plan(direct_run *r) {
     shift_problem *s = &r->s;
@@ -146,6 +160,7 @@ static void direct_plan(direct_run *r) {
     if (s->y.q == 1 && s->x.q > q_target) /* bands of a long row: even ones of whole tiles */
         q_target = fc_round_up(fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target)), NR);
     shift_cut_bands(s, q_target, r->tiles == IN_PLANES ? VL : 2 * q_target);
+    if (r->tiles != IN_PLANES) direct_fit_bands(s);
     /* Wide kernels and dilations make tall planes: fewer channels at a time then. */
     if (r->block * s->channel_stride > BLOCK_REALS) {
         r->block = fc_max(1, BLOCK_REALS / s->channel_stride);

@@ -88,15 +88,28 @@ static void store_phases(real *to, const real *from, int64_t phases, int64_t n) 
     }
 }
 
-/* Stores rows x nq sums that start at pixel q of the band, for all column phases of row phase py:
- * leaves the gaps out, and puts the phases' pixels side by side. */
-static void store_tile(const direct_run *r, const shift_band *b, int64_t py, int64_t q,
-                       int64_t nq, const real *tile, int64_t rows, real *dst,
-                       int64_t image_stride) {
+/* Where a tile begins in its band: found once for all panels, since a division is slow. */
+typedef struct {
+    direct_rows rows;
+    int64_t row, col;
+} tile_start;
+
+static tile_start tile_start_of(const direct_run *r, const shift_band *b, int64_t q) {
+    tile_start t = {.rows = direct_rows_of(r, b)};
+    t.row = (int32_t)q / (int32_t)t.rows.pitch;
+    t.col = q - t.row * t.rows.pitch;
+    return t;
+}
+
+/* Stores rows x nq sums of a tile, for all column phases of row phase py: leaves the gaps out, and
+ * puts the phases' pixels side by side. */
+static void store_tile(const direct_run *r, const shift_band *b, int64_t py,
+                       const tile_start *start, int64_t nq, const real *tile, int64_t rows,
+                       real *dst, int64_t image_stride) {
     const shift_problem *s = &r->s;
-    direct_rows at = direct_rows_of(r, b);
+    direct_rows at = start->rows;
     int64_t dst_plane = s->y.out * s->x.out, step = s->x.out_step;
-    int64_t row = q / at.pitch, col = q % at.pitch;
+    int64_t row = start->row, col = start->col;
     for (; nq > 0; row++, col = 0) {
         int64_t run = fc_min(nq, at.pitch - col), valid = fc_min(run, at.cols - col);
         int64_t image = b->images > 1 ? row / at.image_rows : 0;
@@ -126,29 +139,21 @@ static void store_tile(const direct_run *r, const shift_band *b, int64_t py, int
     }
 }
 
-/* Where pixel q of a band goes, in output row phase py and its first column phase. */
-INLINE real *direct_place(const direct_run *r, const shift_band *b, int64_t py, int64_t q, real *dst,
-                          int64_t image_stride) {
-    const shift_problem *s = &r->s;
-    direct_rows at = direct_rows_of(r, b);
-    int64_t row = q / at.pitch, image = b->images > 1 ? row / at.image_rows : 0;
-    int64_t y = (b->y0 + row - image * at.image_rows) * s->y.out_step + py;
-    int64_t x = (b->x0 + fc_min(q % at.pitch, at.cols - 1)) * s->x.out_step;
-    return dst + image * image_stride + y * s->x.out + x;
-}
-
-/* Starts loading what a tile's stores will need, once its sums are done: the residual, or, of large
- * strides, column phase px's share of the many lines that they fill. */
+/* Starts loading what a tile's stores will need, once its sums are done: the residual, or, of several
+ * column phases, px's share of the many lines that they fill. */
 INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t py, int64_t px,
-                            int64_t q, int64_t rows, real *dst, int64_t image_stride) {
+                            const tile_start *start, int64_t nq, int64_t rows, const real *dst,
+                            int64_t image_stride) {
     const shift_problem *s = &r->s;
-    if (r->epilogue.residual == NULL && s->x.out_phases <= 2) return;
-    int64_t plane = s->y.out * s->x.out, nq = fc_min(NR, b->q - q);
-    real *to = direct_place(r, b, py, q, dst, image_stride);
-    for (int64_t i = 0; i < rows; i++, to += plane) {
-        epilogue_prefetch(&r->epilogue, to, nq);
-        for (int64_t j = 0; j < NR && s->x.out_phases > 2; j += 64 / (int64_t)sizeof(real))
-            PREFETCH(to + px * NR + j);
+    if (r->epilogue.residual == NULL && s->x.out_phases == 1) return;
+    int64_t image = b->images > 1 ? start->row / start->rows.image_rows : 0;
+    int64_t y = (b->y0 + start->row - image * start->rows.image_rows) * s->y.out_step + py;
+    int64_t x = (b->x0 + fc_min(start->col, start->rows.cols - 1)) * s->x.out_step;
+    dst += image * image_stride + y * s->x.out + x;
+    for (int64_t i = 0; i < rows; i++, dst += s->y.out * s->x.out) {
+        epilogue_prefetch(&r->epilogue, dst, nq);
+        for (int64_t j = 0; j < NR && s->x.out_phases > 1; j += 64 / (int64_t)sizeof(real))
+            PREFETCH(dst + px * NR + j);
     }
 }
 
@@ -203,6 +208,7 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
         full = in_image + NR <= b->rows * b->cols;
     }
     int at_once = last && full && !r->epilogue.used;
+    tile_start start = tile_start_of(r, b, q);
     for (int64_t panel = panel0; panel < panel1; panel++) {
         int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0);
         real *dst = r->dst + b->n0 * image_stride + (g * s->m + m0) * dst_plane;
@@ -214,7 +220,7 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
         if (next_pixel != NULL && c + some <= next->channels)
             ahead = (shift_ahead){next_pixel + c * src_plane, src_plane};
         for (int64_t px = 0; px < s->x.out_phases; px++) {
-            if (last) direct_prefetch(r, b, py, px, q, rows, dst, image_stride);
+            if (last) direct_prefetch(r, b, py, px, &start, nq, rows, dst, image_stride);
             int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
             int64_t taps = s->first[phase + 1] - from;
             const real *a = r->packed + g * r->packed_group +
@@ -235,7 +241,7 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
             for (int64_t i = 0; i < rows; i++)
                 epilogue_store(&r->epilogue, whole + i * dst_plane, tile + i * NR, NR);
         else
-            store_tile(r, b, py, q, nq, tile, rows, dst, image_stride);
+            store_tile(r, b, py, &start, nq, tile, rows, dst, image_stride);
     }
 }
 

@@ -190,10 +190,10 @@ INLINE void window_tile(const int size, const int stride, const int rows, const 
     }
 }
 
-/* Starts loading n rows that follow the last of a tile: a tile takes short pieces of many rows, too
- * many for the hardware to see the next ones coming. */
-INLINE void window_prefetch(const int n, const real *last, int64_t src_cols) {
-    UNROLL for (int i = 1; i <= n; i++) PREFETCH(last + i * src_cols);
+/* Starts loading n rows that follow the last of a tile, of the source and of what is written: a tile
+ * takes short pieces of many rows, too many for the hardware to see the next ones coming. */
+INLINE void window_prefetch(const int n, const real *last, int64_t cols) {
+    UNROLL for (int i = 1; i <= n; i++) PREFETCH(last + i * cols);
 }
 
 /* The sums of a band's rows y0 .. y1 - 1; dst is the band's first row. */
@@ -204,9 +204,11 @@ INLINE void window_rows(const int size, const int stride, const int rows, const 
         const real *const *row = b->row + y * stride;
         const real *last = row[(rows - 1) * stride + size - 1] - p->left;
         for (int64_t q = p->inner; q < p->outer; q += VL) {
+            UNROLL for (int i = 0; i < rows; i++) PREFETCH(dst + (y + rows + i) * p->cols + q);
+            real *to = dst + y * p->cols + q;
             window_prefetch(rows * stride, last + q * stride, p->src_cols);
-            window_tile(size, stride, rows, 0, p, c, row, q, b->edge, y1 - y,
-                        dst + y * p->cols + q);
+            window_prefetch(rows, to + (rows - 1) * p->cols, p->cols);
+            window_tile(size, stride, rows, 0, p, c, row, q, b->edge, y1 - y, to);
         }
     }
     for (int64_t i = 0; i < b->edges; i++) {
