@@ -83,6 +83,7 @@ static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t
             vr r[VL];
             if (channels == VL && have == VL) {
                 UNROLL for (int l = 0; l < VL; l++) r[l] = v_load(from + l * plane + b);
+                UNROLL for (int l = 0; l < VL; l++) PREFETCH(from + l * plane + b + 2 * w);
             } else {
                 UNROLL for (int l = 0; l < VL; l++)
                     r[l] = l < channels ? v_loadn(from + l * plane + b, have) : v_zero();
@@ -112,6 +113,7 @@ static void strip_drain(const real *strip, int64_t cols, int64_t rows, int64_t w
                 if (l >= channels) continue;
                 vr value = bias != NULL ? v_add(r[l], v_set1(bias[l])) : r[l];
                 real *to = dst + l * plane + b;
+                PREFETCH(to + 2 * w);
                 if (e.used) value = epilogue_apply(e, value, to, have);
                 if (have == VL)
                     v_store(to, value);
