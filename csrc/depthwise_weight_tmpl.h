@@ -200,7 +200,10 @@ static void depthwise_weight_task(void *arg, int64_t item, int thread) {
     real *to = r->sums + (split * r->channels + c0) * (r->taps + 1);
     sum_lanes(sums, (c1 - c0) * r->channel_sums / VL, sums);
     for (int64_t c = c0; c < c1; c++, sums += r->channel_sums / VL) {
-        for (int64_t t = 0; t < r->taps; t++) *to++ = sums[t / r->group + t];
+        for (int64_t g = 0; g < r->groups; g++) {
+            int64_t n = fc_min(r->group, r->taps - g * r->group);
+            for (int64_t t = 0; t < n; t++) *to++ = sums[g * (r->group + 1) + t];
+        }
         *to++ = sums[fc_min(r->group, r->taps)];
     }
 }

@@ -116,7 +116,8 @@ static void window_get_band(const window_plane *p, const real *src, int64_t i, w
     if (p->bands > 1 || b->rows == 0) /* else the padding is where it was */
         for (int64_t k = 0; k < n; k++) b->row[k] = p->zeros;
     b->rows = rows, b->tall = tall;
-    for (int64_t k = first; k < end; k++) b->row[k] = src + (at + k) * p->src_cols;
+    src += (at + first) * p->src_cols;
+    NO_UNROLL for (int64_t k = first; k < end; k++, src += p->src_cols) b->row[k] = src;
 }
 
 /* Pixels at p, p + stride, ... of a vector of windows; and with stride 2 at p + 1, p + 3, ...; all
