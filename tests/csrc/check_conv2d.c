@@ -26,6 +26,9 @@ static const shape SHAPES[] = {
     {  1,  5,  8,  8,  6, 1, 1,  1, 1,  2, 1, 0, 3,  1, 1,  1}, /* 1x1 with padding */
     {  5, 290, 7,  7, 26, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1: tiles across images */
     {  3, 10,  9, 11, 50, 1, 1,  2, 2,  0, 0, 0, 0,  1, 1,  2}, /* 1x1 with stride 2, lines */
+    {  2, 33, 18, 70, 37, 2, 2,  2, 2,  0, 0, 0, 0,  1, 1,  1}, /* kernel = stride: no planes */
+    {  5, 40,  6,  6, 30, 2, 2,  2, 2,  0, 0, 0, 0,  1, 1,  1}, /* the same, tiles across images */
+    {  2,  9, 15, 41, 26, 2, 1,  3, 2,  0, 1, 0, 0,  2, 1,  1}, /* kernel < stride, dilated */
     {  3, 30,  7,  7, 26, 3, 3,  1, 1,  2, 2, 2, 2,  2, 2,  1}, /* dilated, tiles across images */
     {  2, 31, 13, 17, 25, 3, 3,  2, 2,  1, 1, 1, 1,  1, 1,  1}, /* stride 2, phases in lines */
     {  2, 35, 19, 30, 37, 3, 3,  2, 2,  1, 1, 1, 1,  1, 1,  1}, /* stride 2, tiles cut off */
