@@ -22,7 +22,8 @@ enum { TASKS_WANTED = 8 };
  * IN_LINES: a tile's pixels, without gaps, are first copied from the planes to lines of NR, one a
  *   channel and tap: contiguous and aligned. It pays where many panels read them.
  * IN_SOURCE: kernels no larger than the stride, without padding: each pixel is read at one place of
- *   the kernel, so there are no planes, the lines come from the source.
+ *   the kernel, so there are no planes, the lines come from the source. Not for wide kernels of
+ *   strides from 3 up, whose columns the planes' transposes pick faster.
  */
 typedef enum { IN_PLANES, IN_LINES, IN_SOURCE } direct_tiles;
 
@@ -79,7 +80,7 @@ static int64_t most_phase_taps(const shift_axis *a) {
     return most;
 }
 
-/* IN_SOURCE asks for one shift per phase, no pixel outside, and columns that vectors can pick. */
+/* IN_SOURCE asks for one shift per phase, and no pixel outside. */
 static int axis_in_source(const shift_axis *a) {
     int64_t last = (a->q - 1) * a->step + (a->phases - 1) * a->dilation;
     return a->max_shift == 0 && a->origin == 0 && last < a->source;
@@ -91,13 +92,15 @@ static direct_tiles direct_choose_tiles(const shift_problem *s) {
     return s->m >= LINES_FROM ? IN_LINES : IN_PLANES;
 }
 
-/* IN_SOURCE: lines of a channel, one for each place of the kernel that reads the source. */
+/* IN_SOURCE: lines of a channel: forward one for each place of the kernel; backward all output phases
+ * read the same. */
 INLINE int64_t source_taps(const shift_problem *s) { return s->y.phases * s->x.phases; }
 
 /* A 1x1 kernel of stride 1 has no use for rows: they are joined to one, which tiles and bands may cut
  * anywhere. */
 static void direct_join_rows(shift_problem *s) {
-    if (s->y.step * s->x.step * s->y.out_step * s->x.out_step != 1 || s->y.q != s->y.source || s->x.q != s->x.source) return;
+    int64_t steps = s->y.step * s->x.step * s->y.out_step * s->x.out_step;
+    if (steps != 1 || s->y.q != s->y.source || s->x.q != s->x.source) return;
     s->x.source = s->x.out = s->x.q = s->y.q * s->x.q;
     s->y.source = s->y.out = s->y.q = 1;
 }
@@ -112,8 +115,8 @@ static int64_t rows_for_tasks(const shift_problem *s) {
     return fc_min(s->y.q, fc_max(fc_ceil_div(s->y.q, bands), 4 * fc_max(1, s->y.max_shift)));
 }
 
-/* Bands whose pixels, without gaps, fill their tiles best: of the numbers of bands of an image from the
- * present one to half as many more, the one that makes the fewest tiles. */
+/* IN_SOURCE, whose bands share no rows: bands whose pixels fill their tiles best. Of the numbers of
+ * bands of an image from the present one to half as many more, the one that makes the fewest tiles. */
 static void direct_fit_bands(shift_problem *s) {
     int64_t cols = s->band_cols, best = s->band_rows, fewest = INT64_MAX;
     if (s->band_images > 1 || s->col_bands > 1) return;
@@ -160,7 +163,7 @@ static void direct_plan(direct_run *r) {
     if (s->y.q == 1 && s->x.q > q_target) /* bands of a long row: even ones of whole tiles */
         q_target = fc_round_up(fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target)), NR);
     shift_cut_bands(s, q_target, r->tiles == IN_PLANES ? VL : 2 * q_target);
-    if (r->tiles != IN_PLANES) direct_fit_bands(s);
+    if (r->tiles == IN_SOURCE) direct_fit_bands(s);
     /* Wide kernels and dilations make tall planes: fewer channels at a time then. */
     if (r->block * s->channel_stride > BLOCK_REALS) {
         r->block = fc_max(1, BLOCK_REALS / s->channel_stride);

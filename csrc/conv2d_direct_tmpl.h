@@ -152,12 +152,13 @@ INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t py
     dst += image * image_stride + y * s->x.out + x;
     for (int64_t i = 0; i < rows; i++, dst += s->y.out * s->x.out) {
         epilogue_prefetch(&r->epilogue, dst, nq);
-        for (int64_t j = 0; j < NR && s->x.out_phases > 1; j += 64 / (int64_t)sizeof(real))
-            PREFETCH(dst + px * NR + j);
+        if (s->x.out_phases == 1) continue;
+        for (int64_t j = 0; j < NR; j += 64 / (int64_t)sizeof(real)) PREFETCH(dst + px * NR + j);
     }
 }
 
-/* IN_SOURCE: what the thread is likely to pack next, which is asked for while it computes. */
+/* IN_SOURCE with one tap: what the thread is likely to pack next, which is asked for while it
+ * computes. */
 typedef struct {
     const real *src; /* NULL: nothing */
     shift_band band;
@@ -166,7 +167,7 @@ typedef struct {
 
 static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t block) {
     const shift_problem *s = &r->s;
-    if (r->tiles != IN_SOURCE || r->shared) return (direct_next){0};
+    if (r->tiles != IN_SOURCE || source_taps(s) > 1 || r->shared) return (direct_next){0};
     if (++block == r->blocks) block = 0, unit += fc_ceil_div(r->n_threads, r->splits);
     if (unit >= shift_bands(s) * s->groups) return (direct_next){0};
     direct_next next = {.band = direct_band(r, unit / s->groups)};
@@ -314,10 +315,11 @@ static void source_lines(const direct_run *r, const shift_band *b, const real *s
                     UNROLL for (int j = 0; j < NV_MAX; j++)
                         v_store(to + j * VL, v_load(from + i + j * VL));
                 } else if (s->x.step == 2 && s->x.phases == 2 && run == NR) {
-                    for (int j = 0; j < NV_MAX; j++) {
-                        vr a = v_load(from + 2 * (i + j * VL)), b = v_load(from + 2 * (i + j * VL) + VL);
-                        v_store(to + j * VL, v_even(a, b));
-                        v_store(to + NR + j * VL, v_odd(a, b));
+                    UNROLL for (int j = 0; j < NV_MAX; j++) {
+                        const real *pairs = from + 2 * (i + j * VL);
+                        vr low = v_load(pairs), high = v_load(pairs + VL);
+                        v_store(to + j * VL, v_even(low, high));
+                        v_store(to + NR + j * VL, v_odd(low, high));
                     }
                 } else {
                     for (int64_t p = 0; p < s->x.phases; p++)

@@ -101,11 +101,7 @@ INLINE void pack_row_halves(const shift_problem *s, const pack_columns c[2], con
     int64_t even = c[1].from < c[0].from, odd = 1 - even; /* those that begin first */
     real *to[2] = {dst + c[0].lo, dst + s->plane + c[1].lo};
     int64_t n[2] = {c[0].hi - c[0].lo, c[1].hi - c[1].lo};
-    if (c[odd].from == c[even].from + 1) {
-        split_row(to[even], n[even], to[odd], n[odd], src + c[even].from);
-    } else { /* one of them has no pixels */
-        for (int64_t p = 0; p < 2; p++) copy_strided(to[p], src + c[p].from, n[p], 2);
-    }
+    split_row(to[even], n[even], to[odd], n[odd], src + c[even].from);
 }
 
 /* All column phases of a packed row, `plane` apart: `step` neighbours of the source, one a phase, are

@@ -72,7 +72,9 @@ INLINE void depthwise_zip(const int rows, const depthwise_taps *t, real bias, co
     for (int64_t q = 0; 2 * q < n; q += VL) {
         vr even[DEPTHWISE_ROWS], odd[DEPTHWISE_ROWS];
         int64_t rest = n - 2 * q;
-        UNROLL for (int i = 0; i < rows; i++) PREFETCH(dst + (rows + i) * dst_row + 2 * q);
+        UNROLL for (int i = rows; i < 2 * rows; i++)
+            UNROLL for (int j = 0; j < 2 * VL; j += 64 / (int)sizeof(real))
+                PREFETCH(dst + i * dst_row + 2 * q + j);
         depthwise_sums(rows, &t[0], bias, src + q, pitch, even);
         depthwise_sums(rows, &t[1], bias, src + q, pitch, odd);
         UNROLL for (int i = 0; i < rows; i++) {

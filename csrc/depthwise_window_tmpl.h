@@ -205,7 +205,6 @@ INLINE void window_rows(const int size, const int stride, const int rows, const 
         const real *const *row = b->row + y * stride;
         const real *last = row[(rows - 1) * stride + size - 1] - p->left;
         for (int64_t q = p->inner; q < p->outer; q += VL) {
-            UNROLL for (int i = 0; i < rows; i++) PREFETCH(dst + (y + rows + i) * p->cols + q);
             real *to = dst + y * p->cols + q;
             window_prefetch(rows * stride, last + q * stride, p->src_cols);
             window_prefetch(rows, to + (rows - 1) * p->cols, p->cols);

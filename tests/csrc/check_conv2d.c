@@ -29,6 +29,8 @@ static const shape SHAPES[] = {
     {  2, 33, 18, 70, 37, 2, 2,  2, 2,  0, 0, 0, 0,  1, 1,  1}, /* kernel = stride: no planes */
     {  5, 40,  6,  6, 30, 2, 2,  2, 2,  0, 0, 0, 0,  1, 1,  1}, /* the same, tiles across images */
     {  2,  9, 15, 41, 26, 2, 1,  3, 2,  0, 1, 0, 0,  2, 1,  1}, /* kernel < stride, dilated */
+    {  1,  1, 135, 146, 24, 2, 2, 2, 2,  0, 0, 0, 0, 1, 1,  1}, /* bands that fit, whole vectors */
+    {  1,  2, 17, 272, 3, 16, 16, 16, 16, 0, 0, 0, 0, 1, 1, 1}, /* a phase a lane */
     {  3, 30,  7,  7, 26, 3, 3,  1, 1,  2, 2, 2, 2,  2, 2,  1}, /* dilated, tiles across images */
     {  2, 31, 13, 17, 25, 3, 3,  2, 2,  1, 1, 1, 1,  1, 1,  1}, /* stride 2, phases in lines */
     {  2, 35, 19, 30, 37, 3, 3,  2, 2,  1, 1, 1, 1,  1, 1,  1}, /* stride 2, tiles cut off */
