@@ -22,8 +22,8 @@ enum { TASKS_WANTED = 8 };
  * IN_LINES: a tile's pixels, without gaps, are first copied from the planes to lines of NR, one a
  *   channel and tap: contiguous and aligned. It pays where many panels read them.
  * IN_SOURCE: kernels no larger than the stride, without padding: each pixel is read at one place of
- *   the kernel, so there are no planes, the lines come from the source. Not for wide kernels of
- *   strides from 3 up, whose columns the planes' transposes pick faster.
+ *   the kernel, so there are no planes, the lines come from the source. Forward, wide
+ *   kernels of strides from 3 up stay with planes, whose columns are picked by transposes.
  */
 typedef enum { IN_PLANES, IN_LINES, IN_SOURCE } direct_tiles;
 

@@ -72,6 +72,7 @@ INLINE void depthwise_zip(const int rows, const depthwise_taps *t, real bias, co
     for (int64_t q = 0; 2 * q < n; q += VL) {
         vr even[DEPTHWISE_ROWS], odd[DEPTHWISE_ROWS];
         int64_t rest = n - 2 * q;
+        /* what the next tile will write: short pieces of many rows */
         UNROLL for (int i = rows; i < 2 * rows; i++)
             UNROLL for (int j = 0; j < 2 * VL; j += 64 / (int)sizeof(real))
                 PREFETCH(dst + i * dst_row + 2 * q + j);

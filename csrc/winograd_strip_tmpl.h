@@ -83,6 +83,7 @@ static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t
             vr r[VL];
             if (channels == VL && have == VL) {
                 UNROLL for (int l = 0; l < VL; l++) r[l] = v_load(from + l * plane + b);
+                /* short pieces of VL planes: the hardware does not see the next rows coming */
                 UNROLL for (int l = 0; l < VL; l++) PREFETCH(from + l * plane + b + 2 * w);
             } else {
                 UNROLL for (int l = 0; l < VL; l++)
