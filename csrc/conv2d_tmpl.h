@@ -17,6 +17,7 @@
 
 #include "winograd_strip_tmpl.h"
 
+#include "conv2d_few_tmpl.h"
 #include "winograd_tmpl.h"
 #include "winograd_weight_tmpl.h"
 
@@ -41,6 +42,8 @@ static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int prepared, i
         return dilated_layout(&dilated, prepared, NULL, n_threads);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return depthwise_layout(&depthwise, NULL, n_threads);
+    few_run few;
+    if (prepared && few_plan(&few, d)) return few_layout(&few, NULL, n_threads);
     lanes_run lanes;
     if (!prepared && lanes_plan(&lanes, d, 0)) return lanes_layout(&lanes, NULL, n_threads);
     direct_run direct;
@@ -71,6 +74,12 @@ static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *h
         depthwise_execute(&depthwise, x, w, b, y, workspace, n_threads);
         return;
     }
+    few_run few;
+    if (how->prepared != NULL && few_plan(&few, d)) {
+        few.epilogue = epilogue;
+        few_execute(&few, x, how->prepared, b, y, workspace, n_threads);
+        return;
+    }
     lanes_run lanes;
     if (how->prepared == NULL && lanes_plan(&lanes, d, 0)) {
         lanes.epilogue = epilogue;
@@ -91,6 +100,8 @@ static int64_t conv2d_prepared_bytes(const fc_conv2d_desc *d) {
     if (wino_forward_run(&wino, of, 0, 1)) return wino_prepared_bytes(&wino);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return 0;
+    few_run few;
+    if (few_plan(&few, d)) return few_prepared_bytes(&few);
     direct_run direct;
     direct_forward_run(&direct, d);
     direct_plan(&direct);
@@ -101,12 +112,17 @@ static void conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepare
                            int n_threads) {
     wino_run wino;
     depthwise_run depthwise;
+    few_run few;
     direct_run direct;
     dilated_run dilated;
     const fc_conv2d_desc *of = dilated_plan(&dilated, d, WINO_FORWARD) ? &dilated.sub : d;
     if (wino_forward_run(&wino, of, 0, 1)) {
         wino_prepare(&wino, w, prepared, n_threads);
-    } else if (!depthwise_plan(&depthwise, d, 0)) {
+    } else if (depthwise_plan(&depthwise, d, 0)) {
+        return;
+    } else if (few_plan(&few, d)) {
+        few_prepare(&few, w, prepared, n_threads);
+    } else {
         direct_forward_run(&direct, d);
         direct_plan(&direct);
         direct_prepare(&direct, w, prepared, n_threads);

@@ -302,6 +302,12 @@ ALONE = {
     "7x7 maps": Case((33, 40, 7, 7), (40, 40, 3, 3), {"padding": 1}),
     "7x7 maps, many channels": Case((33, 48, 7, 7), (300, 48, 3, 3), {"padding": 1}),
     "many channels": Case((33, 300, 4, 4), (20, 300, 3, 3), {"padding": 1}),
+    "few pixels": Case((33, 256, 3, 3), (260, 256, 3, 3), {"padding": 1}),
+    "few pixels, strides, groups": Case(
+        (33, 512, 5, 8),
+        (520, 256, 2, 3),
+        {"groups": 2, "stride": (3, 2), "dilation": (1, 2), "padding": 1},
+    ),
     "1x1": Case((33, 40, 7, 7), (24, 40, 1, 1), {}),
     "1x1, stride 2": Case((33, 18, 7, 7), (24, 18, 1, 1), {"stride": 2}),
     "stride 2": Case((33, 9, 11, 10), (17, 9, 3, 3), {"padding": 1, "stride": 2}),
