@@ -138,7 +138,8 @@ static void pack_row_phases(const shift_problem *s, int64_t x0, const real *src,
 static void pack_phases(const shift_problem *s, const shift_band *b, const real *src,
                         int64_t image_stride, real *dst) {
     int64_t rows = shift_packed_rows(s, b), phases = s->x.phases;
-    pack_columns halves[2] = {pack_columns_of(s, b->x0, 0), pack_columns_of(s, b->x0, 1)};
+    pack_columns halves[2]; /* of stride 2 */
+    for (int64_t p = 0; p < 2 && s->x.step == 2; p++) halves[p] = pack_columns_of(s, b->x0, p);
     int zeroed = s->x.step == 2 && s->pitch <= SHORT_ROW;
     for (int64_t py = 0; py < s->y.phases; py++, dst += phases * s->plane) {
         if (zeroed) fill(dst, phases * s->plane, 0);
@@ -148,13 +149,13 @@ static void pack_phases(const shift_problem *s, const shift_band *b, const real 
             if (in_image == s->image_rows && b->images > 1) image++, in_image = 0;
             int64_t row = row0 + in_image * s->y.step;
             const real *from = src + image * image_stride + row * s->x.source;
-            if (row >= 0 && row < s->y.source && image < b->images && s->x.step == 2)
-                pack_row_halves(s, halves, from, dst + a * s->pitch);
-            else if (row >= 0 && row < s->y.source && image < b->images)
-                pack_row_phases(s, b->x0, from, dst + a * s->pitch);
-            else
+            if (row < 0 || row >= s->y.source || image >= b->images)
                 for (int64_t p = 0; p < phases && !zeroed; p++)
                     fill(dst + p * s->plane + a * s->pitch, s->pitch, 0);
+            else if (s->x.step == 2)
+                pack_row_halves(s, halves, from, dst + a * s->pitch);
+            else
+                pack_row_phases(s, b->x0, from, dst + a * s->pitch);
         }
         for (int64_t p = 0; p < phases && !zeroed; p++)
             fill(dst + p * s->plane + rows * s->pitch, s->x.max_shift, 0);
