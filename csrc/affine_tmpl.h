@@ -4,8 +4,8 @@
  * An image's planes are copied into a border of `fill`: one row and column before the image, two
  * behind, which is made once for the images of a task. Places are clamped to -1..h and -1..w, where
  * only the border counts, so no place needs a test. Vectors lie along the output's columns: places,
- * then indices (whole numbers, kept as reals) and weights are computed once for all channels, and
- * the four neighbours gathered. A task is a few images.
+ * then indices (whole numbers) and weights are computed once for all channels, and the four
+ * neighbours fetched. A shift by whole pixels is a copy. A task is a few images.
  */
 #include "simd_index.h"
 
@@ -35,24 +35,52 @@ static void affine_copy(const affine_arg *a, const real *x, real *planes) {
         }
 }
 
-/* p[i] and p[i + 1] lane by lane; pairs of floats are loaded as one, which halves the loads. */
-INLINE void affine_pairs(const real *p, vr i, vr *left, vr *right) {
-#if defined(FC_TIER_AVX512) && !defined(FC_REAL_F64)
-    __m512i index = _mm512_cvttps_epi32(i), none = _mm512_setzero_si512();
-    __m256i low = _mm512_castsi512_si256(index), high = _mm512_extracti64x4_epi64(index, 1);
-    vr a = _mm512_castsi512_ps(_mm512_mask_i32gather_epi64(none, 0xff, low, p, 4));
-    vr b = _mm512_castsi512_ps(_mm512_mask_i32gather_epi64(none, 0xff, high, p, 4));
-    *left = v_even(a, b), *right = v_odd(a, b);
-#elif defined(FC_TIER_AVX2) && !defined(FC_REAL_F64)
-    __m256i index = _mm256_cvttps_epi32(i);
-    __m128i low = _mm256_castsi256_si128(index), high = _mm256_extracti128_si256(index, 1);
-    vr a = _mm256_castsi256_ps(_mm256_i32gather_epi64((const void *)p, low, 4));
-    vr b = _mm256_castsi256_ps(_mm256_i32gather_epi64((const void *)p, high, 4));
-    *left = v_even(a, b), *right = v_odd(a, b);
-#else
-    *left = v_gather(p, i), *right = v_gather(p + 1, i);
-#endif
+/* Where the left upper neighbours are, and those at p[index] and p[index + 1], lane by lane. Pairs of
+ * floats are loaded as one, one by one: gathers take several times as long on many processors. */
+#if (defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2)) && !defined(FC_REAL_F64)
+typedef struct {
+    int32_t at[VL];
+} affine_index;
+
+INLINE __m256 affine_four(const real *p, const int32_t *at) {
+    __m128 a = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(p + at[0])));
+    __m128 b = _mm_castsi128_ps(_mm_loadl_epi64((const __m128i *)(p + at[2])));
+    a = _mm_loadh_pi(a, (const __m64 *)(p + at[1]));
+    return _mm256_set_m128(_mm_loadh_pi(b, (const __m64 *)(p + at[3])), a);
 }
+
+#ifdef FC_TIER_AVX512
+INLINE affine_index affine_index_of(vr index) {
+    affine_index i;
+    _mm512_storeu_si512(i.at, _mm512_cvttps_epi32(index));
+    return i;
+}
+INLINE vr affine_eight(const real *p, const int32_t *at) {
+    __m512d low = _mm512_castps_pd(_mm512_castps256_ps512(affine_four(p, at)));
+    return _mm512_castpd_ps(
+        _mm512_insertf64x4(low, _mm256_castps_pd(affine_four(p, at + 4)), 1));
+}
+#define AFFINE_HALF affine_eight
+#else
+INLINE affine_index affine_index_of(vr index) {
+    affine_index i;
+    _mm256_storeu_si256((__m256i *)i.at, _mm256_cvttps_epi32(index));
+    return i;
+}
+#define AFFINE_HALF affine_four
+#endif
+
+INLINE void affine_pairs(const real *p, const affine_index *i, vr *left, vr *right) {
+    vr a = AFFINE_HALF(p, i->at), b = AFFINE_HALF(p, i->at + VL / 2);
+    *left = v_even(a, b), *right = v_odd(a, b);
+}
+#else
+typedef vr affine_index;
+INLINE affine_index affine_index_of(vr index) { return index; }
+INLINE void affine_pairs(const real *p, const affine_index *i, vr *left, vr *right) {
+    *left = v_gather(p, *i), *right = v_gather(p + 1, *i);
+}
+#endif
 
 /* In the border's coordinates, one further than the image's; NaN becomes 0. */
 INLINE vr affine_place(vr columns, real per_column, real start, int64_t size) {
@@ -62,9 +90,39 @@ INLINE vr affine_place(vr columns, real per_column, real start, int64_t size) {
 
 INLINE vr affine_between(vr a, vr b, vr weight) { return v_fma(weight, v_sub(b, a), a); }
 
+/* Whether the map only moves the image, by whole pixels. */
+static int affine_is_shift(const double *m) {
+    return m[0] == 1 && m[1] == 0 && m[3] == 0 && m[4] == 1 && fabs(m[2]) < INT32_MAX &&
+           fabs(m[5]) < INT32_MAX && m[2] == trunc(m[2]) && m[5] == trunc(m[5]);
+}
+
+/* Then no value is computed anew: rows are copied. */
+static void affine_shift(const affine_arg *a, int64_t n) {
+    const fc_affine_desc *d = a->d;
+    const double *m = a->matrix + 6 * n;
+    int64_t across = fc_max(-d->ow, fc_min((int64_t)m[2], d->w)); /* further is the same */
+    int64_t down = fc_max(-d->oh, fc_min((int64_t)m[5], d->h));
+    for (int64_t c = n * d->c; c < (n + 1) * d->c; c++) {
+        for (int64_t i = 0; i < d->oh; i++) {
+            int64_t y = i + down, inside = y >= 0 && y < d->h ? d->w : 0; /* columns there are */
+            const real *from = a->x + (c * d->h + y) * d->w + across;
+            real *row = a->y + (c * d->oh + i) * d->ow;
+            for (int64_t j = 0; j < d->ow; j += VL) {
+                int64_t at = across + j;
+                v_storen(row + j, v_load_range(from + j, -at, inside - at, (real)d->fill),
+                         d->ow - j);
+            }
+        }
+    }
+}
+
 static void affine_image(const affine_arg *a, int64_t n, real *planes) {
     const fc_affine_desc *d = a->d;
     const double *m = a->matrix + 6 * n;
+    if (affine_is_shift(m)) {
+        affine_shift(a, n);
+        return;
+    }
     int64_t plane = a->height * a->width, out_plane = d->oh * d->ow;
     affine_copy(a, a->x + n * d->c * d->h * d->w, planes);
     vr lanes = v_lanes(), width = v_set1((real)a->width);
@@ -77,13 +135,13 @@ static void affine_image(const affine_arg *a, int64_t n, real *planes) {
             vr py = affine_place(columns, (real)m[3], y0, d->h);
             vr left = v_trunc(px), top = v_trunc(py);
             vr right_weight = v_sub(px, left), low_weight = v_sub(py, top);
-            vr index = v_fma(top, width, left);
+            affine_index index = affine_index_of(v_fma(top, width, left));
             for (int64_t c = 0; c < d->c; c++) {
                 const real *p = planes + c * plane;
                 vr left_pixel, right_pixel;
-                affine_pairs(p, index, &left_pixel, &right_pixel);
+                affine_pairs(p, &index, &left_pixel, &right_pixel);
                 vr upper = affine_between(left_pixel, right_pixel, right_weight);
-                affine_pairs(p + a->width, index, &left_pixel, &right_pixel);
+                affine_pairs(p + a->width, &index, &left_pixel, &right_pixel);
                 vr lower = affine_between(left_pixel, right_pixel, right_weight);
                 v_storen(row + c * out_plane + j, affine_between(upper, lower, low_weight),
                          d->ow - j);

@@ -2,6 +2,7 @@
 #include "harness.h"
 
 #include <math.h>
+#include <string.h>
 
 static double pixel(const void *x, const fc_affine_desc *d, int64_t plane, int64_t row,
                     int64_t column) {
@@ -20,6 +21,11 @@ static void affine(const setting *s, int64_t n, int64_t c, int64_t h, int64_t w,
     double *m = zeros(6 * n), *y = zeros(n * c * oh * ow);
     for (int64_t i = 0; i < 6 * n; i++)
         m[i] = (double)random_int(-reach, reach) / 4 * (i % 3 == 2 ? (double)(h + w) : 1);
+    for (int64_t k = 1; k < n; k += 2) { /* every other one is a shift by whole pixels */
+        double across = (double)random_int(-w - 2, w + 2), down = (double)random_int(-h - 2, h + 2);
+        double shift[6] = {1, 0, across, 0, 1, down};
+        memcpy(m + 6 * k, shift, sizeof shift);
+    }
     for (int64_t k = 0; k < n; k++)
         for (int64_t p = 0; p < c; p++)
             for (int64_t i = 0; i < oh; i++)

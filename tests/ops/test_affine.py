@@ -41,6 +41,28 @@ def test_exact_against_the_reference(shape, size, rng, dtype):
     assert_same(got, expected)
 
 
+@pytest.mark.parametrize("size", [None, (6, 40)], ids=str)
+def test_shifts_by_whole_pixels_are_copies(size, rng, dtype):
+    """Of any size, out of the image too; a neighbour that is not finite does not show."""
+    x = integers(rng, (9, 2, 7, 21), dtype)
+    m = np.tile(np.array(KEEP), (9, 1, 1))
+    m[:, :, 2] = [
+        [0, 0],
+        [3, -2],
+        [-20, 6],
+        [21, 0],
+        [0, 7],
+        [-40, 0],
+        [1, -7],
+        [1e9, 0],
+        [0, -3e9],
+    ]
+    assert_same(ops.affine(x, m, size, fill=3), reference.affine(x, m, size, fill=3))
+    x[0, 0, 3, 4] = np.inf
+    y = ops.affine(x, m, size, fill=3)
+    assert_same(y[0, 0, :6, :21], x[0, 0, :6])
+
+
 @pytest.mark.parametrize("n_threads", THREADS[:3])
 def test_against_the_reference(n_threads, rng, dtype):
     x, m = normal(rng, (5, 2, 13, 19), dtype), normal(rng, (5, 2, 3), np.float64)
