@@ -89,7 +89,7 @@ static int few_plan(few_run *r, const fc_conv2d_desc *d) {
     int64_t most = fc_max(1, FEW_AT_ONCE / r->pixels);
     r->plane = (d->h + d->pad_top + d->pad_bottom) * r->pitch;
     if (r->pixels > FEW_PIXELS || r->k < 2 * VL || r->c * r->k < FEW_KERNELS_FROM || r->taps == 1 ||
-        d->pad_mode != FC_PAD_ZEROS || fc_mul(fc_mul(most, d->c), r->plane) > FEW_REALS)
+        d->pad_mode != FC_PAD_ZEROS || d->c > FEW_REALS / most / r->plane)
         return 0;
     r->panels = outer_panels_of(r->k);
     r->steps = r->c * r->taps;
