@@ -6,6 +6,10 @@
  * strips: the inner one reads what exists; at the sides, strips of one vector load by masks that
  * hold for all their rows. With stride 2 even and odd pixels are parted in registers.
  *
+ * Whoever takes a plane by rows of tiles reads short pieces of many rows, in which the hardware sees
+ * no order. So each tile starts loading its share of what comes one row of tiles later, of the source
+ * and of what is written: all in all in the order of the memory.
+ *
  * A tile is some rows of a vector of windows. It takes the window's columns one after the other (by
  * pairs, with stride 2), whose weights then are in registers, and loads each pixel of a column once
  * for all of the tile's rows.
@@ -14,6 +18,7 @@
 enum { WINDOW_TALL = 7, WINDOW_LOW = 4 }; /* rows of a tile; maps of most nets are multiples of 7 */
 enum { WINDOW_BAND_ROWS = 56 };           /* of which a table is made at a time, at most */
 enum { WINDOW_SIZE = 7 };                 /* of the largest window */
+enum { WINDOW_AHEAD = 2048 };             /* bytes beyond the next row of tiles, to load the source */
 enum { WINDOW_EDGES = 4 };                /* strips at the sides, at most */
 enum { WINDOW_TABLE = 2 * (WINDOW_BAND_ROWS + WINDOW_TALL - 1) + WINDOW_SIZE };
 
@@ -22,6 +27,7 @@ typedef struct {
     int64_t size, stride, top, left; /* padding before the plane; negative crops */
     int64_t src_rows, src_cols, rows, cols;
     int64_t inner, outer; /* columns inner .. outer - 1: whole vectors, all of whose loads exist */
+    int64_t src_share, dst_share; /* bytes to load ahead, of a tile's row */
     int64_t bands, band_rows, tall; /* tall: a whole band's rows in tall tiles */
     const real *zeros; /* src_cols of them */
 } window_plane;
@@ -38,6 +44,7 @@ typedef struct {
     const window_plane *plane;
     int64_t rows, tall, edges;
     window_edge edge[WINDOW_EDGES];
+    const real *src; /* where its first row would be if none were padding */
     const real *row[WINDOW_TABLE];
 } window_band;
 
@@ -76,13 +83,17 @@ static int window_plan(window_plane *p, const shift_problem *s) {
     int64_t reach = (size - 1) / stride * stride + stride * VL - 1 - p->left;
     p->outer = p->inner;
     while (p->outer + VL <= cols && p->outer * stride + reach < p->src_cols) p->outer += VL;
-    /* The rows of a band stay in L1 from the inner strip to those at the sides. */
+    int64_t edges = fc_ceil_div(p->inner, VL) + fc_ceil_div(cols - p->outer, VL);
+    int64_t strips = (p->outer - p->inner) / VL + edges, size_of = sizeof(real);
+    p->src_share = fc_ceil_div(stride * p->src_cols * size_of, strips);
+    p->dst_share = fc_ceil_div(cols * size_of, strips);
+    /* The rows of a band stay in L1. */
     int64_t fit = DEPTHWISE_BAND / (int64_t)sizeof(real) / (cols + cols * stride * stride);
     fit = fc_max(WINDOW_TALL, fit / WINDOW_TALL * WINDOW_TALL);
     p->band_rows = fc_min(p->rows, fc_min(fit, WINDOW_BAND_ROWS));
     p->bands = fc_ceil_div(p->rows, p->band_rows);
     p->tall = window_tall_rows(p->band_rows);
-    return fc_ceil_div(p->inner, VL) + fc_ceil_div(cols - p->outer, VL) <= WINDOW_EDGES;
+    return edges <= WINDOW_EDGES;
 }
 
 /* What all bands have in common. */
@@ -116,6 +127,7 @@ static void window_get_band(const window_plane *p, const real *src, int64_t i, w
     if (p->bands > 1 || b->rows == 0) /* else the padding is where it was */
         for (int64_t k = 0; k < n; k++) b->row[k] = p->zeros;
     b->rows = rows, b->tall = tall;
+    b->src = src + at * p->src_cols;
     src += (at + first) * p->src_cols;
     NO_UNROLL for (int64_t k = first; k < end; k++, src += p->src_cols) b->row[k] = src;
 }
@@ -191,31 +203,34 @@ INLINE void window_tile(const int size, const int stride, const int rows, const 
     }
 }
 
-/* Starts loading n rows that follow the last of a tile, of the source and of what is written: a tile
- * takes short pieces of many rows, too many for the hardware to see the next ones coming. */
-INLINE void window_prefetch(const int n, const real *last, int64_t cols) {
-    UNROLL for (int i = 1; i <= n; i++) PREFETCH(last + i * cols);
+/* Starts loading n bytes; the next ones follow. */
+INLINE const char *window_prefetch(const char *p, int64_t n) {
+    for (int64_t at = 0; at < n; at += 64) PREFETCH(p + at);
+    return p + n;
 }
 
 /* The sums of a band's rows y0 .. y1 - 1; dst is the band's first row. */
 INLINE void window_rows(const int size, const int stride, const int rows, const window_band *b,
                         const window_channel *c, int64_t y0, int64_t y1, real *dst) {
     const window_plane *p = b->plane;
-    for (int64_t y = y0; y < y1 && p->inner < p->outer; y += rows) {
+    int64_t src_share = rows * p->src_share, dst_share = rows * p->dst_share;
+    for (int64_t y = y0; y < y1; y += rows) {
         const real *const *row = b->row + y * stride;
-        const real *last = row[(rows - 1) * stride + size - 1] - p->left;
+        real *to = dst + y * p->cols;
+        const char *src_next = (const char *)(b->src + (y + rows) * stride * p->src_cols);
+        const char *dst_next = (const char *)(to + rows * p->cols);
+        src_next += WINDOW_AHEAD;
         for (int64_t q = p->inner; q < p->outer; q += VL) {
-            real *to = dst + y * p->cols + q;
-            window_prefetch(rows * stride, last + q * stride, p->src_cols);
-            window_prefetch(rows, to + (rows - 1) * p->cols, p->cols);
-            window_tile(size, stride, rows, 0, p, c, row, q, b->edge, y1 - y, to);
+            src_next = window_prefetch(src_next, src_share);
+            dst_next = window_prefetch(dst_next, dst_share);
+            window_tile(size, stride, rows, 0, p, c, row, q, b->edge, y1 - y, to + q);
         }
-    }
-    for (int64_t i = 0; i < b->edges; i++) {
-        const window_edge *e = &b->edge[i];
-        for (int64_t y = y0; y < y1; y += rows)
-            window_tile(size, stride, rows, 1, p, c, b->row + y * stride, e->q, e, y1 - y,
-                        dst + y * p->cols + e->q);
+        for (int64_t i = 0; i < b->edges; i++) {
+            const window_edge *e = &b->edge[i];
+            src_next = window_prefetch(src_next, src_share);
+            dst_next = window_prefetch(dst_next, dst_share);
+            window_tile(size, stride, rows, 1, p, c, row, e->q, e, y1 - y, to + e->q);
+        }
     }
 }
 
