@@ -203,12 +203,6 @@ INLINE void window_tile(const int size, const int stride, const int rows, const 
     }
 }
 
-/* Starts loading n bytes; the next ones follow. */
-INLINE const char *window_prefetch(const char *p, int64_t n) {
-    for (int64_t at = 0; at < n; at += 64) PREFETCH(p + at);
-    return p + n;
-}
-
 /* The sums of a band's rows y0 .. y1 - 1; dst is the band's first row. */
 INLINE void window_rows(const int size, const int stride, const int rows, const window_band *b,
                         const window_channel *c, int64_t y0, int64_t y1, real *dst) {
@@ -221,14 +215,14 @@ INLINE void window_rows(const int size, const int stride, const int rows, const 
         const char *dst_next = (const char *)(to + rows * p->cols);
         src_next += WINDOW_AHEAD;
         for (int64_t q = p->inner; q < p->outer; q += VL) {
-            src_next = window_prefetch(src_next, src_share);
-            dst_next = window_prefetch(dst_next, dst_share);
+            src_next = prefetch_bytes(src_next, src_share);
+            dst_next = prefetch_bytes(dst_next, dst_share);
             window_tile(size, stride, rows, 0, p, c, row, q, b->edge, y1 - y, to + q);
         }
         for (int64_t i = 0; i < b->edges; i++) {
             const window_edge *e = &b->edge[i];
-            src_next = window_prefetch(src_next, src_share);
-            dst_next = window_prefetch(dst_next, dst_share);
+            src_next = prefetch_bytes(src_next, src_share);
+            dst_next = prefetch_bytes(dst_next, dst_share);
             window_tile(size, stride, rows, 1, p, c, row, e->q, e, y1 - y, to + e->q);
         }
     }

@@ -132,6 +132,7 @@ static void avg_backward_rows(const pool_rows *a, int64_t plane, int64_t from, i
     const real *dy = a->in + plane * p->h.out * p->w.out;
     for (int64_t h = from; h < to; h++) {
         real *dx = a->out + (plane * p->h.size + h) * p->w.size;
+        pool_load_ahead(p, dx, 1, NULL, NULL);
         pool_range rows = axis_covering(&p->h, h);
         avg_gather_one_by_one(p, dy, rows, 0, a->columns.from, dx);
         if (a->columns.from < a->columns.to) a->backward_vectors(a, dy, NULL, rows, h, dx);

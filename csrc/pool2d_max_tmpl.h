@@ -127,6 +127,7 @@ static void max_forward_2x2_rows(const pool_rows *a, int64_t plane, int64_t from
     for (int64_t oy = from; oy < to; oy++) {
         real *y = a->out + (plane * p->h.out + oy) * ow;
         int32_t *at = a->indices_out + (plane * p->h.out + oy) * ow;
+        pool_load_ahead(p, image + 2 * oy * width, 2, y, at);
         for (int64_t i = 0; i < ow; i += VL) {
             int64_t ox = vector_start(i, ow), n = ow - ox, place = 2 * oy * width + 2 * ox;
             const real *top = image + place, *below = top + width;
@@ -242,6 +243,7 @@ static void max_backward_row(const pool_rows *a, int64_t plane, int64_t h, int t
     const real *dy = a->in + plane * p->h.out * p->w.out;
     const int32_t *at = a->indices_in + plane * p->h.out * p->w.out;
     real *dx = a->out + (plane * p->h.size + h) * p->w.size;
+    pool_load_ahead(p, dx, 1, NULL, NULL);
     /* This row looks after the indices of the windows that start here, the first row also after
      * those that start in the padding above it. */
     int64_t oy = h == 0 ? 0 : axis_strides(&p->h, h + p->h.before + p->h.stride - 1);
@@ -293,6 +295,7 @@ static void max_backward_2x2_rows(const pool_rows *a, int64_t plane, int64_t fro
         const real *dy = a->in + (plane * p->h.out + oy) * ow;
         const int32_t *at = a->indices_in + (plane * p->h.out + oy) * ow;
         real *dx = a->out + (plane * p->h.size + 2 * oy) * width;
+        pool_load_ahead(p, dx, 2, dy, at);
         for (int64_t i = 0; i < ow; i += VL) {
             int64_t ox = vector_start(i, ow);
             well &= ox + VL <= ow ? max_backward_2x2_vector(p, dy, at, oy, ox, dx, 0)

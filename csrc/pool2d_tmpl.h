@@ -12,6 +12,9 @@
 #define POOL_TASK 16384
 /* What a row costs besides, in multiply-adds. */
 #define POOL_ROW 300.0
+/* Bytes ahead of a row, of what it reads and writes, whose loading it starts: as rows are read by
+ * twos and threes, the hardware sees the order of the memory late. */
+#define POOL_AHEAD 2048
 
 /* ------------------------------------------------------------------ one axis */
 
@@ -94,6 +97,17 @@ static void pool_run(pool_rows *a, int64_t rows, int64_t moved, int n_threads) {
                 a);
 }
 
+/* Starts loading what comes POOL_AHEAD after `rows` rows of the image, and after a row of the
+ * outputs. Not for short rows, as of small nets, which are in the cache. */
+INLINE void pool_load_ahead(const pool_problem *p, const real *image, int64_t rows,
+                            const real *outputs, const int32_t *at) {
+    int64_t size = sizeof(real), row = p->w.size * size;
+    if (row < 128) return;
+    prefetch_bytes((const char *)image + POOL_AHEAD, rows * row);
+    if (outputs != NULL) prefetch_bytes((const char *)outputs + POOL_AHEAD, p->w.out * size);
+    if (at != NULL) prefetch_bytes((const char *)at + POOL_AHEAD, p->w.out * 4);
+}
+
 /* ------------------------------------------------------------------ vectors and row ends */
 
 /* Elements col + lane of a row of `width`, or `fill` where an edge vector leaves it. */
@@ -147,6 +161,8 @@ INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t pl
         int64_t first = (plane * p->h.out + oy) * w->out;
         real *y = a->out + first;
         int32_t *at = a->indices_out == NULL ? NULL : a->indices_out + first;
+        int64_t next = fc_min(p->h.stride, p->h.kernel); /* rows */
+        pool_load_ahead(p, x + oy * p->h.stride * w->size, next, y, at);
         for (int64_t i = 0; i < w->out; i += VL) {
             int64_t ox = vector_start(i, w->out);
             if (vector_inside(w, ox, sw)) vector(p, x, rows, oy, ox, sw, kw, dw, y, at, 0);

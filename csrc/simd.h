@@ -44,6 +44,13 @@
 #define PREFETCH_L2(p) ((void)(p))
 #endif
 
+/* Starts loading n bytes from p on; returns their end. */
+INLINE const char *prefetch_bytes(const void *p, int64_t n) {
+    const char *from = p;
+    for (int64_t at = 0; at < n; at += 64) PREFETCH(from + at);
+    return from + n;
+}
+
 #ifdef FC_REAL_F64
 typedef double real;
 #define REAL_DTYPE FC_FLOAT64
