@@ -6,10 +6,10 @@
  * planes are so small that those of one channel would be crumbs far apart in memory; or, where a
  * plane is one element (features), VL channels side by side, each lane with sums of its own. A
  * channel's elements are read in blocks, whose moments are joined in double, in order (Chan, Golub and
- * LeVeque, 1979). Distances are taken to a center: the first block's mean, for which it is read
- * twice while it is in the cache, then the mean so far. So a large mean costs no digits of a small
- * variance; and where a block's mean is far from the center, so that its squares lose digits, the
- * distance between the two is part of the variance and outweighs what was lost. The second pass
+ * LeVeque, 1979). Distances are taken to a center: the mean of an eighth of the first block, then the
+ * mean so far. So a large mean costs no digits of a small variance; and where a block's mean is far
+ * from the center, so that its squares lose digits, the distance between the two is part of the
+ * variance (an eighth of the elements are at the center) and outweighs what was lost. The second pass
  * over a unit goes backwards, so that it begins with what the first has left in the cache.
  *
  * Threads: a task is a fixed number of whole units, so no sum is ever split between threads. Inference
@@ -69,6 +69,13 @@ INLINE bn_block bn_block_of(const bn_arg *a, int64_t unit, int64_t i) {
         .length = fc_min(a->piece, plane - from),
         .step = a->c * a->size,
     };
+}
+
+/* What of a block tells about where its elements are: an eighth of them. */
+INLINE bn_block bn_sample(const bn_arg *a, bn_block b) {
+    if (b.runs == 1 && !a->by_lane) b.length = fc_ceil_div(b.length, 8);
+    b.runs = fc_ceil_div(b.runs, 8);
+    return b;
 }
 
 /* ---- sums over a block ---- */
@@ -167,15 +174,23 @@ INLINE void bn_join(bn_moments *m, double count, double mean, double squares) {
     m->count = total;
 }
 
+/* Elements of a channel in a block. */
+INLINE double bn_count(const bn_arg *a, bn_block b) {
+    return (double)(a->by_lane ? b.runs : b.runs * b.length);
+}
+
 static void bn_unit_moments(const bn_arg *a, int64_t unit, bn_moments *m) {
     int64_t channels = bn_channels(a, unit);
     for (int64_t i = 0; i < a->blocks; i++) {
         bn_block b = bn_block_of(a, unit, i);
-        double count = (double)(a->by_lane ? b.runs : b.runs * b.length);
+        double count = bn_count(a, b);
         real s[BN_MOST], q[BN_MOST], center[BN_MOST] = {0};
-        if (i == 0) bn_sums(a, b, channels, center, bn_plain, s, q);
-        for (int64_t l = 0; l < channels; l++)
-            center[l] = (real)(i == 0 ? s[l] / count : m[l].mean);
+        if (i == 0) {
+            bn_block sample = bn_sample(a, b);
+            bn_sums(a, sample, channels, center, bn_plain, s, q);
+            for (int64_t l = 0; l < channels; l++) m[l].mean = s[l] / bn_count(a, sample);
+        }
+        for (int64_t l = 0; l < channels; l++) center[l] = (real)m[l].mean;
         bn_sums(a, b, channels, center, bn_centered, s, q);
         for (int64_t l = 0; l < channels; l++) {
             double off = s[l] / count; /* by which center is not the mean */
