@@ -9,6 +9,8 @@
  */
 #include "simd_index.h"
 
+enum { AFFINE_RUN = 8 }; /* vectors of a row whose indices are found before the first is used */
+
 typedef struct {
     const fc_affine_desc *d;
     const real *x;
@@ -126,25 +128,33 @@ static void affine_image(const affine_arg *a, int64_t n, real *planes) {
     int64_t plane = a->height * a->width, out_plane = d->oh * d->ow;
     affine_copy(a, a->x + n * d->c * d->h * d->w, planes);
     vr lanes = v_lanes(), width = v_set1((real)a->width);
+    affine_index index[AFFINE_RUN];
+    vr right_weight[AFFINE_RUN], low_weight[AFFINE_RUN];
     for (int64_t i = 0; i < d->oh; i++) {
         real x0 = (real)(m[1] * (double)i + m[2] + 1), y0 = (real)(m[4] * (double)i + m[5] + 1);
         real *row = a->y + n * d->c * out_plane + i * d->ow;
-        for (int64_t j = 0; j < d->ow; j += VL) {
-            vr columns = v_add(lanes, v_set1((real)j));
-            vr px = affine_place(columns, (real)m[0], x0, d->w);
-            vr py = affine_place(columns, (real)m[3], y0, d->h);
-            vr left = v_trunc(px), top = v_trunc(py);
-            vr right_weight = v_sub(px, left), low_weight = v_sub(py, top);
-            affine_index index = affine_index_of(v_fma(top, width, left));
+        for (int64_t j0 = 0; j0 < d->ow; j0 += AFFINE_RUN * VL) {
+            int64_t vectors = fc_min(AFFINE_RUN, fc_ceil_div(d->ow - j0, VL));
+            for (int64_t k = 0; k < vectors; k++) {
+                vr columns = v_add(lanes, v_set1((real)(j0 + k * VL)));
+                vr px = affine_place(columns, (real)m[0], x0, d->w);
+                vr py = affine_place(columns, (real)m[3], y0, d->h);
+                vr left = v_trunc(px), top = v_trunc(py);
+                right_weight[k] = v_sub(px, left), low_weight[k] = v_sub(py, top);
+                index[k] = affine_index_of(v_fma(top, width, left));
+            }
             for (int64_t c = 0; c < d->c; c++) {
                 const real *p = planes + c * plane;
-                vr left_pixel, right_pixel;
-                affine_pairs(p, &index, &left_pixel, &right_pixel);
-                vr upper = affine_between(left_pixel, right_pixel, right_weight);
-                affine_pairs(p + a->width, &index, &left_pixel, &right_pixel);
-                vr lower = affine_between(left_pixel, right_pixel, right_weight);
-                v_storen(row + c * out_plane + j, affine_between(upper, lower, low_weight),
-                         d->ow - j);
+                for (int64_t k = 0; k < vectors; k++) {
+                    int64_t j = j0 + k * VL;
+                    vr left_pixel, right_pixel;
+                    affine_pairs(p, &index[k], &left_pixel, &right_pixel);
+                    vr upper = affine_between(left_pixel, right_pixel, right_weight[k]);
+                    affine_pairs(p + a->width, &index[k], &left_pixel, &right_pixel);
+                    vr lower = affine_between(left_pixel, right_pixel, right_weight[k]);
+                    v_storen(row + c * out_plane + j, affine_between(upper, lower, low_weight[k]),
+                             d->ow - j);
+                }
             }
         }
     }
