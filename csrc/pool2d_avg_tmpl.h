@@ -66,21 +66,76 @@ INLINE void avg_vector(const pool_problem *p, const real *x, pool_seen rows, int
 
 POOL_FORWARD(avg_vectors_2_stride2, avg_vector, 2, 2, 1)
 POOL_FORWARD(avg_vectors_3_stride2, avg_vector, 2, 3, 1)
-POOL_FORWARD(avg_vectors_3_stride1, avg_vector, 1, 3, 1)
 POOL_FORWARD(avg_vectors_stride1, avg_vector, 1, w->kernel, 1)
 POOL_FORWARD(avg_vectors_stride2, avg_vector, 2, w->kernel, 1)
 POOL_FORWARD(avg_vectors_strided, avg_vector, 0, w->kernel, 1)
+
+/* ------------------------------------------------------------------ 3 x 3, stride 1 */
+
+INLINE vr avg_row_of(const real *in, int64_t rows, int64_t width, int64_t row, int64_t col,
+                     int edge) {
+    if (row < 0 || row >= rows) return v_zero();
+    in += row * width;
+    vr sum = v_add(load_row(in, col, width, 0, edge), load_row(in, col + 1, width, 0, edge));
+    return v_add(sum, load_row(in, col + 2, width, 0, edge));
+}
+
+INLINE void avg_strip(const pool_problem *p, const real *x, int64_t from, int64_t to, int64_t ox,
+                      real *y, int32_t *at, int edge) {
+    (void)at;
+    int64_t rows = p->h.size, width = p->w.size, row = from - p->h.before, col = ox - p->w.before;
+    vr r0 = avg_row_of(x, rows, width, row, col, edge);
+    vr r1 = avg_row_of(x, rows, width, row + 1, col, edge);
+    for (int64_t oy = from; oy < to; oy++, row++) {
+        vr r2 = avg_row_of(x, rows, width, row + 2, col, edge);
+        vr mean = v_div(v_add(v_add(r0, r1), r2), avg_divisors(p, oy, ox, edge));
+        store_row(y + oy * p->w.out, ox, p->w.out, mean, edge);
+        r0 = r1, r1 = r2;
+    }
+}
+
+static void avg_forward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
+                                 int thread) {
+    (void)thread;
+    const pool_problem *p = a->p;
+    pool_strips(avg_strip, p, a->in + plane * p->h.size * p->w.size, p->w.size, p->w.before, from,
+                to, p->w.out, a->out + plane * p->h.out * p->w.out, NULL);
+}
+
+/* Of equal divisors: an element's gradient is a sum over 3 x 3 windows too. */
+INLINE void avg_strip_backward(const pool_problem *p, const real *dy, int64_t from, int64_t to,
+                               int64_t w, real *dx, int32_t *at, int edge) {
+    (void)at;
+    int64_t rows = p->h.out, width = p->w.out;
+    int64_t row = from + p->h.before - 2, col = w + p->w.before - 2;
+    vr r0 = avg_row_of(dy, rows, width, row, col, edge);
+    vr r1 = avg_row_of(dy, rows, width, row + 1, col, edge);
+    for (int64_t h = from; h < to; h++, row++) {
+        vr r2 = avg_row_of(dy, rows, width, row + 2, col, edge);
+        vr share = v_div(v_add(v_add(r0, r1), r2), v_set1(9));
+        store_row(dx + h * p->w.size, w, p->w.size, share, edge);
+        r0 = r1, r1 = r2;
+    }
+}
+
+static void avg_backward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
+                                  int thread) {
+    (void)thread;
+    const pool_problem *p = a->p;
+    pool_strips(avg_strip_backward, p, a->in + plane * p->h.out * p->w.out, p->w.out,
+                2 - p->w.before, from, to, p->w.size, a->out + plane * p->h.size * p->w.size, NULL);
+}
 
 static pool_run_of_rows avg_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->kernel;
     if (s == 2 && k == 2) return avg_vectors_2_stride2;
     if (s == 2 && k == 3) return avg_vectors_3_stride2;
-    if (s == 1 && k == 3) return avg_vectors_3_stride1;
     return s == 1 ? avg_vectors_stride1 : s == 2 ? avg_vectors_stride2 : avg_vectors_strided;
 }
 
 static void avg_pool_forward(const pool_problem *p, const void *x, void *y, int n_threads) {
     pool_rows a = {.p = p, .in = x, .out = y, .run = avg_vectors_for(&p->w)};
+    if (is_3x3(p)) a.run = avg_forward_3x3_rows;
     pool_run(&a, p->h.out, p->h.stride * p->w.size + p->w.out, n_threads);
 }
 
@@ -111,7 +166,6 @@ static void avg_gather_one_by_one(const pool_problem *p, const real *dy, pool_ra
     }
 AVG_GATHER(avg_gather_2_stride2, GATHER_EQUAL, 2, 2)
 AVG_GATHER(avg_gather_3_stride2, GATHER_EQUAL, 2, 3)
-AVG_GATHER(avg_gather_3_stride1, GATHER_EQUAL, 1, 3)
 AVG_GATHER(avg_gather_stride1, GATHER_EQUAL, 1, a->p->w.kernel)
 AVG_GATHER(avg_gather_stride2, GATHER_EQUAL, 2, a->p->w.kernel)
 AVG_GATHER(avg_gather_stride1_by_row, GATHER_BY_ROW, 1, a->p->w.kernel)
@@ -122,7 +176,7 @@ static pool_backward_vectors avg_gather_for(const pool_problem *p) {
     if (!p->equal_divisors) return s == 2 ? avg_gather_stride2_by_row : avg_gather_stride1_by_row;
     if (s == 2) return k == 2 ? avg_gather_2_stride2 : k == 3 ? avg_gather_3_stride2
                                                               : avg_gather_stride2;
-    return k == 3 ? avg_gather_3_stride1 : avg_gather_stride1;
+    return avg_gather_stride1;
 }
 
 static void avg_backward_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
@@ -156,6 +210,7 @@ static void avg_pool_backward(const pool_problem *p, const void *dy, void *dx, i
     pool_rows a = {.p = p, .in = dy, .out = dx, .run = avg_backward_rows};
     a.backward_vectors = avg_gather_for(p);
     a.columns = avg_gather_columns(p);
+    if (is_3x3(p) && p->equal_divisors) a.run = avg_backward_3x3_rows;
     pool_run(&a, p->h.size, p->w.size + p->w.out, n_threads);
 }
 
