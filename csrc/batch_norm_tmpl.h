@@ -9,8 +9,9 @@
  * LeVeque, 1979). Distances are taken to a center: the mean of an eighth of the first block, then the
  * mean so far. So a large mean costs no digits of a small variance; and where a block's mean is far
  * from the center, so that its squares lose digits, the distance between the two is part of the
- * variance (an eighth of the elements are at the center) and outweighs what was lost. The second pass
- * over a unit goes backwards, so that it begins with what the first has left in the cache.
+ * variance (of the first block, an eighth of the elements are at the center) and outweighs what was
+ * lost. The second pass over a unit goes backwards, so that it begins with what the first has left in
+ * the cache.
  *
  * Threads: a task is a fixed number of whole units, so no sum is ever split between threads. Inference
  * has no sums: there a task is some planes in the order of the memory (features excepted).

@@ -87,7 +87,7 @@ static int window_plan(window_plane *p, const shift_problem *s) {
     int64_t strips = (p->outer - p->inner) / VL + edges, size_of = sizeof(real);
     p->src_share = fc_ceil_div(stride * p->src_cols * size_of, strips);
     p->dst_share = fc_ceil_div(cols * size_of, strips);
-    /* The rows of a band stay in L1. */
+    /* Bands, and so tasks, of about the same size whatever the width. */
     int64_t fit = DEPTHWISE_BAND / (int64_t)sizeof(real) / (cols + cols * stride * stride);
     fit = fc_max(WINDOW_TALL, fit / WINDOW_TALL * WINDOW_TALL);
     p->band_rows = fc_min(p->rows, fc_min(fit, WINDOW_BAND_ROWS));

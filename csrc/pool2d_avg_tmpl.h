@@ -66,6 +66,7 @@ INLINE void avg_vector(const pool_problem *p, const real *x, pool_seen rows, int
 
 POOL_FORWARD(avg_vectors_2_stride2, avg_vector, 2, 2, 1)
 POOL_FORWARD(avg_vectors_3_stride2, avg_vector, 2, 3, 1)
+POOL_FORWARD(avg_vectors_3_stride1, avg_vector, 1, 3, 1)
 POOL_FORWARD(avg_vectors_stride1, avg_vector, 1, w->kernel, 1)
 POOL_FORWARD(avg_vectors_stride2, avg_vector, 2, w->kernel, 1)
 POOL_FORWARD(avg_vectors_strided, avg_vector, 0, w->kernel, 1)
@@ -130,6 +131,7 @@ static pool_run_of_rows avg_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->kernel;
     if (s == 2 && k == 2) return avg_vectors_2_stride2;
     if (s == 2 && k == 3) return avg_vectors_3_stride2;
+    if (s == 1 && k == 3) return avg_vectors_3_stride1; /* of other heights than 3 */
     return s == 1 ? avg_vectors_stride1 : s == 2 ? avg_vectors_stride2 : avg_vectors_strided;
 }
 
@@ -166,6 +168,7 @@ static void avg_gather_one_by_one(const pool_problem *p, const real *dy, pool_ra
     }
 AVG_GATHER(avg_gather_2_stride2, GATHER_EQUAL, 2, 2)
 AVG_GATHER(avg_gather_3_stride2, GATHER_EQUAL, 2, 3)
+AVG_GATHER(avg_gather_3_stride1, GATHER_EQUAL, 1, 3)
 AVG_GATHER(avg_gather_stride1, GATHER_EQUAL, 1, a->p->w.kernel)
 AVG_GATHER(avg_gather_stride2, GATHER_EQUAL, 2, a->p->w.kernel)
 AVG_GATHER(avg_gather_stride1_by_row, GATHER_BY_ROW, 1, a->p->w.kernel)
@@ -176,7 +179,7 @@ static pool_backward_vectors avg_gather_for(const pool_problem *p) {
     if (!p->equal_divisors) return s == 2 ? avg_gather_stride2_by_row : avg_gather_stride1_by_row;
     if (s == 2) return k == 2 ? avg_gather_2_stride2 : k == 3 ? avg_gather_3_stride2
                                                               : avg_gather_stride2;
-    return avg_gather_stride1;
+    return k == 3 ? avg_gather_3_stride1 : avg_gather_stride1;
 }
 
 static void avg_backward_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,

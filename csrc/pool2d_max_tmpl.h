@@ -2,7 +2,7 @@
  *
  * The rule that finds the maximum, from the first element of a window to the last: the best so far
  * stays if it is NaN or >= the next one. So the first NaN wins, else the first of equal maxima.
- * Vectors know no NaN: they start from -inf at the window's first element, take what is greater,
+ * Vectors know no NaN: most start from -inf at the window's first element, take what is greater,
  * and are computed again, one by one, if they met a NaN.
  */
 
@@ -91,6 +91,7 @@ INLINE void max_vector(const pool_problem *p, const real *x, pool_seen rows, int
 
 POOL_FORWARD(max_vectors_2_stride2, max_vector, 2, 2, 1)
 POOL_FORWARD(max_vectors_3_stride2, max_vector, 2, 3, 1)
+POOL_FORWARD(max_vectors_3_stride1, max_vector, 1, 3, 1)
 POOL_FORWARD(max_vectors_stride1, max_vector, 1, w->kernel, w->dilation)
 POOL_FORWARD(max_vectors_stride2, max_vector, 2, w->kernel, 1)
 POOL_FORWARD(max_vectors_strided, max_vector, 0, w->kernel, w->dilation)
@@ -99,6 +100,7 @@ static pool_run_of_rows max_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->dilation == 1 ? w->kernel : 0;
     if (s == 2 && k == 2) return max_vectors_2_stride2;
     if (s == 2 && k == 3) return max_vectors_3_stride2;
+    if (s == 1 && k == 3) return max_vectors_3_stride1; /* of other heights than 3 */
     if (s == 2 && k > 0) return max_vectors_stride2;
     return s == 1 ? max_vectors_stride1 : max_vectors_strided;
 }
@@ -152,8 +154,8 @@ static void max_forward_2x2_rows(const pool_rows *a, int64_t plane, int64_t from
 
 /* ------------------------------------------------------------------ 3 x 3, stride 1
  *
- * In strips (pool_strips), where the maxima of a row over three columns are found once. The first of equal maxima is then the leftmost in the first
- * of equal rows, as in the order of reading. */
+ * In strips (pool_strips), where the maxima of a row over three columns are found once. The first of
+ * equal maxima is then the leftmost in the first of equal rows, as in the order of reading. */
 
 typedef struct {
     max_lanes best;

@@ -1,7 +1,8 @@
 /* pool2d_tmpl.h - max and average pooling and their backward passes; compiled per tier and real
  * type. This file holds what they share; pool2d_max_tmpl.h and pool2d_avg_tmpl.h hold the rest.
  *
- * A row of the output is computed VL columns at a time. Where windows touch the padding or the row
+ * A row of the output is computed VL columns at a time; 3x3 windows of stride 1 go down the rows in
+ * strips. Where windows touch the padding or the row
  * ends, the vector is an "edge" one, whose loads and stores mind the row's bounds. H W input size,
  * KH KW kernel size, OH OW output size; oy ox an output's place, h w an input's, o or i either's
  * on one axis.
@@ -161,8 +162,9 @@ INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t pl
         int64_t first = (plane * p->h.out + oy) * w->out;
         real *y = a->out + first;
         int32_t *at = a->indices_out == NULL ? NULL : a->indices_out + first;
-        int64_t next = fc_min(p->h.stride, p->h.kernel); /* rows */
-        pool_load_ahead(p, x + oy * p->h.stride * w->size, next, y, at);
+        /* of a window that may be much taller than the image */
+        int64_t next = fc_min(fc_min(p->h.stride, p->h.kernel), p->h.size - rows.first);
+        pool_load_ahead(p, x + rows.first * w->size, next, y, at);
         for (int64_t i = 0; i < w->out; i += VL) {
             int64_t ox = vector_start(i, w->out);
             if (vector_inside(w, ox, sw)) vector(p, x, rows, oy, ox, sw, kw, dw, y, at, 0);
