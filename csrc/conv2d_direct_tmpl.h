@@ -152,8 +152,7 @@ INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t py
     dst += image * image_stride + y * s->x.out + x;
     for (int64_t i = 0; i < rows; i++, dst += s->y.out * s->x.out) {
         epilogue_prefetch(&r->epilogue, dst, nq);
-        if (s->x.out_phases == 1) continue;
-        for (int64_t j = 0; j < NR; j += 64 / (int64_t)sizeof(real)) PREFETCH(dst + px * NR + j);
+        if (s->x.out_phases > 1) prefetch_bytes(dst + px * NR, NR * (int64_t)sizeof(real));
     }
 }
 

@@ -26,8 +26,7 @@ INLINE vr epilogue_apply(conv_epilogue e, vr sums, const real *to, int64_t n) {
  * the hardware does not see coming. */
 INLINE void epilogue_prefetch(const conv_epilogue *e, const real *to, int64_t n) {
     if (e->residual == NULL) return;
-    const char *p = (const char *)(e->residual + (to - e->y));
-    for (int64_t i = 0; i < n * (int64_t)sizeof(real); i += 64) PREFETCH(p + i);
+    prefetch_bytes(e->residual + (to - e->y), n * (int64_t)sizeof(real));
 }
 
 /* to[0..n) of y, from their sums. */

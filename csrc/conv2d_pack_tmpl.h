@@ -68,7 +68,7 @@ INLINE void prefetch_channel(const shift_problem *s, const shift_band *b, const 
     int64_t cols = fc_min(b->cols * s->x.step + s->x.max_shift, s->x.source - x);
     if (s->col_bands == 1) cols = rows * s->x.source, rows = 1, x = 0;
     for (const real *row = src + y * s->x.source + x; rows > 0; rows--, row += s->x.source)
-        for (int64_t i = 0; i < cols; i += 64 / (int64_t)sizeof(real)) PREFETCH(row + i);
+        prefetch_bytes(row, cols * (int64_t)sizeof(real));
 }
 
 /* even[0..n_even) = src[0], src[2], ... and odd[0..n_odd) = src[1], src[3], ... */

@@ -57,7 +57,7 @@ INLINE void window_dot_tile(const int size, const int stride, const int rows, co
                             const real *dy, int64_t dy_row, vr acc[10]) {
     vr d[WINDOW_DOT_ROWS];
     UNROLL for (int r = 0; r < rows; r++) {
-        d[r] = edge ? v_load_part(dy + r * dy_row, e->store) : v_load(dy + r * dy_row);
+        d[r] = edge ? v_load_part(dy + r * dy_row, e->out) : v_load(dy + r * dy_row);
         if (stride == 2) d[r] = v_order(d[r]);
         acc[size * size] = v_add(acc[size * size], d[r]);
     }

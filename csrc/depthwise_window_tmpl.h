@@ -32,10 +32,10 @@ typedef struct {
     const real *zeros; /* src_cols of them */
 } window_plane;
 
-/* The lanes of the loads of one strip at a side, and those of its output. */
+/* One strip at a side: the lanes of its loads, and those of its outputs. */
 typedef struct {
     int64_t q, n; /* columns q .. q + n - 1 */
-    v_part load[WINDOW_SIZE + 1], store;
+    v_part load[WINDOW_SIZE + 1], out;
 } window_edge;
 
 /* Some rows of a plane: row[i] is the i-th source row of `rows` output rows, of which the first
@@ -105,7 +105,7 @@ static void window_begin(const window_plane *p, window_band *b) {
         window_edge *e = &b->edge[b->edges];
         e->q = q;
         e->n = fc_min(VL, p->cols - q);
-        e->store = v_part_of(0, e->n);
+        e->out = v_part_of(0, e->n);
         for (int64_t i = 0; i < p->size; i += stride)
             for (int64_t x = 0; x < stride; x++) {
                 int64_t at = q * stride - p->left + i + x * VL, n = e->n * stride - x * VL;
@@ -199,7 +199,7 @@ INLINE void window_tile(const int size, const int stride, const int rows, const 
     } else if (!edge || e->n == VL) {
         UNROLL for (int r = 0; r < rows; r++) v_store(dst + r * p->cols, acc[r]);
     } else {
-        UNROLL for (int r = 0; r < rows; r++) v_store_part(dst + r * p->cols, acc[r], e->store);
+        UNROLL for (int r = 0; r < rows; r++) v_storen(dst + r * p->cols, acc[r], e->n);
     }
 }
 

@@ -81,18 +81,27 @@ INLINE vr avg_row_of(const real *in, int64_t rows, int64_t width, int64_t row, i
     return v_add(sum, load_row(in, col + 2, width, 0, edge));
 }
 
+/* Rows from..to-1 of VL columns of `out`, from column o on: each a sum over 3 x 3 of `in`, whose window
+ * begins `above` rows up and `left` columns to the left, divided. */
+INLINE void avg_strip_of(const pool_problem *p, const real *in, int64_t rows, int64_t width,
+                         int64_t above, int64_t left, int64_t from, int64_t to, int64_t o, real *out,
+                         int64_t out_width, int edge) {
+    vr nine = v_set1(9);
+    vr r0 = avg_row_of(in, rows, width, from - above, o - left, edge);
+    vr r1 = avg_row_of(in, rows, width, from - above + 1, o - left, edge);
+    for (int64_t i = from; i < to; i++) {
+        vr r2 = avg_row_of(in, rows, width, i - above + 2, o - left, edge);
+        vr divisor = p->equal_divisors ? nine : avg_divisors(p, i, o, edge);
+        store_row(out + i * out_width, o, out_width, v_div(v_add(v_add(r0, r1), r2), divisor), edge);
+        r0 = r1, r1 = r2;
+    }
+}
+
 INLINE void avg_strip(const pool_problem *p, const real *x, int64_t from, int64_t to, int64_t ox,
                       real *y, int32_t *at, int edge) {
     (void)at;
-    int64_t rows = p->h.size, width = p->w.size, row = from - p->h.before, col = ox - p->w.before;
-    vr r0 = avg_row_of(x, rows, width, row, col, edge);
-    vr r1 = avg_row_of(x, rows, width, row + 1, col, edge);
-    for (int64_t oy = from; oy < to; oy++, row++) {
-        vr r2 = avg_row_of(x, rows, width, row + 2, col, edge);
-        vr mean = v_div(v_add(v_add(r0, r1), r2), avg_divisors(p, oy, ox, edge));
-        store_row(y + oy * p->w.out, ox, p->w.out, mean, edge);
-        r0 = r1, r1 = r2;
-    }
+    avg_strip_of(p, x, p->h.size, p->w.size, p->h.before, p->w.before, from, to, ox, y, p->w.out,
+                 edge);
 }
 
 static void avg_forward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
@@ -107,16 +116,8 @@ static void avg_forward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from
 INLINE void avg_strip_backward(const pool_problem *p, const real *dy, int64_t from, int64_t to,
                                int64_t w, real *dx, int32_t *at, int edge) {
     (void)at;
-    int64_t rows = p->h.out, width = p->w.out;
-    int64_t row = from + p->h.before - 2, col = w + p->w.before - 2;
-    vr r0 = avg_row_of(dy, rows, width, row, col, edge);
-    vr r1 = avg_row_of(dy, rows, width, row + 1, col, edge);
-    for (int64_t h = from; h < to; h++, row++) {
-        vr r2 = avg_row_of(dy, rows, width, row + 2, col, edge);
-        vr share = v_div(v_add(v_add(r0, r1), r2), v_set1(9));
-        store_row(dx + h * p->w.size, w, p->w.size, share, edge);
-        r0 = r1, r1 = r2;
-    }
+    avg_strip_of(p, dy, p->h.out, p->w.out, 2 - p->h.before, 2 - p->w.before, from, to, w, dx,
+                 p->w.size, edge);
 }
 
 static void avg_backward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
@@ -197,6 +198,14 @@ static void avg_backward_rows(const pool_rows *a, int64_t plane, int64_t from, i
     }
 }
 
+#define AVG_STRIPS(name, size, stride) \
+    static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
+        (void)thread; \
+        gather_strips(a, GATHER_EQUAL, size, stride, plane, from, to); \
+    }
+AVG_STRIPS(avg_backward_2x2_stride2, 2, 2)
+AVG_STRIPS(avg_backward_3x3_stride2, 3, 2)
+
 /* Where divisors differ, vectors serve the columns that only windows inside the image cover: there
  * the divisors of one row of outputs are the same. */
 static pool_range avg_gather_columns(const pool_problem *p) {
@@ -214,6 +223,8 @@ static void avg_pool_backward(const pool_problem *p, const void *dy, void *dx, i
     a.backward_vectors = avg_gather_for(p);
     a.columns = avg_gather_columns(p);
     if (is_3x3(p) && p->equal_divisors) a.run = avg_backward_3x3_rows;
+    if (is_square(p, 3, 2) && p->equal_divisors) a.run = avg_backward_3x3_stride2;
+    if (is_square(p, 2, 2) && p->equal_divisors) a.run = avg_backward_2x2_stride2;
     pool_run(&a, p->h.size, p->w.size + p->w.out, n_threads);
 }
 

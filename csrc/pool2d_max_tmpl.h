@@ -240,24 +240,23 @@ static int indices_one_by_one(const pool_problem *p, const int32_t *at, pool_see
     return 1;
 }
 
-/* The same for VL outputs from ox on, without dilation of the columns. */
+/* The same for VL outputs from ox on, without dilation of the columns: less that of the first element
+ * on one of its rows, an index is in 0..seen-1. Compared without a sign, by a shift of both. */
 INLINE int indices_vector(const pool_problem *p, const int32_t *at, pool_seen rows, int64_t ox,
                           int edge) {
-    int64_t width = p->w.size, col = ox * p->w.stride - p->w.before;
-    vi start = vi_add(vi_set1(col), vi_load(p->ramp)), pitch = vi_set1(p->h.dilation * width);
-    /* The index less that of its window's first element on a row must be in first..last-1. */
-    vi in = vi_sub(load_row_indices(at, ox, p->w.out, edge), start);
-    in = vi_sub(in, vi_set1(rows.first * width));
-    vi first = vi_set1(0), last = vi_set1(p->w.kernel);
-    vm found = vi_gt(first, first);
+    int64_t width = p->w.size, n = p->w.out - ox;
+    vi first = vi_add(vi_set1(ox * p->w.stride - p->w.before), vi_load(p->ramp));
+    vi seen = vi_set1(p->w.kernel), shift = vi_set1((int64_t)((uint64_t)1 << (8 * sizeof(real) - 1)));
     if (edge) {
-        /* lanes past the row's end are well */
-        found = vi_gt(vi_lanes(), vi_set1(p->w.out - ox - 1));
-        last = vi_min(last, vi_sub(vi_set1(width), start));
-        first = vi_max(first, vi_sub(first, start));
+        vi begin = first;
+        first = vi_max(first, vi_set1(0));
+        seen = vi_sub(vi_min(seen, vi_sub(vi_set1(width), begin)), vi_sub(first, begin));
     }
-    for (int64_t r = 0; r < rows.count; r++, in = vi_sub(in, pitch))
-        found = v_or(found, v_andnot(vi_gt(first, in), vi_gt(last, in)));
+    vi pitch = vi_set1(p->h.dilation * width), start = vi_add(first, vi_set1(rows.first * width));
+    vi in = vi_add(vi_sub(load_row_indices(at, ox, p->w.out, edge), start), shift), least = in;
+    for (int64_t r = 1; r < rows.count; r++) in = vi_sub(in, pitch), least = vi_min(least, in);
+    vm found = vi_gt(vi_add(seen, shift), least);
+    if (edge) found = v_or(found, vi_gt(vi_lanes(), vi_set1(n - 1))); /* lanes past the row's end */
     return v_all(found);
 }
 
@@ -300,26 +299,39 @@ static pool_backward_vectors max_gather_for(const pool_axis *w) {
     return w->kernel == 3 ? max_gather_3_stride1 : max_gather_stride1;
 }
 
-static void max_backward_row(const pool_rows *a, int64_t plane, int64_t h, int thread) {
-    const pool_problem *p = a->p;
-    const real *dy = a->in + plane * p->h.out * p->w.out;
-    const int32_t *at = a->indices_in + plane * p->h.out * p->w.out;
-    real *dx = a->out + (plane * p->h.size + h) * p->w.size;
-    pool_load_ahead(p, dx, 1, NULL, NULL);
-    /* This row looks after the indices of the windows that start here, the first row also after
-     * those that start in the padding above it. */
-    int64_t oy = h == 0 ? 0 : axis_strides(&p->h, h + p->h.before + p->h.stride - 1);
-    for (; oy < p->h.out && oy * p->h.stride - p->h.before <= h; oy++)
-        if (!indices_well(p, at + oy * p->w.out, oy)) a->bad[thread] = 1;
-    pool_range rows = axis_covering(&p->h, h);
-    if (a->columns.to > 0) a->backward_vectors(a, dy, at, rows, h, dx);
-    else max_gather_one_by_one(p, dy, at, rows, h, dx);
+/* Rows from..to-1 of dx look after the indices of the windows that start there, the first row also
+ * after those that start in the padding above it. */
+static void max_check_indices(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
+                              int thread) {
+    const pool_axis *h = &a->p->h;
+    const int32_t *at = a->indices_in + plane * h->out * a->p->w.out;
+    int64_t oy = from == 0 ? 0 : axis_strides(h, from + h->before + h->stride - 1);
+    for (; oy < h->out && oy * h->stride - h->before < to; oy++)
+        if (!indices_well(a->p, at + oy * a->p->w.out, oy)) a->bad[thread] = 1;
 }
 
 static void max_backward_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
                               int thread) {
-    for (int64_t h = from; h < to; h++) max_backward_row(a, plane, h, thread);
+    const pool_problem *p = a->p;
+    const real *dy = a->in + plane * p->h.out * p->w.out;
+    const int32_t *at = a->indices_in + plane * p->h.out * p->w.out;
+    max_check_indices(a, plane, from, to, thread);
+    for (int64_t h = from; h < to; h++) {
+        real *dx = a->out + (plane * p->h.size + h) * p->w.size;
+        pool_load_ahead(p, dx, 1, NULL, NULL);
+        pool_range rows = axis_covering(&p->h, h);
+        if (a->columns.to > 0) a->backward_vectors(a, dy, at, rows, h, dx);
+        else max_gather_one_by_one(p, dy, at, rows, h, dx);
+    }
 }
+
+#define MAX_STRIPS(name, size, stride) \
+    static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
+        max_check_indices(a, plane, from, to, thread); \
+        gather_strips(a, GATHER_MAX, size, stride, plane, from, to); \
+    }
+MAX_STRIPS(max_backward_3x3_stride1, 3, 1)
+MAX_STRIPS(max_backward_3x3_stride2, 3, 2)
 
 /* The 2 x 2 windows of an output row write two rows of dx, and an index that names none of the four
  * elements of its window is wrong: then the result is 0. edge: the vector reaches over the row's
@@ -381,6 +393,8 @@ static int max_pool_backward(const pool_problem *p, const void *dy, const int32_
                    .run = max_backward_rows};
     a.backward_vectors = max_gather_for(&p->w);
     a.columns = gather_columns(&p->w);
+    if (is_square(p, 3, 1)) a.run = max_backward_3x3_stride1;
+    if (is_square(p, 3, 2)) a.run = max_backward_3x3_stride2;
     n_threads = n_threads < MOST_THREADS ? n_threads : MOST_THREADS;
     if (is_2x2(&p->h) && is_2x2(&p->w)) {
         a.run = max_backward_2x2_rows;

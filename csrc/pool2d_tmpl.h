@@ -2,10 +2,9 @@
  * type. This file holds what they share; pool2d_max_tmpl.h and pool2d_avg_tmpl.h hold the rest.
  *
  * A row of the output is computed VL columns at a time; 3x3 windows of stride 1 go down the rows in
- * strips. Where windows touch the padding or the row
- * ends, the vector is an "edge" one, whose loads and stores mind the row's bounds. H W input size,
- * KH KW kernel size, OH OW output size; oy ox an output's place, h w an input's, o or i either's
- * on one axis.
+ * strips. Where windows touch the padding or the row ends, the vector is an "edge" one, whose loads
+ * and stores mind the row's bounds. H W input size, KH KW kernel size, OH OW output size; oy ox an
+ * output's place, h w an input's, o or i either's on one axis.
  */
 #include "simd_index.h"
 
@@ -187,11 +186,12 @@ INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t pl
 
 enum { POOL_STRIP_ROWS = 14 }; /* what a strip reads stays in the first-level cache */
 
-static int is_3x3(const pool_problem *p) {
+static int is_square(const pool_problem *p, int64_t size, int64_t stride) {
     const pool_axis *h = &p->h, *w = &p->w;
-    return h->kernel == 3 && w->kernel == 3 && h->stride == 1 && w->stride == 1 &&
+    return h->kernel == size && w->kernel == size && h->stride == stride && w->stride == stride &&
            h->dilation == 1 && w->dilation == 1;
 }
+static int is_3x3(const pool_problem *p) { return is_square(p, 3, 1); }
 
 /* Rows from..to-1 of VL columns of a plane of the output, from column o on. */
 typedef void (*pool_strip)(const pool_problem *p, const real *in, int64_t from, int64_t to,
@@ -206,14 +206,14 @@ INLINE void pool_strips(pool_strip strip, const pool_problem *p, const real *in,
     for (int64_t o0 = from, o1; o0 < to; o0 = o1) {
         o1 = fc_min(o0 + POOL_STRIP_ROWS, to);
         /* each strip starts loading its share of what the next rows read and write */
-        int64_t share = fc_ceil_div((o1 - o0) * out_width * size, strips);
+        int64_t share = fc_ceil_div((o1 - o0) * out_width, strips);
         const char *next_in = (const char *)(in + o1 * in_width) + POOL_AHEAD;
         const char *next_out = (const char *)(out + o1 * out_width);
         const char *next_at = at == NULL ? NULL : (const char *)(at + o1 * out_width);
         for (int64_t i = 0; i < out_width; i += VL) {
-            next_in = prefetch_bytes(next_in, share);
-            next_out = prefetch_bytes(next_out, share);
-            if (at != NULL) next_at = prefetch_bytes(next_at, share);
+            next_in = prefetch_bytes(next_in, share * size);
+            next_out = prefetch_bytes(next_out, share * size);
+            if (at != NULL) next_at = prefetch_bytes(next_at, share * 4);
             int64_t o = vector_start(i, out_width), col = o - before;
             if (col >= 0 && col + 2 + VL <= in_width && o + VL <= out_width)
                 strip(p, in, o0, o1, o, out, at, 0);
@@ -335,6 +335,84 @@ static pool_range gather_columns(const pool_axis *w) {
     if (w->stride == 1) return (pool_range){0, w->size};
     if (w->stride == 2 && w->dilation == 1) return (pool_range){-(w->before % 2), w->size};
     return (pool_range){0, 0};
+}
+
+/* ------------------------------------------------------------------ backward in strips
+ *
+ * Of the usual windows, 3 x 3 of stride 1 or 2 and 2 x 2 of stride 2, a strip goes down the rows of dy:
+ * what it loads of a row serves all the rows of dx that this reaches. Additions are in the order of
+ * gather_row. */
+
+/* Rows from..to-1 of VL * stride columns of a plane of dx, from column w on. */
+INLINE void gather_strip(const pool_problem *p, gather how, const int size, const int stride,
+                         const real *dy, const int32_t *at, int64_t from, int64_t to, int64_t w,
+                         real *dx, const int edge) {
+    const int taps = (size + stride - 1) / stride; /* outputs of a row that reach a lane */
+    int64_t ow = p->w.out, width = p->w.size, place = (w + p->w.before) / stride;
+    v_part seen[3];
+    UNROLL for (int t = 0; t < taps; t++) seen[t] = v_part_of(t - place, ow - place + t);
+    vr sum[3][2], divisor = v_set1((real)(size * size));
+    UNROLL for (int r = 0; r < size; r++) sum[r][0] = sum[r][1] = v_zero();
+    int64_t oy = axis_covering(&p->h, from).from, row = oy * stride - p->h.before;
+    for (; row < to; oy++, row += stride) {
+        vi here = vi_add(vi_set1(row * width + w), vi_load(p->ramp)), index = here;
+        for (int t = oy < p->h.out ? taps - 1 : -1; t >= 0; t--) {
+            int64_t from_at = oy * ow + place - t;
+            vr g = edge ? v_load_part(dy + from_at, seen[t]) : v_load(dy + from_at);
+            if (how == GATHER_MAX)
+                index = edge ? vi_load_part(at + from_at, seen[t]) : vi_load(at + from_at);
+            UNROLL for (int r = 0; r < size; r++)
+                UNROLL for (int q = 0; q < stride; q++) {
+                    if (t * stride + q >= size) continue;
+                    vi element = vi_add(here, vi_set1(r * width + q));
+                    sum[r][q] = gather_add(how, sum[r][q], g, index, element);
+                }
+        }
+        UNROLL for (int r = 0; r < stride; r++) { /* rows that no further outputs reach */
+            vr even = sum[r][0], odd = sum[r][1];
+            if (how == GATHER_EQUAL) even = v_div(even, divisor);
+            if (how == GATHER_EQUAL && stride == 2) odd = v_div(odd, divisor);
+            if (row + r < from || row + r >= to) continue;
+            real *out = dx + (row + r) * width;
+            store_row(out, w, width, stride == 1 ? even : v_zip_low(even, odd), edge);
+            if (stride == 2) store_row(out, w + VL, width, v_zip_high(even, odd), edge);
+        }
+        UNROLL for (int r = 0; r < size; r++)
+            UNROLL for (int q = 0; q < stride; q++)
+                sum[r][q] = r + stride < size ? sum[r + stride][q] : v_zero();
+    }
+}
+
+/* Rows from..to-1 of a plane of dx. */
+INLINE void gather_strips(const pool_rows *a, gather how, const int size, const int stride,
+                          int64_t plane, int64_t from, int64_t to) {
+    const pool_problem *p = a->p;
+    int64_t ow = p->w.out, width = p->w.size, outputs = plane * p->h.out * ow;
+    int64_t step = stride * VL, start = -(p->w.before % stride);
+    int64_t strips = fc_ceil_div(width - start, step), real_size = sizeof(real);
+    const real *dy = a->in + outputs;
+    const int32_t *at = how == GATHER_MAX ? a->indices_in + outputs : NULL;
+    real *dx = a->out + plane * p->h.size * width;
+    for (int64_t o0 = from, o1; o0 < to; o0 = o1) {
+        o1 = fc_min(o0 + POOL_STRIP_ROWS, to);
+        /* each strip starts loading its share of what the next rows read and write */
+        int64_t share = fc_ceil_div((o1 - o0) * width, strips), share_in = share / stride / stride;
+        int64_t next = (o1 + p->h.before) / stride * ow;
+        const char *next_out = (const char *)(dx + o1 * width);
+        const char *next_in = (const char *)(dy + next) + POOL_AHEAD;
+        const char *next_at = how == GATHER_MAX ? (const char *)(at + next) + POOL_AHEAD : NULL;
+        for (int64_t i = start; i < width; i += step) {
+            next_out = prefetch_bytes(next_out, share * real_size);
+            next_in = prefetch_bytes(next_in, share_in * real_size);
+            if (how == GATHER_MAX) next_at = prefetch_bytes(next_at, share_in * 4);
+            /* the last vector starts earlier, if it can, rather than run over the end */
+            int64_t over = fc_max(i + step - width, 0) / stride * stride, w = fc_max(i - over, start);
+            int64_t place = (w + p->w.before) / stride;
+            int edge = w < 0 || w + step > width || place < (size - 1) / stride || place + VL > ow;
+            if (edge) gather_strip(p, how, size, stride, dy, at, o0, o1, w, dx, 1);
+            else gather_strip(p, how, size, stride, dy, at, o0, o1, w, dx, 0);
+        }
+    }
 }
 
 #include "pool2d_avg_tmpl.h"

@@ -8,7 +8,7 @@
  * on either side; p is where lane 0 would be. Loads give `fill` in the other lanes.
  * v_trunc drops what is behind the point; v_gather(p, i) is p[i] lane by lane, for whole numbers i that
  * are kept as reals.
- * A v_part is such a range of lanes, made once for many loads and stores; v_load_part gives zero in
+ * A v_part is such a range of lanes, made once for many loads; v_load_part and vi_load_part give zero in
  * the others.
  * v_pick_even and v_pick_odd give the even and the odd elements of two vectors as v_even and v_odd
  * do, but in whatever order is cheap; v_order turns that order into the right one, and back.
@@ -94,7 +94,13 @@ INLINE vr v_zip_high(vr a, vr b) { return I(permutex2var)(a, HIGH_PICK, b); }
 typedef vm v_part;
 INLINE v_part v_part_of(int64_t from, int64_t to) { return v_range(from, to); }
 INLINE vr v_load_part(const real *p, v_part m) { return I(maskz_loadu)(m, p); }
-INLINE void v_store_part(real *p, vr a, v_part m) { I(mask_storeu)(p, m, a); }
+INLINE vi vi_load_part(const int32_t *p, v_part m) {
+#ifdef FC_REAL_F64
+    return _mm512_cvtepi32_epi64(_mm512_castsi512_si256(_mm512_maskz_loadu_epi32(m, p)));
+#else
+    return _mm512_maskz_loadu_epi32(m, p);
+#endif
+}
 
 #elif defined(FC_TIER_AVX2)
 /* ------------------------------------------------------------------ AVX2 */
@@ -127,7 +133,9 @@ INLINE vi vi_load_range(const int32_t *p, int64_t from, int64_t to, int32_t fill
 }
 INLINE void vi_store(int32_t *p, vi a) { _mm_storeu_si128((__m128i *)p, vi_narrow(a)); }
 INLINE void vi_store_range(int32_t *p, vi a, int64_t from, int64_t to) {
-    _mm_maskstore_epi32(p, vi_range(from, to), vi_narrow(a));
+    if (from > 0) _mm_maskstore_epi32(p, vi_range(from, to), vi_narrow(a));
+    else if (to >= VL) vi_store(p, a);
+    else if (to > 0) store_words4(p, vi_narrow(a), to);
 }
 INLINE vr v_pairs(vr a) { return _mm256_permute4x64_pd(a, 0xd8); }
 INLINE vr v_even(vr a, vr b) { return v_pairs(_mm256_unpacklo_pd(a, b)); }
@@ -145,7 +153,9 @@ INLINE vi vi_load_range(const int32_t *p, int64_t from, int64_t to, int32_t fill
     return _mm256_blendv_epi8(_mm256_set1_epi32(fill), _mm256_maskload_epi32(p, m), m);
 }
 INLINE void vi_store_range(int32_t *p, vi a, int64_t from, int64_t to) {
-    _mm256_maskstore_epi32(p, v_range(from, to), a);
+    if (from > 0) _mm256_maskstore_epi32(p, v_range(from, to), a);
+    else if (to >= VL) vi_store(p, a);
+    else if (to > 0) store_words(p, a, to);
 }
 INLINE vr v_pairs(vr a) {
     return _mm256_castpd_ps(_mm256_permute4x64_pd(_mm256_castps_pd(a), 0xd8));
@@ -158,7 +168,8 @@ INLINE vr v_load_range(const real *p, int64_t from, int64_t to, real fill) {
     return I(blendv)(v_set1(fill), I(maskload)(p, m), AS_REAL(m));
 }
 INLINE void v_store_range(real *p, vr a, int64_t from, int64_t to) {
-    I(maskstore)(p, v_range(from, to), a);
+    if (from > 0) I(maskstore)(p, v_range(from, to), a);
+    else if (to > 0) v_storen(p, a, to);
 }
 INLINE vi vi_add(vi a, vi b) { return V(add)(a, b); }
 INLINE vi vi_sub(vi a, vi b) { return V(sub)(a, b); }
@@ -180,7 +191,13 @@ INLINE vr v_zip_high(vr a, vr b) { return HALVES(I(unpacklo)(a, b), I(unpackhi)(
 typedef __m256i v_part;
 INLINE v_part v_part_of(int64_t from, int64_t to) { return v_range(from, to); }
 INLINE vr v_load_part(const real *p, v_part m) { return I(maskload)(p, m); }
-INLINE void v_store_part(real *p, vr a, v_part m) { I(maskstore)(p, m, a); }
+INLINE vi vi_load_part(const int32_t *p, v_part m) {
+#ifdef FC_REAL_F64
+    return _mm256_cvtepi32_epi64(_mm_maskload_epi32(p, vi_narrow(m)));
+#else
+    return _mm256_maskload_epi32(p, m);
+#endif
+}
 
 #elif defined(FC_TIER_NEON)
 /* ------------------------------------------------------------------ NEON (aarch64) */
@@ -284,7 +301,10 @@ INLINE vr v_load_part(const real *p, v_part m) {
     if (m.from <= 0 && m.to >= VL) return v_load(p);
     return v_load_range(p, m.from, m.to, 0);
 }
-INLINE void v_store_part(real *p, vr a, v_part m) { v_store_range(p, a, m.from, m.to); }
+INLINE vi vi_load_part(const int32_t *p, v_part m) {
+    if (m.from <= 0 && m.to >= VL) return vi_load(p);
+    return vi_load_range(p, m.from, m.to, 0);
+}
 #endif
 
 #if defined(FC_TIER_AVX2)
@@ -308,8 +328,13 @@ INLINE vi vi_raise(vm m, vi a, vi b) { return _mm256_max_epi32(a, _mm256_and_si2
 #else
 INLINE vi vi_raise(vm m, vi a, vi b) { return vi_select(m, b, a); }
 #endif
+#if defined(FC_TIER_AVX512) || (defined(FC_TIER_AVX2) && !defined(FC_REAL_F64))
+INLINE vi vi_max(vi a, vi b) { return V(max)(a, b); }
+INLINE vi vi_min(vi a, vi b) { return V(min)(a, b); }
+#else
 INLINE vi vi_max(vi a, vi b) { return vi_select(vi_gt(a, b), a, b); }
 INLINE vi vi_min(vi a, vi b) { return vi_select(vi_gt(a, b), b, a); }
+#endif
 
 /* 0, 1, 2, ... */
 INLINE vr v_lanes(void) {

@@ -525,6 +525,14 @@ def test_huge_windows_take_no_time(dtype):
     dy = np.ones((1, 1, 3, 3), dtype)
     dx = ops.avg_pool2d_backward(dy, x.shape, 2**30, stride=1, padding=2**29)
     assert dx.shape == x.shape
+    x = np.arange(640, dtype=dtype).reshape(1, 1, 10, 64)  # rows long enough to be asked for ahead
+    tall = {"stride": (2**30, 1), "padding": (2**29, 1)}
+    y, indices = ops.max_pool2d(x, (2**30, 3), **tall)
+    np.testing.assert_array_equal(y[0, 0, 0], np.minimum(np.arange(577, 641), 639))
+    dx = ops.max_pool2d_backward(y, indices, x.shape, (2**30, 3), **tall)
+    assert dx.sum() == y.sum() and np.count_nonzero(dx) == 63
+    y = ops.avg_pool2d(x, (2**30, 3), **tall, count_include_pad=False)
+    np.testing.assert_array_equal(y[0, 0, 0, 1:-1], np.arange(289, 351))
 
 
 def test_huge_padding_is_no_loop():
