@@ -27,22 +27,47 @@ static void direct_tables(direct_run *r, const real *bias) {
     for (int64_t i = 0; i < s->groups * s->m; i++) r->bias[i] = bias != NULL ? bias[i] : 0;
 }
 
-/* Packs one panel of weights: per output phase [channel][tap][row]. */
+/* to[k * rows + i] = from[i * from_row + k], k < n: where the weights of an output channel follow each
+ * other in the order in which they are packed. A whole vector stored reaches into what is written next. */
+static void pack_columns_of_weights(int64_t rows, const real *from, int64_t from_row, int64_t n,
+                                    real *to) {
+    int64_t k = 0;
+    for (; rows <= VL && VL > 1 && k + 2 * VL <= n; k += VL) {
+        vr v[VL];
+        UNROLL for (int i = 0; i < VL; i++) v[i] = v_load(from + fc_min(i, rows - 1) * from_row + k);
+        v_transpose(v);
+        UNROLL for (int i = 0; i < VL; i++) v_store(to + (k + i) * rows, v[i]);
+    }
+    for (; k < n; k++)
+        for (int64_t i = 0; i < rows; i++) to[k * rows + i] = from[i * from_row + k];
+}
+
+enum { PACK_PANELS = 4 }; /* of a task: neighbours share cache lines where output channels do */
+
+/* Packs some panels of weights: per output phase [channel][tap][row]. */
 static void pack_weights_task(void *arg, int64_t item, int thread) {
     (void)thread;
     const direct_run *r = arg;
     const shift_problem *s = &r->s;
-    int64_t g = item / r->panels, panel = item % r->panels, m0 = panel * r->mr;
-    int64_t rows = fc_min(r->mr, s->m - m0), taps = s->y.taps * s->x.taps;
-    const real *w = r->w + g * s->m * s->channels * taps + m0 * r->weight_m;
+    int64_t tasks = fc_ceil_div(r->panels, PACK_PANELS), g = item / tasks;
+    int64_t panel0 = item % tasks * PACK_PANELS, panel1 = fc_min(panel0 + PACK_PANELS, r->panels);
+    int64_t taps = s->y.taps * s->x.taps;
+    const real *w = r->w + g * s->m * s->channels * taps;
     real *group = r->packing + g * r->packed_group;
-    for (int64_t p = 0; p < shift_out_phases(s); p++) {
+    int forward = r->weight_c == taps && r->weight_m == s->channels * taps && !s->x.reversed;
+    for (int64_t panel = panel0; forward && panel < panel1; panel++) {
+        int64_t m0 = panel * r->mr, n = s->channels * taps;
+        pack_columns_of_weights(fc_min(r->mr, s->m - m0), w + m0 * n, n, n, group + m0 * n);
+    }
+    for (int64_t p = 0; !forward && p < shift_out_phases(s); p++) {
         int64_t first = s->first[p], n = s->first[p + 1] - first;
-        real *to = group + (r->panels * first + panel * n) * s->channels * r->mr;
         for (int64_t c = 0; c < s->channels; c++) {
-            for (int64_t t = 0; t < n; t++, to += rows) {
-                const real *from = w + c * r->weight_c + s->tap_kernel[first + t];
-                for (int64_t i = 0; i < rows; i++) to[i] = from[i * r->weight_m];
+            for (int64_t panel = panel0; panel < panel1; panel++) {
+                int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0);
+                real *to = group + (r->panels * first + panel * n) * s->channels * r->mr + c * n * rows;
+                const real *from = w + m0 * r->weight_m + c * r->weight_c;
+                for (int64_t t = 0; t < n; t++, to += rows)
+                    copy_strided(to, from + s->tap_kernel[first + t], rows, r->weight_m);
             }
         }
     }
@@ -269,10 +294,11 @@ static void tile_find(const direct_run *r, const shift_band *b, int64_t q, tile_
 /* A vector may reach beyond its run, even into the next line: what follows there is written later. */
 INLINE void tile_copy(const int64_t n, const tile_copies *copies, int64_t lines, const real *planes,
                       const int32_t *shift, real *to) {
+    int64_t from[NR], at[NR]; /* of the copies, in registers: vectors may alias what is in memory */
+    for (int64_t i = 0; i < n; i++) from[i] = copies->from[i], at[i] = copies->to[i];
     for (int64_t k = 0; k < lines; k++, to += NR) {
-        const real *from = planes + shift[k];
-        UNROLL for (int64_t i = 0; i < n; i++)
-            v_store(to + copies->to[i], v_load(from + copies->from[i]));
+        const real *line = planes + shift[k];
+        UNROLL for (int64_t i = 0; i < n; i++) v_store(to + at[i], v_load(line + from[i]));
     }
 }
 
@@ -402,7 +428,7 @@ static void direct_prepare(direct_run *r, const real *w, char *prepared, int n_t
     r->w = w;
     r->packing = (real *)prepared;
     shift_list_taps(&r->s, (int32_t *)(prepared + direct_packed_bytes(r)));
-    fc_parallel(r->s.groups * r->panels, n_threads, pack_weights_task, r);
+    fc_parallel(r->s.groups * fc_ceil_div(r->panels, PACK_PANELS), n_threads, pack_weights_task, r);
 }
 
 static void direct_execute(direct_run *r, const real *src, const real *w, const real *prepared,
@@ -416,7 +442,7 @@ static void direct_execute(direct_run *r, const real *src, const real *w, const 
     direct_tables(r, bias);
     r->packed = prepared != NULL ? prepared : r->packing;
     if (prepared == NULL)
-        fc_parallel(r->s.groups * r->panels, n_threads, pack_weights_task, r);
+        fc_parallel(r->s.groups * fc_ceil_div(r->panels, PACK_PANELS), n_threads, pack_weights_task, r);
     int64_t units = shift_bands(&r->s) * r->s.groups;
     if (r->shared) fc_parallel(units * r->blocks, n_threads, pack_block_task, r);
     fc_parallel(units * r->splits, n_threads, direct_task, r);

@@ -9,7 +9,8 @@
  * outer product of NV vectors of output channels and NP taps, summed in registers over the band:
  * no horizontal sums. Bands are handled in batches that stay in L2; per batch one
  * parallel loop packs, and one sums: a task of the second owns some taps of one panel of output
- * channels and adds the bands to its sums in their order.
+ * channels and adds the bands to its sums in their order. The x of 1x1 kernels of stride 1 is read as
+ * it is.
  *
  * dot (few: depthwise, first layers): vectors run along pixels, ROWS x TAPS dot products at a time,
  * and lanes are summed once at the end.
@@ -24,11 +25,13 @@
 enum { DOT_ROWS = N_REGISTERS == 32 ? 4 : 2, DOT_TAPS = 5 };
 enum { DOT_BUDGET = 24576 }; /* bytes of a part's pixels and of the rows of dy that meet them, for L1 */
 enum { DY_BUDGET = 32768, BAND_PIXELS = 512, BATCH_BUDGET = 1 << 20, CHUNK_GROUPS = 16, MOST_SPLITS = 16 };
+enum { PACK_CHANNELS = 32 }; /* of x, by one task */
 
 typedef struct {
     shift_problem s;
     const fc_conv2d_desc *d;
     int dot, lanes;               /* lanes: dot, on images in lanes */
+    int in_source;                /* outer: 1x1 kernels of stride 1 read x as it is */
     int64_t block, c0;            /* outer: source channels of a group at a time; the first of them */
     int64_t taps;                 /* of a block: channels * KH * KW */
     int64_t nv, np, panels;       /* vectors of a panel, taps of a tap group, panels of a group */
@@ -77,19 +80,32 @@ static void transpose_row(const real *dy, int64_t row_stride, int64_t rows, int6
     }
 }
 
-/* Item: one band of the batch and one group; either its dy, one panel, or all of its x. */
+/* Tasks that pack a band of a group: a panel of dy each, or some channels of x. */
+INLINE int64_t weight_parts(const weight_run *r) {
+    return r->panels + (r->in_source ? 0 : fc_ceil_div(r->s.channels, PACK_CHANNELS));
+}
+
+/* The x of a group from the block's first channel on, in image n. */
+INLINE const real *weight_source(const weight_run *r, int64_t n, int64_t g) {
+    int64_t channels = r->d->c / r->s.groups;
+    return r->x + ((n * r->s.groups + g) * channels + r->c0) * r->s.y.source * r->s.x.source;
+}
+
+/* Item: one band of the batch, one group and one part of it. */
 static void weight_pack_task(void *arg, int64_t item, int thread) {
     (void)thread;
     const weight_run *r = arg;
     const shift_problem *s = &r->s;
-    int64_t part = item % (r->panels + 1), g = item / (r->panels + 1) % s->groups;
-    int64_t band = item / (r->panels + 1) / s->groups;
+    int64_t parts = weight_parts(r), part = item % parts, g = item / parts % s->groups;
+    int64_t band = item / parts / s->groups;
     shift_band b = shift_get_band(s, r->first_band + band);
-    if (part == r->panels) {
+    if (part >= r->panels) {
+        int64_t c0 = (part - r->panels) * PACK_CHANNELS;
+        int64_t c1 = fc_min(c0 + PACK_CHANNELS, s->channels);
         int64_t plane = s->y.source * s->x.source, image = r->d->c * plane;
-        const real *x = r->x + b.n0 * image + (g * (r->d->c / s->groups) + r->c0) * plane;
+        const real *x = weight_source(r, b.n0, g);
         real *to = r->packed_x + band * r->band_x + g * s->channels * s->channel_stride;
-        for (int64_t c = 0; c < s->channels; c++) {
+        for (int64_t c = c0; c < c1; c++) {
             if (c + 1 < s->channels) prefetch_channel(s, &b, x + (c + 1) * plane);
             pack_channel(s, &b, x + c * plane, image, to + c * s->channel_stride);
         }
@@ -125,12 +141,14 @@ static void weight_sum_task(void *arg, int64_t item, int thread) {
     for (; band < r->n_bands; band += r->splits) {
         shift_band b = shift_get_band(s, r->first_band + band);
         const real *x = r->packed_x + band * r->band_x + g * s->channels * s->channel_stride;
+        if (r->in_source) x = weight_source(r, b.n0, g) + b.x0;
         const real *dy = r->packed_dy + band * r->band_dy + (g * r->panels + panel) * pixels * width;
         shift_band part = b;
         for (int64_t row = 0; row < b.rows; row += part.rows) {
             part.rows = b.images > 1 ? b.rows : fc_min(r->part_rows, b.rows - row);
             outer_pixels at = {.images = part.images, .rows = part.rows, .cols = part.cols,
                                .step = 1, .row = s->pitch, .image = s->image_rows * s->pitch};
+            if (r->in_source) at.image = r->d->c * s->x.source;
             /* Rows, and images, that follow each other are one row. */
             if (at.cols == at.row) at.cols *= at.rows, at.row *= at.rows, at.rows = 1;
             if (at.cols == at.image) at.cols *= at.images, at.images = 1;
@@ -369,7 +387,10 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     *r = (weight_run){.d = d};
     shift_forward(d, s);
     r->taps = s->channels * s->y.taps * s->x.taps;
-    if (direct_choose_tiles(s) == IN_SOURCE) direct_join_rows(s);
+    if (direct_choose_tiles(s) == IN_SOURCE) {
+        direct_join_rows(s);
+        r->in_source = s->y.source == 1 && s->x.q == s->x.source && r->taps == s->channels;
+    }
     if (weight_plan_lanes(r)) return;
     r->dot = s->m <= VL / 2;
     int64_t phases = s->y.phases * s->x.phases, all;
@@ -391,6 +412,7 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     if (s->y.q == 1 && s->x.q > q_target) /* even bands of a long row */
         q_target = fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target));
     shift_cut_bands(s, q_target, 1);
+    if (r->in_source) s->channel_stride = s->x.source;
     /* Wide kernels and dilations make tall planes: then not all channels at a time. */
     r->block = fc_max(1, fc_min(s->channels, BLOCK_REALS / (s->groups * s->channel_stride)));
     s->channels = r->block;
@@ -427,7 +449,8 @@ static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
     int64_t biases = r->dot ? r->splits * s->groups * s->m : r->band_db;
     at = fc_round_up(fc_add(at, fc_mul(biases, size)), 64);
     x = at;
-    int64_t reals = r->dot ? fc_mul(r->thread_reals, n_threads) : fc_mul(r->batch, r->band_x);
+    int64_t reals = r->dot         ? fc_mul(r->thread_reals, n_threads)
+                    : r->in_source ? 0 : fc_mul(r->batch, r->band_x);
     at = fc_round_up(fc_add(at, fc_mul(reals, size)), 64);
     dy = at;
     at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->batch, r->band_dy), size)), 64);
@@ -458,7 +481,7 @@ static void outer_block(weight_run *r, int n_threads) {
     if (bands == 0) fill(r->sums, r->splits * r->split_sums, 0);
     for (r->first_band = 0; r->first_band < bands; r->first_band += r->batch) {
         r->n_bands = fc_min(r->batch, bands - r->first_band);
-        fc_parallel(r->n_bands * s->groups * (r->panels + 1), n_threads, weight_pack_task, r);
+        fc_parallel(r->n_bands * s->groups * weight_parts(r), n_threads, weight_pack_task, r);
         fc_parallel(r->splits * tasks, n_threads, weight_sum_task, r);
         for (int64_t i = 0; i < r->n_bands; i++) {
             for (int64_t j = 0; j < r->band_db; j++)
