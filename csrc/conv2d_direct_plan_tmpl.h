@@ -80,6 +80,17 @@ static int64_t most_phase_taps(const shift_axis *a) {
     return most;
 }
 
+/* The output phases of this axis that some tap reaches. */
+static int64_t live_phases(const shift_axis *a) {
+    int64_t live = 0;
+    for (int64_t p = 0; p < a->out_phases; p++) {
+        int64_t i = 0;
+        while (i < a->taps && shift_out_phase(a, i) != p) i++;
+        live += i < a->taps;
+    }
+    return live;
+}
+
 /* IN_SOURCE asks for one shift per phase, and no pixel outside. */
 static int axis_in_source(const shift_axis *a) {
     int64_t last = (a->q - 1) * a->step + (a->phases - 1) * a->dilation;
@@ -148,13 +159,14 @@ static void direct_plan(direct_run *r) {
     r->blocks = fc_ceil_div(s->channels, fc_max(r->block, 1));
     r->block = fc_ceil_div(s->channels, r->blocks);
 
-    int64_t out_phases = shift_out_phases(s), task_m = fc_min(s->m, 256), q_target;
+    int64_t task_m = fc_min(s->m, 256), q_target;
     if (r->tiles == IN_SOURCE)
         q_target = LINES_BUDGET / (r->block * source_taps(s) * size);
     else
         q_target = PLANES_BUDGET / (r->block * s->y.phases * s->x.phases * size);
     if (r->blocks > 1) {
-        int64_t sums = PARTIAL_BUDGET / (task_m * out_phases * size);
+        int64_t phases = fc_max(1, live_phases(&s->y) * live_phases(&s->x));
+        int64_t sums = PARTIAL_BUDGET / (task_m * phases * size);
         q_target = many_phases(s) ? fc_min(sums, q_target) : sums;
     }
     q_target = fc_min(fc_max(q_target, 2 * NR), 4096);
@@ -189,7 +201,7 @@ static void direct_plan(direct_run *r) {
     r->partial_phase = r->partial_row * r->task_panels * r->mr;
     r->packed_group = r->panels * r->mr * s->channels * taps; /* the last panel may be shorter */
     r->thread_reals = (r->shared ? 0 : r->block_reals) + r->line_reals +
-                      r->partial_phase * out_phases + s->x.out_phases * MR_MAX * NR;
+                      r->partial_phase * shift_out_phases(s) + s->x.out_phases * MR_MAX * NR;
     r->thread_reals = fc_round_up(r->thread_reals, 16);
     r->whole_rows = s->x.out_step == 1 && s->y.out_step == 1 &&
                     (s->band_cols == s->x.out || s->y.out == 1) &&

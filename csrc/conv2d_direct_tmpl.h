@@ -42,7 +42,34 @@ static void pack_columns_of_weights(int64_t rows, const real *from, int64_t from
         for (int64_t i = 0; i < rows; i++) to[k * rows + i] = from[i * from_row + k];
 }
 
-enum { PACK_PANELS = 4 }; /* of a task: neighbours share cache lines where output channels do */
+enum { PACK_PANELS = 8 }; /* of a task: neighbours share cache lines where output channels do */
+enum { PACK_AHEAD = 8 };  /* source channels ahead, whose weights are asked for: far apart, often */
+
+/* The same for any order of the weights, of some panels. */
+static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1, const real *w,
+                             real *group) {
+    const shift_problem *s = &r->s;
+    int64_t wanted = fc_min(panel1 * r->mr, s->m) - panel0 * r->mr; /* output channels */
+    for (int64_t p = 0; p < shift_out_phases(s); p++) {
+        int64_t first = s->first[p], n = s->first[p + 1] - first;
+        for (int64_t c = 0; c < s->channels; c++) {
+            const real *of_c = w + c * r->weight_c, *ahead = of_c + PACK_AHEAD * r->weight_c;
+            if (r->weight_m == 1 && c + PACK_AHEAD < s->channels)
+                prefetch_bytes(ahead + panel0 * r->mr, wanted * (int64_t)sizeof(real));
+            for (int64_t panel = panel0; panel < panel1; panel++) {
+                int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0);
+                real *to = group + (r->panels * first + panel * n) * s->channels * r->mr + c * n * rows;
+                const real *from = of_c + m0 * r->weight_m;
+                /* a whole vector reaches into what is written next */
+                int whole = r->weight_m == 1 && n == 1 && rows <= VL && m0 + VL <= s->m;
+                if (whole && c + VL < s->channels) v_store(to, v_load(from));
+                else
+                    for (int64_t t = 0; t < n; t++)
+                        copy_strided(to + t * rows, from + s->tap_kernel[first + t], rows, r->weight_m);
+            }
+        }
+    }
+}
 
 /* Packs some panels of weights: per output phase [channel][tap][row]. */
 static void pack_weights_task(void *arg, int64_t item, int thread) {
@@ -51,26 +78,15 @@ static void pack_weights_task(void *arg, int64_t item, int thread) {
     const shift_problem *s = &r->s;
     int64_t tasks = fc_ceil_div(r->panels, PACK_PANELS), g = item / tasks;
     int64_t panel0 = item % tasks * PACK_PANELS, panel1 = fc_min(panel0 + PACK_PANELS, r->panels);
-    int64_t taps = s->y.taps * s->x.taps;
-    const real *w = r->w + g * s->m * s->channels * taps;
+    int64_t kernel = s->y.taps * s->x.taps, n = s->channels * kernel;
+    const real *w = r->w + g * s->m * n;
     real *group = r->packing + g * r->packed_group;
-    int forward = r->weight_c == taps && r->weight_m == s->channels * taps && !s->x.reversed;
-    for (int64_t panel = panel0; forward && panel < panel1; panel++) {
-        int64_t m0 = panel * r->mr, n = s->channels * taps;
+    if (s->x.reversed || r->weight_m != n || r->weight_c != kernel) {
+        pack_any_weights(r, panel0, panel1, w, group);
+        return;
+    }
+    for (int64_t m0 = panel0 * r->mr; m0 < fc_min(panel1 * r->mr, s->m); m0 += r->mr)
         pack_columns_of_weights(fc_min(r->mr, s->m - m0), w + m0 * n, n, n, group + m0 * n);
-    }
-    for (int64_t p = 0; !forward && p < shift_out_phases(s); p++) {
-        int64_t first = s->first[p], n = s->first[p + 1] - first;
-        for (int64_t c = 0; c < s->channels; c++) {
-            for (int64_t panel = panel0; panel < panel1; panel++) {
-                int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0);
-                real *to = group + (r->panels * first + panel * n) * s->channels * r->mr + c * n * rows;
-                const real *from = w + m0 * r->weight_m + c * r->weight_c;
-                for (int64_t t = 0; t < n; t++, to += rows)
-                    copy_strided(to, from + s->tap_kernel[first + t], rows, r->weight_m);
-            }
-        }
-    }
 }
 
 /* to[0], to[2], ... and to[1], to[3], ... from two rows, `n` elements in all. */
@@ -213,6 +229,26 @@ static const real *direct_next_pixel(const direct_run *r, const direct_next *nex
            (b->x0 + q % b->cols) * s->x.step;
 }
 
+/* 1 if no tap reaches the output's row phase py: backward, with a stride beyond the kernel. */
+INLINE int direct_empty(const shift_problem *s, int64_t py) {
+    int64_t p = py * s->x.out_phases;
+    return s->first[p] == s->first[p + s->x.out_phases];
+}
+
+/* The rows of such a phase in a band: zero, as there is no bias backward. */
+static void direct_zero_rows(const direct_run *r, const shift_band *b, int64_t m0, int64_t m1,
+                             int64_t py) {
+    const shift_problem *s = &r->s;
+    int64_t x = b->x0 * s->x.out_step, cols = fc_min(b->cols * s->x.out_step, s->x.out - x);
+    for (int64_t n = b->n0; n < b->n0 + b->images; n++)
+        for (int64_t m = m0; m < m1; m++)
+            for (int64_t row = 0; row < b->rows; row++) {
+                int64_t y = (b->y0 + row) * s->y.out_step + py;
+                real *dst = r->dst + ((n * s->groups * s->m + m) * s->y.out + y) * s->x.out + x;
+                if (y < s->y.out) fill(dst, cols, 0);
+            }
+}
+
 /* One tile of some panels, for one block of source channels and the output's row phase py. `pixels`
  * is where the tile begins in the planes, or its lines; `next` are the next band's channels, and
  * next_pixel those pixels of them that take the place of this tile. */
@@ -248,17 +284,19 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
             if (last) direct_prefetch(r, b, py, px, &start, nq, rows, dst, image_stride);
             int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
             int64_t taps = s->first[phase + 1] - from;
+            if (taps == 0 && !last) continue;
             const real *a = r->packed + g * r->packed_group +
                             (r->panels * from + panel * taps) * s->channels * r->mr +
                             c0 * taps * rows;
             real *sums = partial + phase * r->partial_phase +
                          (m0 - panel0 * r->mr) * r->partial_row + q;
-            const real *init = first ? r->bias + g * s->m + m0 : sums;
+            int64_t init_row = first || taps == 0 ? 0 : r->partial_row;
+            const real *init = init_row == 0 ? r->bias + g * s->m + m0 : sums;
             real *out = at_once ? whole : last ? tile + px * MR_MAX * NR : sums;
             int64_t out_row = at_once ? dst_plane : last ? NR : r->partial_row;
             const int32_t *shift = r->shifts + r->block * from;
             SHIFT_KERNELS[r->tiles != IN_PLANES][rows - 1][nv - 1](
-                nc * taps, a, at, shift, init, first ? 0 : r->partial_row, out, out_row, ahead);
+                nc * taps, a, at, shift, init, init_row, out, out_row, ahead);
             if (r->tiles == IN_LINES) at += nc * taps * NR;
         }
         if (!last || at_once) continue;
@@ -302,6 +340,16 @@ INLINE void tile_copy(const int64_t n, const tile_copies *copies, int64_t lines,
     }
 }
 
+#define TILE_COPY(name, n) \
+    static void tile_copy_##name(const tile_copies *copies, int64_t lines, const real *planes, \
+                                 const int32_t *shift, real *to) { \
+        tile_copy(n, copies, lines, planes, shift, to); \
+    }
+TILE_COPY(any, copies->n)
+TILE_COPY(1, 1) TILE_COPY(2, 2) TILE_COPY(3, 3) TILE_COPY(4, 4)
+static void (*const TILE_COPIES[])(const tile_copies *, int64_t, const real *, const int32_t *, real *) =
+    {tile_copy_any, tile_copy_1, tile_copy_2, tile_copy_3, tile_copy_4};
+
 /* All lines of a tile for the output's row phase py: [column phase][channel][tap][NR]. */
 static void tile_lines(const direct_run *r, const shift_band *b, int64_t nc, int64_t py, int64_t q,
                        const real *planes, real *to) {
@@ -312,13 +360,7 @@ static void tile_lines(const direct_run *r, const shift_band *b, int64_t nc, int
         int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
         int64_t lines = nc * (s->first[phase + 1] - from);
         const int32_t *shift = r->shifts + r->block * from;
-        switch (copies.n) {
-        case 1: tile_copy(1, &copies, lines, planes, shift, to); break;
-        case 2: tile_copy(2, &copies, lines, planes, shift, to); break;
-        case 3: tile_copy(3, &copies, lines, planes, shift, to); break;
-        case 4: tile_copy(4, &copies, lines, planes, shift, to); break;
-        default: tile_copy(copies.n, &copies, lines, planes, shift, to);
-        }
+        TILE_COPIES[copies.n <= 4 ? copies.n : 0](&copies, lines, planes, shift, to);
         to += lines * NR;
     }
 }
@@ -407,6 +449,7 @@ static void direct_task(void *arg, int64_t item, int thread) {
         for (int64_t q = 0; q < b.q; q += NR) {
             const real *next_pixel = direct_next_pixel(r, &next, q);
             for (int64_t py = 0; py < s->y.out_phases; py++) {
+                if (direct_empty(s, py)) continue;
                 const real *pixels = planes + (r->tiles == IN_SOURCE ? q * nc * source_taps(s) : q);
                 if (r->tiles == IN_LINES) {
                     tile_lines(r, &b, nc, py, q, planes, lines);
@@ -417,6 +460,9 @@ static void direct_task(void *arg, int64_t item, int thread) {
             }
         }
     }
+    int64_t m0 = g * s->m + panel0 * r->mr, m1 = g * s->m + fc_min(panel1 * r->mr, s->m);
+    for (int64_t py = 0; py < s->y.out_phases; py++)
+        if (direct_empty(s, py)) direct_zero_rows(r, &b, m0, m1, py);
 }
 
 /* Prepared weights are the packed ones, and behind them the list of taps that packing goes by. */
