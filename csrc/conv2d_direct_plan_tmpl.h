@@ -107,6 +107,10 @@ static direct_tiles direct_choose_tiles(const shift_problem *s) {
  * read the same. */
 INLINE int64_t source_taps(const shift_problem *s) { return s->y.phases * s->x.phases; }
 
+/* IN_SOURCE: reals from tile to tile, for so many lines; one line more, as multiples of 4 KiB apart
+ * the tiles would share the sets of the first-level cache. */
+INLINE int64_t source_tile(int64_t lines) { return (lines + 1) * NR; }
+
 /* A 1x1 kernel of stride 1 has no use for rows: they are joined to one, which tiles and bands may cut
  * anywhere. */
 static void direct_join_rows(shift_problem *s) {
@@ -191,8 +195,9 @@ static void direct_plan(direct_run *r) {
     shift_band largest = {.images = s->band_images, .rows = s->band_rows, .cols = s->band_cols};
     int64_t q = ((largest.images - 1) * s->image_rows + largest.rows - 1) * s->pitch + largest.cols;
     if (r->tiles != IN_PLANES) q = largest.images * largest.rows * largest.cols;
-    r->block_reals = (r->tiles == IN_SOURCE ? r->block * source_taps(s) * fc_round_up(q, NR)
-                                            : r->block * s->channel_stride) + 2 * NR;
+    r->block_reals = (r->tiles == IN_SOURCE
+                          ? fc_ceil_div(q, NR) * source_tile(r->block * source_taps(s))
+                          : r->block * s->channel_stride) + 2 * NR;
     r->block_reals = fc_round_up(r->block_reals, 16);
     double all = (double)tasks * (double)r->blocks * (double)r->block_reals * (double)size;
     r->shared = r->splits > 1 && all <= SHARED_BUDGET;

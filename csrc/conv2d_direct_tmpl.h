@@ -394,7 +394,7 @@ static void source_lines(const direct_run *r, const shift_band *b, const real *s
                                      s->x.step);
                 }
                 at += run;
-                if (at == NR) at = 0, to += lines * NR;
+                if (at == NR) at = 0, to += source_tile(lines);
             }
         }
     }
@@ -450,7 +450,8 @@ static void direct_task(void *arg, int64_t item, int thread) {
             const real *next_pixel = direct_next_pixel(r, &next, q);
             for (int64_t py = 0; py < s->y.out_phases; py++) {
                 if (direct_empty(s, py)) continue;
-                const real *pixels = planes + (r->tiles == IN_SOURCE ? q * nc * source_taps(s) : q);
+                const real *pixels = planes + q;
+                if (r->tiles == IN_SOURCE) pixels = planes + q / NR * source_tile(nc * source_taps(s));
                 if (r->tiles == IN_LINES) {
                     tile_lines(r, &b, nc, py, q, planes, lines);
                     pixels = lines;

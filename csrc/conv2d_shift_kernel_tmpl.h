@@ -8,7 +8,7 @@ enum { AHEAD = 2048 };
 
 /* Meanwhile the kernel asks for what will be packed later, step reals apart, one cache line in
  * AHEAD_TAPS taps: many at once would hold up the kernel's own loads. */
-enum { AHEAD_TAPS = 16 };
+enum { AHEAD_TAPS = 8 };
 typedef struct {
     const real *at;
     int64_t step;
