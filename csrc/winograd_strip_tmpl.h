@@ -15,6 +15,7 @@ typedef struct {
     int64_t n, groups, c, k;           /* per group: source and output channels */
     int64_t h, w, oh, ow;              /* source and output size */
     int64_t y0, x0;                    /* source row and column of the first tile */
+    int replicate;                     /* padding copies the border instead of being zero */
     int64_t skip_y, skip_x;            /* its output rows and columns before the image's first */
     int64_t tiles_y, tiles_x, rows;    /* tiles of an image; rows of tiles of all images */
     int64_t strip_cols, output_cols;   /* of a strip of source and of output pixels */
@@ -67,16 +68,18 @@ static wino_block wino_get_block(const wino_shape *s, int64_t i) {
 }
 
 /* rows x cols pixels from (y0, x0) on of `channels` <= VL planes, transposed to [row][col][VL];
- * zero outside of the h x w planes and in the lanes without a channel. */
+ * outside of the h x w planes zero, or the nearest pixel, and zero in the lanes without a channel. */
 static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t h, int64_t w,
-                       int64_t y0, int64_t rows, int64_t x0, int64_t cols, real *strip) {
+                       int64_t y0, int64_t rows, int64_t x0, int64_t cols, int replicate,
+                       real *strip) {
     int64_t lo = fc_min(fc_max(-x0, 0), cols), hi = fc_max(lo, fc_min(w - x0, cols));
     for (int64_t i = 0; i < rows; i++, strip += cols * VL) {
-        if (y0 + i < 0 || y0 + i >= h) {
+        int64_t y = replicate ? fc_min(fc_max(y0 + i, 0), h - 1) : y0 + i;
+        if (y < 0 || y >= h) {
             fill(strip, cols * VL, 0);
             continue;
         }
-        const real *from = src + (y0 + i) * w + x0;
+        const real *from = src + y * w + x0;
         fill(strip, lo * VL, 0);
         for (int64_t b = lo; b < hi; b += VL) {
             int64_t have = fc_min(VL, hi - b);
@@ -94,6 +97,10 @@ static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t
                 if (l < have) v_store(strip + (b + l) * VL, r[l]);
         }
         fill(strip + hi * VL, (cols - hi) * VL, 0);
+        if (!replicate) continue;
+        vr left = v_load(strip + lo * VL), right = v_load(strip + (hi - 1) * VL);
+        for (int64_t b = 0; b < lo; b++) v_store(strip + b * VL, left);
+        for (int64_t b = hi; b < cols; b++) v_store(strip + b * VL, right);
     }
 }
 
@@ -136,7 +143,7 @@ static void wino_input(const wino_shape *s, int64_t block, int64_t g, int64_t c0
         int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->step + s->y0;
         const real *src = s->src + ((n * s->groups + g) * s->c + c0) * plane;
         strip_fill(src, plane, fc_min(VL, s->c - c0), s->h, s->w, y, v->source, s->x0,
-                   s->strip_cols, strip);
+                   s->strip_cols, s->replicate, strip);
         for (int64_t x = 0; x < s->tiles_x; x++, to += s->chunk)
             v->input(strip + x * v->step * VL, s->strip_cols * VL, to, s->plane_v);
     }

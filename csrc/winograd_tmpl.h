@@ -69,7 +69,7 @@ static void wino_filters(const wino_run *r, int64_t g, int64_t panel, int64_t c0
         const real *from = w + k * r->weight_k + c0 * r->weight_c;
         int64_t strips = r->flip ? n : 1, cols = n * kernel / strips;
         for (int64_t i = 0; i < strips; i++)
-            strip_fill(from + i * r->weight_c, r->weight_k, have, 1, cols, 0, 1, 0, cols,
+            strip_fill(from + i * r->weight_c, r->weight_k, have, 1, cols, 0, 1, 0, cols, 0,
                        strip + i * cols * VL);
         for (int64_t i = 0; i < n; i++) {
             const real *taps = strip + i * kernel * VL;
@@ -207,7 +207,7 @@ static int wino_stride2_pays(const fc_conv2d_desc *d, int64_t c, int64_t k, wino
 static const winograd_variant *wino_choose(const fc_conv2d_desc *d, wino_pass pass) {
     int64_t stride = d->stride_h;
     int fits = d->stride_w == stride && d->dilation_h == 1 && d->dilation_w == 1 &&
-               d->kh == d->kw && d->pad_mode == FC_PAD_ZEROS &&
+               d->kh == d->kw &&
                (d->kh == 3 ? stride <= 2 : d->kh == 4 ? stride == 2 : d->kh == 5 && stride == 1);
     if (!fits || d->algorithm == FC_CONV_DIRECT || d->n == 0) return NULL;
     int backward = pass == WINO_BACKWARD_INPUT, free = d->algorithm == FC_CONV_AUTO;
@@ -304,6 +304,7 @@ static int wino_forward_run(wino_run *r, const fc_conv2d_desc *d, int backward, 
     } else {
         s->c = c, s->k = k, s->h = d->h, s->w = d->w, s->oh = d->oh, s->ow = d->ow;
         s->y0 = -d->pad_top, s->x0 = -d->pad_left;
+        s->replicate = d->pad_mode == FC_PAD_REPLICATE;
         r->weight_k = c * kernel, r->weight_c = kernel;
     }
     wino_plan(r, prepared);

@@ -52,7 +52,7 @@ static void wino_gradient(const wino_weight_run *r, int64_t block, int64_t g, in
         for (int64_t row = b.first; row < b.end; row++) {
             int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->m;
             const real *dy = r->dy + ((n * s->groups + g) * s->k + k) * plane;
-            strip_fill(dy, plane, have, s->oh, s->ow, y, v->m, 0, cols, strip);
+            strip_fill(dy, plane, have, s->oh, s->ow, y, v->m, 0, cols, 0, strip);
             for (int64_t i = 0; i < v->m * cols; i++) bias = v_add(bias, v_load(strip + i * VL));
             for (int64_t x = 0; x < s->tiles_x; x++, to += width)
                 v->gradient(strip + x * v->m * VL, cols * VL, to, r->plane_z);
@@ -235,7 +235,8 @@ static int64_t wino_weight_layout(wino_weight_run *r, char *base, int n_threads)
 static int wino_weight_run_of(wino_weight_run *r, const fc_conv2d_desc *d) {
     *r = (wino_weight_run){.s = {.n = d->n, .groups = d->groups, .c = d->c / d->groups,
                                  .k = d->k / d->groups, .h = d->h, .w = d->w, .oh = d->oh,
-                                 .ow = d->ow, .y0 = -d->pad_top, .x0 = -d->pad_left}};
+                                 .ow = d->ow, .y0 = -d->pad_top, .x0 = -d->pad_left,
+                                 .replicate = d->pad_mode == FC_PAD_REPLICATE}};
     r->s.v = wino_choose(d, WINO_BACKWARD_WEIGHT);
     if (r->s.v == NULL) return 0;
     wino_weight_plan(r);

@@ -185,9 +185,9 @@ def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, stri
         {"stride": 3},
         {"stride": (1, 2)},
         {"dilation": 2, "stride": 2},
-        {"padding_mode": "replicate", "padding": 1},
+        {"dilation": 2, "padding_mode": "replicate", "padding": 2},
     ],
-    ids=["stride", "strides", "dilation and stride", "replicate"],
+    ids=["stride", "strides", "dilation and stride", "dilation and replicate"],
 )
 def test_other_convolutions_run_direct(options, rng):
     x = integers(rng, (1, 32, 20, 20), np.float32)
@@ -196,6 +196,23 @@ def test_other_convolutions_run_direct(options, rng):
         ops.conv2d(x, w, algorithm="winograd", **options),
         ops.conv2d(x, w, algorithm="direct", **options),
     )
+
+
+@pytest.mark.parametrize("padding", [1, ((0, 2), (3, 0)), ((5, 1), (0, 9))], ids=str)
+@pytest.mark.parametrize("size", [(4, 5), (16, 16), (17, 23), (60, 57)], ids=str)
+@pytest.mark.parametrize("kernel, stride", [(3, 1), (3, 2), (4, 2), (5, 1)])
+def test_borders_are_replicated(kernel, stride, size, padding, rng, dtype):
+    x, w = normal(rng, (2, 19, *size), dtype), normal(rng, (17, 19, kernel, kernel), dtype)
+    options = {"stride": stride, "padding": padding, "padding_mode": "replicate"}
+    value = reference.conv2d(x.astype(F8), w.astype(F8), **options)
+    dy = normal(rng, value.shape, dtype)
+    dw, db = reference.conv2d_backward_weight(dy.astype(F8), x.astype(F8), w.shape, **options)
+    options["algorithm"] = "winograd"
+    got = ops.conv2d(x, w, **options)
+    assert abs(got - value).max() < (5e-5 if dtype == np.float32 else 1e-13) * value.std()
+    got_dw, got_db = ops.conv2d_backward_weight(dy, x, w.shape, **options)
+    assert abs(got_dw - dw).max() < (5e-5 if dtype == np.float32 else 1e-13) * dw.std()
+    np.testing.assert_allclose(got_db, db, rtol=0, atol=1e-4 * abs(dy).sum() / len(db))
 
 
 @pytest.mark.parametrize("padding", [0, 1, 2, ((0, 1), (1, 0)), ((3, 2), (0, 3))], ids=str)
