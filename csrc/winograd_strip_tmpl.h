@@ -148,3 +148,14 @@ static void wino_input(const wino_shape *s, int64_t block, int64_t g, int64_t c0
             v->input(strip + x * v->step * VL, s->strip_cols * VL, to, s->plane_v);
     }
 }
+
+/* Channels of V that one task writes: threads that wrote parts of a cache line would take it from each
+ * other again and again. */
+enum { WINO_LINE = VL * (int)sizeof(real) < 64 ? 64 / (int)sizeof(real) : VL };
+
+/* Some channels' V, of WINO_LINE at a time. */
+static void wino_input_line(const wino_shape *s, int64_t block, int64_t g, int64_t line, real *pv,
+                            real *strip) {
+    int64_t c0 = line * WINO_LINE, c1 = fc_min(c0 + WINO_LINE, s->c);
+    for (int64_t c = c0; c < c1; c += VL) wino_input(s, block, g, c, pv, strip);
+}

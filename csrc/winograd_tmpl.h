@@ -98,13 +98,13 @@ static void wino_filter_task(void *arg, int64_t item, int thread) {
                        r->packing_u + item * r->chunk_u);
 }
 
-/* Item: VL channels of a group in a block of the batch. */
+/* Item: WINO_LINE channels of a group in a block of the batch. */
 static void wino_input_task(void *arg, int64_t item, int thread) {
     const wino_run *r = arg;
     const wino_shape *s = &r->s;
-    int64_t vectors = fc_ceil_div(s->c, VL), c0 = item % vectors * VL, unit = item / vectors;
-    wino_input(s, r->first_block + unit / s->groups, unit % s->groups, c0,
-               r->packed_v + unit * s->block_v, r->scratch + thread * r->thread_reals);
+    int64_t lines = fc_ceil_div(s->c, WINO_LINE), unit = item / lines;
+    wino_input_line(s, r->first_block + unit / s->groups, unit % s->groups, item % lines,
+                    r->packed_v + unit * s->block_v, r->scratch + thread * r->thread_reals);
 }
 
 /* M += V U: chunks c0 .. c1 - 1 of some panels of a block; u is the first panel's, u_panel apart. */
@@ -332,7 +332,7 @@ static void wino_execute(wino_run *r, const real *src, const real *w, const real
     for (r->first_block = 0; !r->whole && r->first_block < s->blocks; r->first_block += r->batch) {
         r->n_blocks = fc_min(r->batch, s->blocks - r->first_block);
         int64_t units = r->n_blocks * s->groups;
-        fc_parallel(units * fc_ceil_div(s->c, VL), n_threads, wino_input_task, r);
+        fc_parallel(units * fc_ceil_div(s->c, WINO_LINE), n_threads, wino_input_task, r);
         fc_parallel(units * r->panel_groups, n_threads, wino_product_task, r);
     }
 }

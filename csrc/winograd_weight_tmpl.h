@@ -107,18 +107,18 @@ static void wino_filter_gradient(const wino_weight_run *r, int64_t g, int64_t pa
 
 /* ---------------------------------------------------------------- tasks that own parts of D */
 
-/* Item: VL channels of V, or a panel of Z, of a group in a block of the batch. */
+/* Item: WINO_LINE channels of V, or a panel of Z, of a group in a block of the batch. */
 static void wino_weight_pack_task(void *arg, int64_t item, int thread) {
     const wino_weight_run *r = arg;
     const wino_shape *s = &r->s;
-    int64_t vectors = fc_ceil_div(s->c, VL), parts = vectors + s->panels.count;
+    int64_t lines = fc_ceil_div(s->c, WINO_LINE), parts = lines + s->panels.count;
     int64_t part = item % parts, unit = item / parts, g = unit % s->groups;
     int64_t block = r->first_block + unit / s->groups;
     real *strip = r->scratch + thread * r->thread_reals;
-    if (part < vectors)
-        wino_input(s, block, g, part * VL, r->packed_v + unit * s->block_v, strip);
+    if (part < lines)
+        wino_input_line(s, block, g, part, r->packed_v + unit * s->block_v, strip);
     else
-        wino_gradient(r, block, g, part - vectors, r->packed_z + unit * r->block_z, strip);
+        wino_gradient(r, block, g, part - lines, r->packed_z + unit * r->block_z, strip);
 }
 
 /* Item: a chunk of channels of a group of panels: its D over the batch, and after the last, dw. */
@@ -256,7 +256,7 @@ static void wino_weight_execute(wino_weight_run *r, const real *dy, const real *
     for (r->first_block = 0; r->splits == 0 && r->first_block < s->blocks;
          r->first_block += r->batch) {
         r->n_blocks = fc_min(r->batch, s->blocks - r->first_block);
-        int64_t parts = fc_ceil_div(s->c, VL) + s->panels.count;
+        int64_t parts = fc_ceil_div(s->c, WINO_LINE) + s->panels.count;
         fc_parallel(r->n_blocks * s->groups * parts, n_threads, wino_weight_pack_task, r);
         fc_parallel(s->groups * r->panel_groups * s->chunks, n_threads, wino_weight_sum_task, r);
     }
