@@ -12,7 +12,7 @@ enum { NR = NV_MAX * VL };
 /* Budgets in bytes, for caches from 32 KiB of L1 and 512 KiB of L2 up. */
 enum { L1_BUDGET = 24576, PLANES_BUDGET = 98304, PARTIAL_BUDGET = 393216 };
 /* The lines of a tile, of a band, and what tasks that share their bands pack before. */
-enum { TILE_BUDGET = 16384, LINES_BUDGET = 196608, SHARED_BUDGET = 8 << 20 };
+enum { TILE_BUDGET = 24576, LINES_BUDGET = 196608, SHARED_BUDGET = 8 << 20 };
 enum { LINES_FROM = 24 }; /* output channels, from which on copying a tile's lines pays */
 enum { BLOCK_REALS = 1 << 22 };
 enum { TASKS_WANTED = 8 };
