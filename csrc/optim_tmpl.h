@@ -64,11 +64,18 @@ INLINE void adam_vector(const adam_arg *a, int64_t i, int64_t n) {
     v_storen(a->param + i, v_sub(p, v_div(v_mul(v_set1(a->step_size), m), root)), n);
 }
 
+/* Starts loading what comes 2 KiB after p: four arrays are more than some processors follow. */
+INLINE void adam_ahead(const real *p) { PREFETCH((const char *)p + 2048); }
+
 static void adam_task(void *p, int64_t item, int thread) {
     (void)thread;
     const adam_arg *a = p;
     int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
-    for (; i < to; i += VL) adam_vector(a, i, to - i);
+    for (; i < to; i += VL) {
+        adam_ahead(a->param + i), adam_ahead(a->grad + i);
+        adam_ahead(a->m + i), adam_ahead(a->v + i);
+        adam_vector(a, i, to - i);
+    }
 }
 
 static void adam_update(const fc_adam_desc *d, void *param, const void *grad, void *m, void *v,
