@@ -60,7 +60,6 @@ static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1
                 int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0);
                 real *to = group + (r->panels * first + panel * n) * s->channels * r->mr + c * n * rows;
                 const real *from = of_c + m0 * r->weight_m;
-                /* a whole vector reaches into what is written next */
                 int whole = r->weight_m == 1 && n == 1 && rows <= VL && m0 + VL <= s->m;
                 if (whole && c + VL < s->channels) v_store(to, v_load(from));
                 else

@@ -40,7 +40,7 @@ typedef struct {
     int64_t panel_sums, split_sums;    /* strides of the sums */
     int64_t batch;                /* bands of a batch */
     int64_t part_rows;            /* rows of a band that are summed at a time: what they read fits L1 */
-    int64_t band_x, band_dy, band_db;  /* reals of a band's planes, transposed dy, bias sums */
+    int64_t band_x, band_dy, band_db;  /* reals of a band's x, transposed dy, bias sums */
     int64_t thread_reals;         /* dot: scratch of a thread */
     int64_t rows, bands;          /* lanes: output rows of a band, bands of an image */
     int64_t first_band, n_bands;  /* of the current batch */
@@ -412,9 +412,12 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     if (s->y.q == 1 && s->x.q > q_target) /* even bands of a long row */
         q_target = fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target));
     shift_cut_bands(s, q_target, 1);
+    r->in_source = r->in_source && s->channels <= INT32_MAX / s->x.source; /* shifts are int32 */
     if (r->in_source) s->channel_stride = s->x.source;
     /* Wide kernels and dilations make tall planes: then not all channels at a time. */
-    r->block = fc_max(1, fc_min(s->channels, BLOCK_REALS / (s->groups * s->channel_stride)));
+    r->block = s->channels;
+    if (!r->in_source)
+        r->block = fc_max(1, fc_min(r->block, BLOCK_REALS / (s->groups * s->channel_stride)));
     s->channels = r->block;
     r->taps = s->channels * s->y.taps * s->x.taps;
     r->part_rows = fc_max(1, at_once / s->band_cols);
@@ -424,8 +427,8 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     all = s->groups * r->panels * r->chunks;
     r->panel_sums = r->tap_groups * r->np * width;
     r->split_sums = s->groups * r->panels * r->panel_sums;
-    r->band_x = s->groups * s->channels * s->channel_stride;
     int64_t pixels = s->band_images * s->band_rows * s->band_cols;
+    r->band_x = s->groups * s->channels * (r->in_source ? pixels : s->channel_stride);
     r->band_dy = s->groups * r->panels * pixels * width;
     r->band_db = s->groups * r->panels * width;
     r->batch = BATCH_BUDGET / ((r->band_x + r->band_dy) * size);
@@ -449,8 +452,8 @@ static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
     int64_t biases = r->dot ? r->splits * s->groups * s->m : r->band_db;
     at = fc_round_up(fc_add(at, fc_mul(biases, size)), 64);
     x = at;
-    int64_t reals = r->dot         ? fc_mul(r->thread_reals, n_threads)
-                    : r->in_source ? 0 : fc_mul(r->batch, r->band_x);
+    int64_t reals = r->dot ? fc_mul(r->thread_reals, n_threads) : fc_mul(r->batch, r->band_x);
+    if (r->in_source && !r->dot) reals = 0;
     at = fc_round_up(fc_add(at, fc_mul(reals, size)), 64);
     dy = at;
     at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->batch, r->band_dy), size)), 64);

@@ -67,6 +67,13 @@ static wino_block wino_get_block(const wino_shape *s, int64_t i) {
     return (wino_block){first, end, (end - first) * s->tiles_x};
 }
 
+/* A pixel of `channels` <= VL planes. */
+INLINE vr strip_pixel(const real *src, int64_t plane, int64_t channels) {
+    real t[VL];
+    for (int64_t l = 0; l < VL; l++) t[l] = l < channels ? src[l * plane] : 0;
+    return v_load(t);
+}
+
 /* rows x cols pixels from (y0, x0) on of `channels` <= VL planes, transposed to [row][col][VL];
  * outside of the h x w planes zero, or the nearest pixel, and zero in the lanes without a channel. */
 static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t h, int64_t w,
@@ -98,7 +105,8 @@ static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t
         }
         fill(strip + hi * VL, (cols - hi) * VL, 0);
         if (!replicate) continue;
-        vr left = v_load(strip + lo * VL), right = v_load(strip + (hi - 1) * VL);
+        vr left = strip_pixel(src + y * w, plane, channels);
+        vr right = strip_pixel(src + y * w + w - 1, plane, channels);
         for (int64_t b = 0; b < lo; b++) v_store(strip + b * VL, left);
         for (int64_t b = hi; b < cols; b++) v_store(strip + b * VL, right);
     }
@@ -150,7 +158,7 @@ static void wino_input(const wino_shape *s, int64_t block, int64_t g, int64_t c0
 }
 
 /* Channels of V that one task writes: threads that wrote parts of a cache line would take it from each
- * other again and again. */
+ * other again and again. (Where a tile's channels are not whole lines, some are still shared.) */
 enum { WINO_LINE = VL * (int)sizeof(real) < 64 ? 64 / (int)sizeof(real) : VL };
 
 /* Some channels' V, of WINO_LINE at a time. */

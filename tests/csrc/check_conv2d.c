@@ -364,8 +364,8 @@ void check_conv2d(const setting *s) {
         p.stride_h = p.stride_w = i % 2 + 1;
         p.dil_h = p.dil_w = 1;
         p.h += 2, p.w += 4, p.top += 1, p.bottom += 1;
-        convolution(s, &p, FC_PAD_ZEROS, FC_CONV_WINOGRAD);
-        inference(s, &p, FC_PAD_ZEROS, FC_CONV_WINOGRAD);
+        convolution(s, &p, (fc_pad_mode)mode, FC_CONV_WINOGRAD);
+        inference(s, &p, (fc_pad_mode)mode, FC_CONV_WINOGRAD);
     }
     bad_descriptors(s);
 }

@@ -228,6 +228,20 @@ NASTY = {
 }
 
 
+def test_1x1_weight_gradient_of_large_images(rng):
+    """More elements than a block of packed channels may have: x is read as it is."""
+    x, dy = (
+        integers(rng, (2, 35, 256, 250), np.float32),
+        integers(rng, (2, 17, 256, 250), np.float32),
+    )
+    dw, db = ops.conv2d_backward_weight(dy, x, (17, 35, 1, 1))
+    rows, columns = (
+        a.astype(np.float64).transpose(1, 0, 2, 3).reshape(a.shape[1], -1) for a in (dy, x)
+    )
+    assert_same(dw[:, :, 0, 0], rows @ columns.T)
+    assert_same(db, rows.sum(1))
+
+
 @pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
 @pytest.mark.parametrize("case", NASTY.values(), ids=NASTY.keys())
 def test_nasty_shapes_are_exact_on_integers(case, padding_mode, rng, dtype):
