@@ -111,7 +111,7 @@ static void dilated_join(dilated_planes p, const real *from, real *to, int n_thr
 static int dilated_plan(dilated_run *r, const fc_conv2d_desc *d, wino_pass pass) {
     int64_t phases = d->dilation_h * d->dilation_w;
     if (phases == 1 || d->stride_h != 1 || d->stride_w != 1 || d->n == 0) return 0;
-    if (d->pad_mode != FC_PAD_ZEROS) return 0;
+    if (d->pad_mode != FC_PAD_ZEROS) return 0; /* the phases are copied out with zeros around */
     *r = (dilated_run){.d = *d, .sub = *d, .pass = pass};
     fc_conv2d_desc *s = &r->sub;
     s->dilation_h = s->dilation_w = 1;

@@ -23,8 +23,8 @@
 
 #include "conv2d_dilated_tmpl.h"
 
-/* Each pass: Winograd where it serves the shape (or the phases of a dilated one), else the direct kernels, which are others for
- * depthwise convolutions and for many small images. */
+/* Each pass: Winograd where it serves the shape (or the phases of a dilated one), else the direct
+ * kernels, which are others for depthwise convolutions and for many small images. */
 
 /* A multiply-add here takes about a fifth of the time that fc_threads_for reckons with; where there are
  * few to a pixel, moving the pixels takes longer. */

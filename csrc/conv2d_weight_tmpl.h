@@ -387,10 +387,8 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     *r = (weight_run){.d = d};
     shift_forward(d, s);
     r->taps = s->channels * s->y.taps * s->x.taps;
-    if (direct_choose_tiles(s) == IN_SOURCE) {
-        direct_join_rows(s);
-        r->in_source = s->y.source == 1 && s->x.q == s->x.source && r->taps == s->channels;
-    }
+    int in_source = direct_choose_tiles(s) == IN_SOURCE;
+    if (in_source) direct_join_rows(s);
     if (weight_plan_lanes(r)) return;
     r->dot = s->m <= VL / 2;
     int64_t phases = s->y.phases * s->x.phases, all;
@@ -412,7 +410,8 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     if (s->y.q == 1 && s->x.q > q_target) /* even bands of a long row */
         q_target = fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target));
     shift_cut_bands(s, q_target, 1);
-    r->in_source = r->in_source && s->channels <= INT32_MAX / s->x.source; /* shifts are int32 */
+    r->in_source = in_source && r->taps == s->channels && s->y.source == 1 &&
+                   s->x.q == s->x.source && s->channels <= INT32_MAX / s->x.source; /* int32 shifts */
     if (r->in_source) s->channel_stride = s->x.source;
     /* Wide kernels and dilations make tall planes: then not all channels at a time. */
     r->block = s->channels;
@@ -453,7 +452,7 @@ static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
     at = fc_round_up(fc_add(at, fc_mul(biases, size)), 64);
     x = at;
     int64_t reals = r->dot ? fc_mul(r->thread_reals, n_threads) : fc_mul(r->batch, r->band_x);
-    if (r->in_source && !r->dot) reals = 0;
+    if (r->in_source) reals = 0;
     at = fc_round_up(fc_add(at, fc_mul(reals, size)), 64);
     dy = at;
     at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->batch, r->band_dy), size)), 64);

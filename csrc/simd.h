@@ -134,7 +134,7 @@ INLINE vr v_copysign(vr a, vr sign) { return SIGN_SELECT(v_set1((real)-0.0), sig
 #include <immintrin.h>
 #define N_REGISTERS 16
 static const int32_t v_mask_table[16] UNUSED = {-1, -1, -1, -1, -1, -1, -1, -1};
-/* The first n of eight (or of four) 32-bit words: a masked store takes some processors six times as
+/* The first n of eight (or of four) 32-bit words: a masked store takes some processors several times as
  * long as these. */
 INLINE void store_words4(void *to, __m128i a, int64_t n) {
     if (n & 2) {

@@ -281,7 +281,8 @@ static int64_t wino_layout(wino_run *r, int prepared, char *base, int n_threads)
 
 /* Backward input, along one axis: where in dy the first tile starts, and how many pixels of its
  * output lie before dx. With stride 2, output pixel i of a tile is pixel 2 * start + 1 + i of the
- * padded x (3 + i with 4 x 4 filters), whatever the padding: where that is even, a tile starts one pixel early. */
+ * padded x (3 + i with 4 x 4 filters), whatever the padding: where that is even, a tile starts one pixel
+ * early. */
 static void wino_backward_origin(int64_t pad, const fc_conv2d_desc *d, int64_t *start,
                                  int64_t *skip) {
     int strided = d->stride_h == 2;
