@@ -71,8 +71,8 @@ def conv2d(
         "auto" chooses by the shapes alone. "direct" sums plainly, without an im2col matrix.
         "winograd" needs far fewer multiplications for 3x3 and 5x5 kernels of stride 1, with an
         error 2 (3x3) to 7 times that of "direct" (rms), and fewer for 3x3 and 4x4 of stride 2,
-        with at most twice the error; dilated ones, of zeros around, phase by phase; other shapes run
-        direct.
+        with at most twice the error; dilated ones, with zeros around, phase by phase; other
+        shapes run direct.
         "im2col" is the lecture's formulation, window by window into columns.
     relu : bool
         Give ``max(y, 0)`` at once, with the bits of `ops.relu` on y.
