@@ -147,7 +147,7 @@ static void depthwise_window_task(void *arg, int64_t item, int thread) {
     window_begin(p, &b);
     (void)thread;
     for (; first < end; first++) {
-        real *dst = r->dst + (plane * p->rows + band * p->band_rows) * p->cols;
+        real *dst = r->dst + (plane * p->dst_rows + band * p->band_rows * p->step) * p->dst_cols;
         c.w = r->w + channel * r->taps;
         c.bias = r->bias != NULL ? r->bias[channel] : 0;
         window_get_band(p, r->src + plane * p->src_rows * p->src_cols, band, &b);
@@ -206,7 +206,7 @@ static int depthwise_plan(depthwise_run *r, const fc_conv2d_desc *d, int backwar
     if (r->windows) {
         const window_plane *p = &r->window;
         r->units = d->n * d->c * p->bands;
-        r->chunk = fc_ceil_div(DEPTHWISE_TASK, p->band_rows * p->cols);
+        r->chunk = fc_ceil_div(DEPTHWISE_TASK, p->band_rows * p->step * p->dst_cols);
         r->thread_reals = r->out_reals = 0;
         return 1;
     }
@@ -253,7 +253,8 @@ static void depthwise_execute(depthwise_run *r, const real *src, const real *w, 
     r->src = src, r->w = w, r->bias = bias, r->dst = dst;
     depthwise_layout(r, workspace, n_threads);
     const shift_problem *s = &r->plane.s;
-    if (s->x.reversed) { /* some taps may reach no pixel: a stride beyond the source's size */
+    int turned = s->x.reversed && !(r->windows && r->window.step == 2);
+    if (turned) { /* some taps may reach no pixel: a stride beyond the source's size */
         int64_t used = s->first[shift_out_phases(s)];
         for (int64_t i = 0; i < r->channels * r->taps; i += r->taps)
             for (int64_t t = 0; t < used; t++) r->turned[i + t] = w[i + s->tap_kernel[t]];

@@ -1,5 +1,6 @@
 /* depthwise_window_tmpl.h - the usual windows of single planes (depthwise_tmpl.h): 3x3, 5x5 and 7x7
  * without holes, of stride 1 or 2, and 2x2 of stride 2, zeros around; compiled per tier and real type.
+ * The gradients of the input with stride 2, of 2x2, 3x3 and 5x5, are windows too (spread_tile).
  *
  * They are computed from the source as it is: copying a plane would take about as long as its
  * sums. Rows of padding are a row of zeros that a table of rows points to. Columns are cut into
@@ -18,14 +19,17 @@
 enum { WINDOW_TALL = 7, WINDOW_LOW = 4 }; /* rows of a tile; maps of most nets are multiples of 7 */
 enum { WINDOW_BAND_ROWS = 56 };           /* of which a table is made at a time, at most */
 enum { WINDOW_SIZE = 7 };                 /* of the largest window */
-enum { WINDOW_AHEAD = 2048 };             /* bytes beyond the next row of tiles, to load the source */
+/* Bytes beyond the next row of tiles, to load the source. With stride 2 it is four times as long as
+ * the result, and more than the few lines that the first cache can wait for at a time: to the second. */
+enum { WINDOW_AHEAD = 2048, WINDOW_AHEAD_L2 = 8192 };
 enum { WINDOW_EDGES = 4 };                /* strips at the sides, at most */
 enum { WINDOW_TABLE = 2 * (WINDOW_BAND_ROWS + WINDOW_TALL - 1) + WINDOW_SIZE };
 
 /* The windows of a plane. */
 typedef struct {
     int64_t size, stride, top, left; /* padding before the plane; negative crops */
-    int64_t src_rows, src_cols, rows, cols;
+    int64_t src_rows, src_cols, rows, cols; /* rows, cols: of windows */
+    int64_t step, dst_rows, dst_cols; /* step: rows and columns of the result that a window gives */
     int64_t inner, outer; /* columns inner .. outer - 1: whole vectors, all of whose loads exist */
     int64_t src_share, dst_share; /* bytes to load ahead, of a tile's row */
     int64_t bands, band_rows, tall; /* tall: a whole band's rows in tall tiles */
@@ -38,11 +42,11 @@ typedef struct {
     v_part load[WINDOW_SIZE + 1], out;
 } window_edge;
 
-/* Some rows of a plane: row[i] is the i-th source row of `rows` output rows, of which the first
- * `tall` are computed in tall tiles. The edges are the same in all bands. */
+/* Some rows of a plane: row[i] is the i-th source row of `rows` rows of windows, of which the first
+ * `tall` are computed in tall tiles; they give dst_rows. The edges are the same in all bands. */
 typedef struct {
     const window_plane *plane;
-    int64_t rows, tall, edges;
+    int64_t rows, tall, edges, dst_rows;
     window_edge edge[WINDOW_EDGES];
     const real *src; /* where its first row would be if none were padding */
     const real *row[WINDOW_TABLE];
@@ -56,6 +60,17 @@ static int64_t window_size(const shift_problem *s) {
                 s->y.dilation == 1 && s->x.dilation == 1 && s->y.out_step == 1 &&
                 s->x.out_step == 1 && !s->replicate;
     return usual ? size : 0;
+}
+
+/* Of gradients of the input, with stride 2 and about half of the kernel as padding, where a window of
+ * dy gives a square of 2x2 pixels: the window's size, else 0. */
+static int64_t spread_size(const shift_problem *s) {
+    int64_t taps = s->x.taps, pad = (taps - 1) / 2;
+    int served = taps == 2 || taps == 3 || taps == 5;
+    int usual = s->x.reversed && s->y.taps == taps && served && s->y.pad == pad &&
+                s->x.pad == pad && s->y.out_step == 2 && s->x.out_step == 2 &&
+                s->y.out > 1 && s->x.out > 1 && s->y.dilation == 1 && s->x.dilation == 1;
+    return usual ? (taps + 1) / 2 : 0;
 }
 
 /* Whole tall tiles, then low ones: the way that computes the fewest rows too many. */
@@ -72,23 +87,25 @@ static int64_t window_tall_rows(int64_t rows) {
 
 /* 0 if the problem is not one of usual windows, or has padding for many strips. */
 static int window_plan(window_plane *p, const shift_problem *s) {
-    int64_t size = window_size(s), stride = s->x.step, cols = s->x.out;
+    int64_t size = window_size(s), stride = s->x.step, step = s->x.out_step, cols = s->x.q;
+    if (size == 0) size = spread_size(s);
     if (size == 0) return 0;
     *p = (window_plane){.size = size, .stride = stride, .top = s->y.origin, .left = s->x.origin,
-                        .src_rows = s->y.source, .src_cols = s->x.source, .rows = s->y.out,
-                        .cols = cols};
+                        .src_rows = s->y.source, .src_cols = s->x.source, .rows = s->y.q,
+                        .cols = cols, .step = step, .dst_rows = s->y.out, .dst_cols = s->x.out};
     int64_t before = fc_ceil_div(fc_max(p->left, 0), stride);
     p->inner = before >= cols ? cols : fc_min(cols, fc_ceil_div(before, VL) * VL);
     /* A vector of windows at column q loads columns up to q * stride + reach. */
     int64_t reach = (size - 1) / stride * stride + stride * VL - 1 - p->left;
     p->outer = p->inner;
-    while (p->outer + VL <= cols && p->outer * stride + reach < p->src_cols) p->outer += VL;
+    while ((p->outer + VL) * step <= p->dst_cols && p->outer * stride + reach < p->src_cols)
+        p->outer += VL;
     int64_t edges = fc_ceil_div(p->inner, VL) + fc_ceil_div(cols - p->outer, VL);
     int64_t strips = (p->outer - p->inner) / VL + edges, size_of = sizeof(real);
     p->src_share = fc_ceil_div(stride * p->src_cols * size_of, strips);
-    p->dst_share = fc_ceil_div(cols * size_of, strips);
+    p->dst_share = fc_ceil_div(step * p->dst_cols * size_of, strips);
     /* Bands, and so tasks, of about the same size whatever the width. */
-    int64_t fit = DEPTHWISE_BAND / (int64_t)sizeof(real) / (cols + cols * stride * stride);
+    int64_t fit = DEPTHWISE_BAND / (int64_t)sizeof(real) / (cols * step * step + cols * stride * stride);
     fit = fc_max(WINDOW_TALL, fit / WINDOW_TALL * WINDOW_TALL);
     p->band_rows = fc_min(p->rows, fc_min(fit, WINDOW_BAND_ROWS));
     p->bands = fc_ceil_div(p->rows, p->band_rows);
@@ -127,6 +144,7 @@ static void window_get_band(const window_plane *p, const real *src, int64_t i, w
     if (p->bands > 1 || b->rows == 0) /* else the padding is where it was */
         for (int64_t k = 0; k < n; k++) b->row[k] = p->zeros;
     b->rows = rows, b->tall = tall;
+    b->dst_rows = fc_min(rows * p->step, p->dst_rows - y0 * p->step);
     b->src = src + at * p->src_cols;
     src += (at + first) * p->src_cols;
     NO_UNROLL for (int64_t k = first; k < end; k++, src += p->src_cols) b->row[k] = src;
@@ -198,32 +216,86 @@ INLINE void window_tile(const int size, const int stride, const int rows, const 
         window_finish(c, sums, fc_min(now, rows), edge ? e->n : VL, dst, p->cols);
     } else if (!edge || e->n == VL) {
         UNROLL for (int r = 0; r < rows; r++) v_store(dst + r * p->cols, acc[r]);
+    } else if (p->cols < VL) { /* what is too much of a row is where the next one comes */
+        UNROLL for (int r = 0; r < rows - 1; r++) v_store(dst + r * p->cols, acc[r]);
+        v_storen(dst + (rows - 1) * p->cols, acc[rows - 1], e->n);
     } else {
         UNROLL for (int r = 0; r < rows; r++) v_storen(dst + r * p->cols, acc[r], e->n);
     }
 }
 
-/* The sums of a band's rows y0 .. y1 - 1; dst is the band's first row. */
-INLINE void window_rows(const int size, const int stride, const int rows, const window_band *b,
-                        const window_channel *c, int64_t y0, int64_t y1, real *dst) {
+/* The same for gradients of the input with stride 2, of a kernel of `taps`. Pixel 2 r + f of a row or
+ * column, f = 0 or 1, gets from dy's r + (f + pad - k) / 2 by tap k, where that is whole: so a window
+ * of dy, where `origin` is place 0, gives a square of 2x2 pixels, the two columns of which are put
+ * one between the other in registers. There are `now` rows of dst. */
+INLINE void spread_tile(const int taps, const int rows, const int edge, const window_plane *p,
+                        const window_channel *c, const real *const *row, int64_t q,
+                        const window_edge *e, int64_t now, real *dst) {
+    const int size = (taps + 1) / 2, pad = (taps - 1) / 2, origin = (taps - 1) / 4;
+    int64_t n = fc_min(2 * VL, p->dst_cols - 2 * q), row_length = p->dst_cols;
+    UNROLL for (int r = 0; r < rows; r++) {
+        vr acc[2][2];
+        UNROLL for (int f = 0; f < 4; f++) acc[f / 2][f % 2] = v_set1(c->bias);
+        UNROLL for (int i = 0; i < size; i++) {
+            UNROLL for (int j = 0; j < size; j++) {
+                const real *at = row[r + i] + q - p->left + j;
+                vr pixel = edge ? v_load_part(at, e->load[j]) : v_load(at);
+                UNROLL for (int f = 0; f < 4; f++) {
+                    int ky = f / 2 + pad - 2 * (i - origin), kx = f % 2 + pad - 2 * (j - origin);
+                    if (ky < 0 || ky >= taps || kx < 0 || kx >= taps) continue;
+                    acc[f / 2][f % 2] =
+                        v_fma(v_set1(c->w[ky * taps + kx]), pixel, acc[f / 2][f % 2]);
+                }
+            }
+        }
+        UNROLL for (int f = 0; f < 2; f++) {
+            if (2 * r + f == now) return;
+            vr lo = v_zip_lo(acc[f][0], acc[f][1]), hi = v_zip_hi(acc[f][0], acc[f][1]);
+            real *to = dst + (2 * r + f) * row_length;
+            if (!edge || n == 2 * VL) {
+                v_store(to, lo);
+                v_store(to + VL, hi);
+            } else {
+                v_storen(to, lo, n);
+                if (n > VL) v_storen(to + VL, hi, n - VL);
+            }
+        }
+    }
+}
+
+INLINE const char *window_ahead(const int stride, const char *p, int64_t n) {
+    return stride == 1 ? prefetch_bytes(p, n) : prefetch_bytes_l2(p, n);
+}
+
+/* The sums of a band's rows y0 .. y1 - 1 of windows; dst is the band's first row. With a step of 2,
+ * `size` is that of the kernel. */
+INLINE void window_rows(const int size, const int stride, const int step, const int rows,
+                        const window_band *b, const window_channel *c, int64_t y0, int64_t y1,
+                        real *dst) {
     const window_plane *p = b->plane;
     int64_t src_share = rows * p->src_share, dst_share = rows * p->dst_share;
     for (int64_t y = y0; y < y1; y += rows) {
         const real *const *row = b->row + y * stride;
-        real *to = dst + y * p->cols;
+        real *to = dst + y * step * p->dst_cols;
         const char *src_next = (const char *)(b->src + (y + rows) * stride * p->src_cols);
-        const char *dst_next = (const char *)(to + rows * p->cols);
-        src_next += WINDOW_AHEAD;
+        const char *dst_next = (const char *)(to + rows * step * p->dst_cols);
+        src_next += stride == 1 ? WINDOW_AHEAD : WINDOW_AHEAD_L2;
         for (int64_t q = p->inner; q < p->outer; q += VL) {
-            src_next = prefetch_bytes(src_next, src_share);
-            dst_next = prefetch_bytes(dst_next, dst_share);
-            window_tile(size, stride, rows, 0, p, c, row, q, b->edge, y1 - y, to + q);
+            src_next = window_ahead(stride, src_next, src_share);
+            dst_next = prefetch_bytes_l2(dst_next, dst_share);
+            if (step == 1)
+                window_tile(size, stride, rows, 0, p, c, row, q, b->edge, y1 - y, to + q);
+            else
+                spread_tile(size, rows, 0, p, c, row, q, b->edge, b->dst_rows - 2 * y, to + 2 * q);
         }
         for (int64_t i = 0; i < b->edges; i++) {
             const window_edge *e = &b->edge[i];
-            src_next = prefetch_bytes(src_next, src_share);
-            dst_next = prefetch_bytes(dst_next, dst_share);
-            window_tile(size, stride, rows, 1, p, c, row, e->q, e, y1 - y, to + e->q);
+            src_next = window_ahead(stride, src_next, src_share);
+            dst_next = prefetch_bytes_l2(dst_next, dst_share);
+            if (step == 1)
+                window_tile(size, stride, rows, 1, p, c, row, e->q, e, y1 - y, to + e->q);
+            else
+                spread_tile(size, rows, 1, p, c, row, e->q, e, b->dst_rows - 2 * y, to + 2 * e->q);
         }
     }
 }
@@ -233,7 +305,12 @@ typedef void (*window_kernel)(const window_band *b, const window_channel *c, int
 #define WINDOW_KERNEL(name, size, stride, rows)                                                   \
     static void window_##name(const window_band *b, const window_channel *c, int64_t y0,          \
                               int64_t y1, real *dst) {                                            \
-        window_rows(size, stride, rows, b, c, y0, y1, dst);                                       \
+        window_rows(size, stride, 1, rows, b, c, y0, y1, dst);                                    \
+    }
+#define SPREAD_KERNEL(name, taps, rows)                                                           \
+    static void spread_##name(const window_band *b, const window_channel *c, int64_t y0,          \
+                              int64_t y1, real *dst) {                                            \
+        window_rows(taps, 1, 2, rows, b, c, y0, y1, dst);                                         \
     }
 #define WINDOW_KERNELS_OF(size)                                                                   \
     WINDOW_KERNEL(size##_1_tall, size, 1, WINDOW_TALL)                                            \
@@ -251,11 +328,20 @@ WINDOW_KERNELS_OF(7)
 static const window_kernel WINDOW_KERNELS[4][2][2] = {
     {{NULL, NULL}, {window_2_2_tall, window_2_2_low}},
     WINDOW_NAMES(3), WINDOW_NAMES(5), WINDOW_NAMES(7)};
+SPREAD_KERNEL(2_tall, 2, WINDOW_TALL)
+SPREAD_KERNEL(2_low, 2, WINDOW_LOW)
+SPREAD_KERNEL(3_tall, 3, WINDOW_TALL)
+SPREAD_KERNEL(3_low, 3, WINDOW_LOW)
+SPREAD_KERNEL(5_tall, 5, WINDOW_TALL)
+SPREAD_KERNEL(5_low, 5, WINDOW_LOW)
+static const window_kernel SPREAD_KERNELS[3][2] = {
+    {spread_2_tall, spread_2_low}, {spread_3_tall, spread_3_low}, {spread_5_tall, spread_5_low}};
 
 /* All sums of a band. */
 static void window_band_sums(const window_band *b, const window_channel *c, real *dst) {
     const window_plane *p = b->plane;
-    const window_kernel *kernels = WINDOW_KERNELS[(p->size - 1) / 2][p->stride - 1];
+    const window_kernel *kernels = p->step == 2 ? SPREAD_KERNELS[p->size - 1]
+                                                : WINDOW_KERNELS[(p->size - 1) / 2][p->stride - 1];
     int64_t tall = b->tall;
     if (tall > 0) kernels[0](b, c, 0, tall, dst);
     if (tall < b->rows) kernels[1](b, c, tall, b->rows, dst);

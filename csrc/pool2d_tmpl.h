@@ -402,7 +402,7 @@ INLINE void gather_strips(const pool_rows *a, gather how, const int size, const 
         const char *next_in = (const char *)(dy + next) + POOL_AHEAD;
         const char *next_at = how == GATHER_MAX ? (const char *)(at + next) + POOL_AHEAD : NULL;
         for (int64_t i = start; i < width; i += step) {
-            next_out = prefetch_bytes(next_out, share * real_size);
+            next_out = prefetch_bytes_l2(next_out, share * real_size);
             next_in = prefetch_bytes(next_in, share_in * real_size);
             if (how == GATHER_MAX) next_at = prefetch_bytes(next_at, share_in * 4);
             /* the last vector starts earlier, if it can, rather than run over the end */

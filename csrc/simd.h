@@ -44,10 +44,16 @@
 #define PREFETCH_L2(p) ((void)(p))
 #endif
 
-/* Starts loading n bytes from p on; returns their end. */
+/* Starts loading n bytes from p on; returns their end. Into the second-level cache, many more lines can
+ * be on their way at a time. */
 INLINE const char *prefetch_bytes(const void *p, int64_t n) {
     const char *from = p;
     for (int64_t at = 0; at < n; at += 64) PREFETCH(from + at);
+    return from + n;
+}
+INLINE const char *prefetch_bytes_l2(const void *p, int64_t n) {
+    const char *from = p;
+    for (int64_t at = 0; at < n; at += 64) PREFETCH_L2(from + at);
     return from + n;
 }
 
