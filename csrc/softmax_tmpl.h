@@ -16,13 +16,10 @@ typedef struct {
     int64_t unit_chunk; /* of them in a task */
 } softmax_arg;
 
+#include "simd_index.h"
+
 /* The last n < VL values of a row, -inf in the other lanes: neutral for maximum and sum of exp. */
-INLINE vr load_tail(const real *p, int64_t n) {
-    real t[VL];
-    UNROLL for (int i = 0; i < VL; i++) t[i] = -INFINITY;
-    for (int64_t i = 0; i < n; i++) t[i] = p[i];
-    return v_load(t);
-}
+INLINE vr load_tail(const real *p, int64_t n) { return v_load_range(p, 0, n, -INFINITY); }
 
 /* A row's maximum; NaN may be missed here, but comes back through the sum of exp. */
 INLINE real row_max(const real *x, int64_t c) {
@@ -30,11 +27,11 @@ INLINE real row_max(const real *x, int64_t c) {
     int64_t j = 0;
     for (; j + VL <= c; j += VL) m = v_max(m, v_load(x + j));
     if (j < c) m = v_max(m, load_tail(x + j, c - j));
-    real t[VL], most;
+    real t[VL];
     v_store(t, m);
-    most = t[0];
-    UNROLL for (int i = 1; i < VL; i++) most = t[i] > most ? t[i] : most;
-    return most;
+    UNROLL for (int half = VL / 2; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) t[i] = t[i + half] > t[i] ? t[i + half] : t[i];
+    return t[0];
 }
 
 /* y = exp(x - most); returns the sum. y may be NULL. */
@@ -59,7 +56,7 @@ static void row_forward(const softmax_arg *a, int64_t row) {
     real *y = a->out + row * a->c;
     real most = row_max(x, a->c);
     real sum = row_exp(x, a->c, most, a->log ? NULL : y);
-    real log_sum = (real)log((double)sum);
+    real log_sum = a->log ? (real)log((double)sum) : 0;
     for (int64_t j = 0; j < a->c; j += VL) {
         int64_t n = a->c - j;
         vr v = a->log ? v_sub(v_sub(v_loadn(x + j, n), v_set1(most)), v_set1(log_sum))
@@ -68,16 +65,23 @@ static void row_forward(const softmax_arg *a, int64_t row) {
     }
 }
 
+/* sum + what n values of a row add to the factor of its gradient. */
+INLINE vr add_row_part(const softmax_arg *a, const real *dy, const real *y, int64_t n, vr sum) {
+    vr d = v_loadn(dy, n);
+    return a->log ? v_add(sum, d) : v_fma(d, v_loadn(y, n), sum);
+}
+
 static void row_backward(const softmax_arg *a, int64_t row) {
     const real *dy = a->dy + row * a->c, *y = a->x + row * a->c;
     real *dx = a->out + row * a->c;
-    vr sum = v_zero();
-    for (int64_t j = 0; j < a->c; j += VL) {
-        int64_t n = a->c - j;
-        vr d = v_loadn(dy + j, n);
-        sum = a->log ? v_add(sum, d) : v_fma(d, v_loadn(y + j, n), sum);
-    }
-    vr total = v_set1(v_hsum(sum));
+    int64_t j = 0;
+    vr sum[4]; /* since one would wait for itself */
+    UNROLL for (int k = 0; k < 4; k++) sum[k] = v_zero();
+    for (; j + 4 * VL <= a->c; j += 4 * VL)
+        UNROLL for (int k = 0; k < 4; k++)
+            sum[k] = add_row_part(a, dy + j + k * VL, y + j + k * VL, VL, sum[k]);
+    for (; j < a->c; j += VL) sum[0] = add_row_part(a, dy + j, y + j, a->c - j, sum[0]);
+    vr total = v_set1(v_hsum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]))));
     for (int64_t j = 0; j < a->c; j += VL) {
         int64_t n = a->c - j;
         vr d = v_loadn(dy + j, n), v = v_loadn(y + j, n);
