@@ -61,8 +61,8 @@ INLINE void window_dot_tile(const int size, const int stride, const int rows, co
         if (stride == 2) d[r] = v_order(d[r]);
         acc[size * size] = v_add(acc[size * size], d[r]);
     }
-    UNROLL for (int i = 0; i < (rows - 1) * stride + size; i++) {
-        UNROLL for (int j = 0; j < size; j += stride) {
+    UNROLL for (int j = 0; j < size; j += stride) { /* outside, for the masks of one j at a time */
+        UNROLL for (int i = 0; i < (rows - 1) * stride + size; i++) {
             vr pixel[2];
             window_pixels(stride, edge, row[i] + col + j, e->load + j, pixel);
             UNROLL for (int r = 0; r < rows; r++) {
@@ -77,19 +77,28 @@ INLINE void window_dot_tile(const int size, const int stride, const int rows, co
     }
 }
 
-/* A strip of a band: columns q0 .. q1 - 1, whole vectors, or the edge e. */
+/* A strip of a band: columns q0 .. q1 - 1, whole vectors, or the edge e. The first one starts loading
+ * what comes after the rows, in the order of the memory. */
 INLINE void window_dot_strip(const int size, const int stride, const int edge,
                              const window_band *b, int64_t q0, int64_t q1, const window_edge *e,
-                             const real *dy, vr acc[10]) {
+                             int first, const real *dy, vr acc[10]) {
     const window_plane *p = b->plane;
-    int64_t now;
+    int64_t strips = fc_ceil_div(q1 - q0, VL), now;
+    int64_t x_share = fc_ceil_div(stride * p->src_cols * (int64_t)sizeof(real), strips);
+    int64_t dy_share = fc_ceil_div(p->cols * (int64_t)sizeof(real), strips);
     for (int64_t y = 0; y < b->rows; y += now) {
         int64_t rest = b->rows - y;
         const real *const *row = b->row + y * stride;
         now = rest % WINDOW_DOT_ROWS == 0 ? WINDOW_DOT_ROWS : rest >= 3 ? 3 : 1;
+        const char *x_next = (const char *)(b->src + (y + now) * stride * p->src_cols);
+        const char *dy_next = (const char *)(dy + (y + now) * p->cols);
         for (int64_t q = q0; q < q1; q += VL) {
             const real *d = dy + y * p->cols + q;
             int64_t col = q * stride - p->left;
+            if (first) {
+                x_next = window_ahead(stride, x_next, now * x_share);
+                dy_next = window_ahead(stride, dy_next, now * dy_share);
+            }
             if (now == WINDOW_DOT_ROWS)
                 window_dot_tile(size, stride, WINDOW_DOT_ROWS, edge, row, col, e, d, p->cols, acc);
             else if (now == 3)
@@ -107,10 +116,11 @@ INLINE void window_dot(const int size, const int stride, const window_band *b, c
     vr acc[10];
     UNROLL for (int t = 0; t <= size * size; t++) acc[t] = v_load(sums + t * VL);
     if (p->inner < p->outer)
-        window_dot_strip(size, stride, 0, b, p->inner, p->outer, b->edge, dy, acc);
+        window_dot_strip(size, stride, 0, b, p->inner, p->outer, b->edge, 1, dy, acc);
     for (int64_t i = 0; i < b->edges; i++) {
         const window_edge *e = &b->edge[i];
-        window_dot_strip(size, stride, 1, b, e->q, e->q + e->n, e, dy, acc);
+        int first = i == 0 && p->inner == p->outer;
+        window_dot_strip(size, stride, 1, b, e->q, e->q + e->n, e, first, dy, acc);
     }
     UNROLL for (int t = 0; t <= size * size; t++) v_store(sums + t * VL, acc[t]);
 }

@@ -216,7 +216,7 @@ INLINE void window_tile(const int size, const int stride, const int rows, const 
         window_finish(c, sums, fc_min(now, rows), edge ? e->n : VL, dst, p->cols);
     } else if (!edge || e->n == VL) {
         UNROLL for (int r = 0; r < rows; r++) v_store(dst + r * p->cols, acc[r]);
-    } else if (p->cols < VL) { /* what is too much of a row is where the next one comes */
+    } else if (p->cols < VL && 2 * p->cols >= VL) { /* what is too much, the next row overwrites */
         UNROLL for (int r = 0; r < rows - 1; r++) v_store(dst + r * p->cols, acc[r]);
         v_storen(dst + (rows - 1) * p->cols, acc[rows - 1], e->n);
     } else {
@@ -263,8 +263,11 @@ INLINE void spread_tile(const int taps, const int rows, const int edge, const wi
     }
 }
 
+/* Starts loading n bytes that come after p; returns their end, less that distance. */
 INLINE const char *window_ahead(const int stride, const char *p, int64_t n) {
-    return stride == 1 ? prefetch_bytes(p, n) : prefetch_bytes_l2(p, n);
+    if (stride == 1) prefetch_bytes(p + WINDOW_AHEAD, n);
+    else prefetch_bytes_l2(p + WINDOW_AHEAD_L2, n);
+    return p + n;
 }
 
 /* The sums of a band's rows y0 .. y1 - 1 of windows; dst is the band's first row. With a step of 2,
@@ -279,7 +282,6 @@ INLINE void window_rows(const int size, const int stride, const int step, const 
         real *to = dst + y * step * p->dst_cols;
         const char *src_next = (const char *)(b->src + (y + rows) * stride * p->src_cols);
         const char *dst_next = (const char *)(to + rows * step * p->dst_cols);
-        src_next += stride == 1 ? WINDOW_AHEAD : WINDOW_AHEAD_L2;
         for (int64_t q = p->inner; q < p->outer; q += VL) {
             src_next = window_ahead(stride, src_next, src_share);
             dst_next = prefetch_bytes_l2(dst_next, dst_share);
