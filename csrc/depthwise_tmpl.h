@@ -4,12 +4,13 @@
  *
  * A plane is a shift problem (conv2d.h) of one channel and one image; only its kernels are others.
  * There is little arithmetic to a pixel, so all is done to stay near the speed of memory:
- *   - the usual windows (depthwise_window_tmpl.h) are computed from the source as it is;
- *   - for other taps, and for backward with stride 2, a band of the source (some rows, or some
- *     small planes, that fit L1) is copied into zero-padded planes, so that no load is at an edge,
- *     and with stride 2 none is strided; the padding that is the same in all of a task's planes is
- *     zeroed once. A tile is some rows of a vector, along the columns: enough sums at a time to
- *     hide the latency of v_fma. Taps are gone through one by one;
+ *   - the usual windows, and the usual gradients of stride 2 (depthwise_window_tmpl.h), are computed
+ *     from the source as it is;
+ *   - for others a band of the source (some rows, or some small planes, that fit L1) is copied into
+ *     zero-padded planes, so that no load is at an edge, and with stride 2 none is strided; the
+ *     padding that is the same in all of a task's planes is zeroed once. A tile is some rows of a
+ *     vector, along the columns: enough sums at a time to hide the latency of v_fma. Taps are gone
+ *     through one by one;
  *   - with stride 2, a row of dx consists of two phases, interleaved in registers.
  * There, a row whose width is no multiple of VL ends in a vector that begins earlier and computes
  * some pixels twice; rows shorter than VL are stored by a mask.
