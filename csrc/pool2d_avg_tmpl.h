@@ -108,7 +108,7 @@ static void avg_forward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from
                                  int thread) {
     (void)thread;
     const pool_problem *p = a->p;
-    pool_strips(avg_strip, p, a->in + plane * p->h.size * p->w.size, p->w.size, p->w.before, from,
+    pool_strips(avg_strip, 1, p, a->in + plane * p->h.size * p->w.size, p->w.size, p->w.before, from,
                 to, p->w.out, a->out + plane * p->h.out * p->w.out, NULL);
 }
 
@@ -124,7 +124,7 @@ static void avg_backward_3x3_rows(const pool_rows *a, int64_t plane, int64_t fro
                                   int thread) {
     (void)thread;
     const pool_problem *p = a->p;
-    pool_strips(avg_strip_backward, p, a->in + plane * p->h.out * p->w.out, p->w.out,
+    pool_strips(avg_strip_backward, 1, p, a->in + plane * p->h.out * p->w.out, p->w.out,
                 2 - p->w.before, from, to, p->w.size, a->out + plane * p->h.size * p->w.size, NULL);
 }
 
@@ -138,7 +138,7 @@ static pool_run_of_rows avg_vectors_for(const pool_axis *w) {
 
 static void avg_pool_forward(const pool_problem *p, const void *x, void *y, int n_threads) {
     pool_rows a = {.p = p, .in = x, .out = y, .run = avg_vectors_for(&p->w)};
-    if (is_3x3(p)) a.run = avg_forward_3x3_rows;
+    if (is_square(p, 3, 1)) a.run = avg_forward_3x3_rows;
     pool_run(&a, p->h.out, p->h.stride * p->w.size + p->w.out, n_threads);
 }
 
@@ -222,7 +222,7 @@ static void avg_pool_backward(const pool_problem *p, const void *dy, void *dx, i
     pool_rows a = {.p = p, .in = dy, .out = dx, .run = avg_backward_rows};
     a.backward_vectors = avg_gather_for(p);
     a.columns = avg_gather_columns(p);
-    if (is_3x3(p) && p->equal_divisors) a.run = avg_backward_3x3_rows;
+    if (is_square(p, 3, 1) && p->equal_divisors) a.run = avg_backward_3x3_rows;
     if (is_square(p, 3, 2) && p->equal_divisors) a.run = avg_backward_3x3_stride2;
     if (is_square(p, 2, 2) && p->equal_divisors) a.run = avg_backward_2x2_stride2;
     pool_run(&a, p->h.size, p->w.size + p->w.out, n_threads);

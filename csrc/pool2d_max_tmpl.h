@@ -152,7 +152,7 @@ static void max_forward_2x2_rows(const pool_rows *a, int64_t plane, int64_t from
     }
 }
 
-/* ------------------------------------------------------------------ 3 x 3, stride 1
+/* ------------------------------------------------------------------ 3 x 3, stride 1 or 2
  *
  * In strips (pool_strips), where the maxima of a row over three columns are found once. The first of
  * equal maxima is then the leftmost in the first of equal rows, as in the order of reading. */
@@ -162,17 +162,26 @@ typedef struct {
     vm nan;
 } max_row;
 
-/* Of three columns of a row from col on. A row of padding is -inf, which is never taken. */
-INLINE max_row max_row_of(const pool_problem *p, const real *x, int64_t row, int64_t col,
-                          int edge) {
+/* Of three columns of a row from col + lane * stride on. A row of padding is -inf, which is never
+ * taken. */
+INLINE max_row max_row_of(const int stride, const pool_problem *p, const real *x, int64_t row,
+                          int64_t col, int edge) {
     vr none = v_set1(-INFINITY);
     if (row < 0 || row >= p->h.size) return (max_row){{none, vi_set1(0)}, v_isnan(none)};
     int64_t width = p->w.size;
     x += row * width;
-    vr a = load_row(x, col, width, -INFINITY, edge);
-    vr b = load_row(x, col + 1, width, -INFINITY, edge);
-    vr c = load_row(x, col + 2, width, -INFINITY, edge);
-    vi here = vi_add(vi_set1(row * width + col), vi_lanes());
+    vr a = load_row(x, col, width, -INFINITY, edge), b, c;
+    if (stride == 1) {
+        b = load_row(x, col + 1, width, -INFINITY, edge);
+        c = load_row(x, col + 2, width, -INFINITY, edge);
+    } else {
+        vr high = load_row(x, col + VL, width, -INFINITY, edge);
+        c = v_odd(load_row(x, col + 1, width, -INFINITY, edge),
+                  load_row(x, col + 1 + VL, width, -INFINITY, edge));
+        b = v_odd(a, high);
+        a = v_even(a, high);
+    }
+    vi here = vi_add(vi_set1(row * width + col), vi_load(p->ramp));
     max_row r = {{a, here}, v_or(v_unordered(a, b), v_isnan(c))};
     r.best = max_take(r.best, b, vi_add(here, vi_set1(1)));
     r.best = max_take(r.best, c, vi_add(here, vi_set1(2)));
@@ -181,13 +190,16 @@ INLINE max_row max_row_of(const pool_problem *p, const real *x, int64_t row, int
 
 /* Rows from..to-1 of VL columns from ox on. Where a window sees padding, a lane that is -inf in the
  * end may have the index of padding, and is found one by one. */
-INLINE void max_strip(const pool_problem *p, const real *x, int64_t from, int64_t to, int64_t ox,
-                      real *y, int32_t *at, int edge) {
-    int64_t ow = p->w.out, n = ow - ox, col = ox - p->w.before, row = from - p->h.before;
+INLINE void max_strip(const int stride, const pool_problem *p, const real *x, int64_t from,
+                      int64_t to, int64_t ox, real *y, int32_t *at, int edge) {
+    int64_t ow = p->w.out, n = ow - ox, col = ox * stride - p->w.before;
+    int64_t row = from * stride - p->h.before;
     vm missing = vi_gt(vi_lanes(), vi_set1(n - 1)); /* lanes past the row's end */
-    max_row r0 = max_row_of(p, x, row, col, edge), r1 = max_row_of(p, x, row + 1, col, edge);
-    for (int64_t oy = from; oy < to; oy++, row++) {
-        max_row r2 = max_row_of(p, x, row + 2, col, edge);
+    max_row r0 = max_row_of(stride, p, x, row, col, edge), r1 = r0, r2;
+    if (stride == 1) r1 = max_row_of(stride, p, x, row + 1, col, edge);
+    for (int64_t oy = from; oy < to; oy++, row += stride) {
+        if (stride == 2) r1 = max_row_of(stride, p, x, row + 1, col, edge);
+        r2 = max_row_of(stride, p, x, row + 2, col, edge);
         max_lanes best = max_take(r0.best, r1.best.value, r1.best.at);
         best = max_take(best, r2.best.value, r2.best.at);
         vm known = v_or(v_gt(best.value, v_set1(-INFINITY)), missing);
@@ -200,25 +212,34 @@ INLINE void max_strip(const pool_problem *p, const real *x, int64_t from, int64_
             if (edge) vi_store_range(at + oy * ow + ox, best.at, 0, n);
             else vi_store(at + oy * ow + ox, best.at);
         }
-        r0 = r1, r1 = r2;
+        r0 = stride == 1 ? r1 : r2;
+        r1 = r2;
     }
 }
 
-static void max_forward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
-                                 int thread) {
-    (void)thread;
-    const pool_problem *p = a->p;
-    int64_t image = plane * p->h.size * p->w.size, first = plane * p->h.out * p->w.out;
-    pool_strips(max_strip, p, a->in + image, p->w.size, p->w.before, from, to, p->w.out,
-                a->out + first, a->indices_out + first);
-}
+#define MAX_FORWARD_3X3(stride) \
+    INLINE void max_strip_##stride(const pool_problem *p, const real *x, int64_t from, int64_t to, \
+                                   int64_t ox, real *y, int32_t *at, int edge) { \
+        max_strip(stride, p, x, from, to, ox, y, at, edge); \
+    } \
+    static void max_forward_3x3_stride##stride(const pool_rows *a, int64_t plane, int64_t from, \
+                                               int64_t to, int thread) { \
+        (void)thread; \
+        const pool_problem *p = a->p; \
+        int64_t image = plane * p->h.size * p->w.size, first = plane * p->h.out * p->w.out; \
+        pool_strips(max_strip_##stride, stride, p, a->in + image, p->w.size, p->w.before, from, to, \
+                    p->w.out, a->out + first, a->indices_out + first); \
+    }
+MAX_FORWARD_3X3(1)
+MAX_FORWARD_3X3(2)
 
 static void max_pool_forward(const pool_problem *p, const void *x, void *y, int32_t *indices,
                              int n_threads) {
     pool_rows a = {.p = p, .in = x, .out = y, .indices_out = indices};
     a.run = max_vectors_for(&p->w);
     if (is_2x2(&p->h) && is_2x2(&p->w)) a.run = max_forward_2x2_rows;
-    if (is_3x3(p)) a.run = max_forward_3x3_rows;
+    if (is_square(p, 3, 1)) a.run = max_forward_3x3_stride1;
+    if (is_square(p, 3, 2)) a.run = max_forward_3x3_stride2;
     pool_run(&a, p->h.out, p->h.stride * p->w.size + 2 * p->w.out, n_threads);
 }
 

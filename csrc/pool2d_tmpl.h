@@ -179,9 +179,9 @@ INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t pl
         pool_forward_rows(vector, a, plane, from, to, sw, kw, dw); \
     }
 
-/* ------------------------------------------------------------------ 3 x 3 windows, stride 1
+/* ------------------------------------------------------------------ 3 x 3 windows in strips
  *
- * A strip of vectors goes down the rows: what it finds of three columns of a row serves the three
+ * A strip of vectors goes down the rows: what it finds of three columns of a row serves all the
  * windows that see them. */
 
 enum { POOL_STRIP_ROWS = 14 }; /* what a strip reads stays in the first-level cache */
@@ -191,7 +191,6 @@ static int is_square(const pool_problem *p, int64_t size, int64_t stride) {
     return h->kernel == size && w->kernel == size && h->stride == stride && w->stride == stride &&
            h->dilation == 1 && w->dilation == 1;
 }
-static int is_3x3(const pool_problem *p) { return is_square(p, 3, 1); }
 
 /* Rows from..to-1 of VL columns of a plane of the output, from column o on. */
 typedef void (*pool_strip)(const pool_problem *p, const real *in, int64_t from, int64_t to,
@@ -199,23 +198,26 @@ typedef void (*pool_strip)(const pool_problem *p, const real *in, int64_t from, 
 
 /* Rows from..to-1 of a plane; in_width, out_width: of its rows; before: the padding before the rows of
  * `in`. */
-INLINE void pool_strips(pool_strip strip, const pool_problem *p, const real *in, int64_t in_width,
-                        int64_t before, int64_t from, int64_t to, int64_t out_width, real *out,
-                        int32_t *at) {
+INLINE void pool_strips(pool_strip strip, const int stride, const pool_problem *p, const real *in,
+                        int64_t in_width, int64_t before, int64_t from, int64_t to,
+                        int64_t out_width, real *out, int32_t *at) {
     int64_t strips = fc_ceil_div(out_width, VL), size = sizeof(real);
     for (int64_t o0 = from, o1; o0 < to; o0 = o1) {
         o1 = fc_min(o0 + POOL_STRIP_ROWS, to);
         /* each strip starts loading its share of what the next rows read and write */
         int64_t share = fc_ceil_div((o1 - o0) * out_width, strips);
-        const char *next_in = (const char *)(in + o1 * in_width) + POOL_AHEAD;
+        int64_t share_in = share * stride * stride * size;
+        const char *next_in = (const char *)(in + o1 * stride * in_width) + POOL_AHEAD;
         const char *next_out = (const char *)(out + o1 * out_width);
         const char *next_at = at == NULL ? NULL : (const char *)(at + o1 * out_width);
         for (int64_t i = 0; i < out_width; i += VL) {
-            next_in = prefetch_bytes(next_in, share * size);
+            next_in = stride == 1 ? prefetch_bytes(next_in, share_in)
+                                  : prefetch_bytes_l2(next_in, share_in);
             next_out = prefetch_bytes(next_out, share * size);
             if (at != NULL) next_at = prefetch_bytes(next_at, share * 4);
-            int64_t o = vector_start(i, out_width), col = o - before;
-            if (col >= 0 && col + 2 + VL <= in_width && o + VL <= out_width)
+            int64_t o = vector_start(i, out_width), col = o * stride - before;
+            int64_t reach = stride == 1 ? 2 + VL : 1 + 2 * VL;
+            if (col >= 0 && col + reach <= in_width && o + VL <= out_width)
                 strip(p, in, o0, o1, o, out, at, 0);
             else
                 strip(p, in, o0, o1, o, out, at, 1);
