@@ -11,7 +11,7 @@
  *     padding that is the same in all of a task's planes is zeroed once. A tile is some rows of a
  *     vector, along the columns: enough sums at a time to hide the latency of v_fma. Taps are gone
  *     through one by one;
- *   - with stride 2, a row of dx consists of two phases, interleaved in registers.
+ *   - a row of their gradients with stride 2 consists of two phases, interleaved in registers.
  * There, a row whose width is no multiple of VL ends in a vector that begins earlier and computes
  * some pixels twice; rows shorter than VL are stored by a mask.
  *

@@ -77,8 +77,8 @@ INLINE void window_dot_tile(const int size, const int stride, const int rows, co
     }
 }
 
-/* A strip of a band: columns q0 .. q1 - 1, whole vectors, or the edge e. The first one starts loading
- * what comes after the rows, in the order of the memory. */
+/* A strip of a band: columns q0 .. q1 - 1, whole vectors, or the edge e. The one that is
+ * run first starts loading what comes after the rows, in the order of the memory. */
 INLINE void window_dot_strip(const int size, const int stride, const int edge,
                              const window_band *b, int64_t q0, int64_t q1, const window_edge *e,
                              int first, const real *dy, vr acc[10]) {

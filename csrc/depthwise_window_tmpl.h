@@ -1,6 +1,7 @@
 /* depthwise_window_tmpl.h - the usual windows of single planes (depthwise_tmpl.h): 3x3, 5x5 and 7x7
  * without holes, of stride 1 or 2, and 2x2 of stride 2, zeros around; compiled per tier and real type.
- * The gradients of the input with stride 2, of 2x2, 3x3 and 5x5, are windows too (spread_tile).
+ * The gradients of the input with stride 2, of 2x2, 3x3 and 5x5 with the usual padding, are windows too
+ * (spread_tile).
  *
  * They are computed from the source as it is: copying a plane would take about as long as its
  * sums. Rows of padding are a row of zeros that a table of rows points to. Columns are cut into
@@ -19,8 +20,9 @@
 enum { WINDOW_TALL = 7, WINDOW_LOW = 4 }; /* rows of a tile; maps of most nets are multiples of 7 */
 enum { WINDOW_BAND_ROWS = 56 };           /* of which a table is made at a time, at most */
 enum { WINDOW_SIZE = 7 };                 /* of the largest window */
-/* Bytes beyond the next row of tiles, to load the source. With stride 2 it is four times as long as
- * the result, and more than the few lines that the first cache can wait for at a time: to the second. */
+/* Bytes beyond the next row of tiles, to load the source. Windows two pixels apart have a source four
+ * times as long as the result, more than the few lines that the first cache can wait for at a time: it
+ * is loaded into the second. */
 enum { WINDOW_AHEAD = 2048, WINDOW_AHEAD_L2 = 8192 };
 enum { WINDOW_EDGES = 4 };                /* strips at the sides, at most */
 enum { WINDOW_TABLE = 2 * (WINDOW_BAND_ROWS + WINDOW_TALL - 1) + WINDOW_SIZE };
@@ -62,8 +64,8 @@ static int64_t window_size(const shift_problem *s) {
     return usual ? size : 0;
 }
 
-/* Of gradients of the input, with stride 2 and about half of the kernel as padding, where a window of
- * dy gives a square of 2x2 pixels: the window's size, else 0. */
+/* Of gradients of the input with stride 2 and, before the plane, (taps - 1) / 2 of padding, where a
+ * window of dy gives a square of 2x2 pixels: the window's size, else 0. */
 static int64_t spread_size(const shift_problem *s) {
     int64_t taps = s->x.taps, pad = (taps - 1) / 2;
     int served = taps == 2 || taps == 3 || taps == 5;
@@ -263,16 +265,16 @@ INLINE void spread_tile(const int taps, const int rows, const int edge, const wi
     }
 }
 
-/* Starts loading n bytes that come after p; returns their end, less that distance. */
+/* Starts loading n bytes, some way after p; returns p + n. */
 INLINE const char *window_ahead(const int stride, const char *p, int64_t n) {
     if (stride == 1) prefetch_bytes(p + WINDOW_AHEAD, n);
     else prefetch_bytes_l2(p + WINDOW_AHEAD_L2, n);
     return p + n;
 }
 
-/* The sums of a band's rows y0 .. y1 - 1 of windows; dst is the band's first row. With a step of 2,
- * `size` is that of the kernel. */
-INLINE void window_rows(const int size, const int stride, const int step, const int rows,
+/* The sums of a band's rows y0 .. y1 - 1 of windows; dst is the band's first row. taps: of a row of the
+ * kernel, which with a step of 2 is larger than a window of dy. */
+INLINE void window_rows(const int taps, const int stride, const int step, const int rows,
                         const window_band *b, const window_channel *c, int64_t y0, int64_t y1,
                         real *dst) {
     const window_plane *p = b->plane;
@@ -286,18 +288,18 @@ INLINE void window_rows(const int size, const int stride, const int step, const 
             src_next = window_ahead(stride, src_next, src_share);
             dst_next = prefetch_bytes_l2(dst_next, dst_share);
             if (step == 1)
-                window_tile(size, stride, rows, 0, p, c, row, q, b->edge, y1 - y, to + q);
+                window_tile(taps, stride, rows, 0, p, c, row, q, b->edge, y1 - y, to + q);
             else
-                spread_tile(size, rows, 0, p, c, row, q, b->edge, b->dst_rows - 2 * y, to + 2 * q);
+                spread_tile(taps, rows, 0, p, c, row, q, b->edge, b->dst_rows - 2 * y, to + 2 * q);
         }
         for (int64_t i = 0; i < b->edges; i++) {
             const window_edge *e = &b->edge[i];
             src_next = window_ahead(stride, src_next, src_share);
             dst_next = prefetch_bytes_l2(dst_next, dst_share);
             if (step == 1)
-                window_tile(size, stride, rows, 1, p, c, row, e->q, e, y1 - y, to + e->q);
+                window_tile(taps, stride, rows, 1, p, c, row, e->q, e, y1 - y, to + e->q);
             else
-                spread_tile(size, rows, 1, p, c, row, e->q, e, b->dst_rows - 2 * y, to + 2 * e->q);
+                spread_tile(taps, rows, 1, p, c, row, e->q, e, b->dst_rows - 2 * y, to + 2 * e->q);
         }
     }
 }
@@ -330,12 +332,12 @@ WINDOW_KERNELS_OF(7)
 static const window_kernel WINDOW_KERNELS[4][2][2] = {
     {{NULL, NULL}, {window_2_2_tall, window_2_2_low}},
     WINDOW_NAMES(3), WINDOW_NAMES(5), WINDOW_NAMES(7)};
-SPREAD_KERNEL(2_tall, 2, WINDOW_TALL)
-SPREAD_KERNEL(2_low, 2, WINDOW_LOW)
-SPREAD_KERNEL(3_tall, 3, WINDOW_TALL)
-SPREAD_KERNEL(3_low, 3, WINDOW_LOW)
-SPREAD_KERNEL(5_tall, 5, WINDOW_TALL)
-SPREAD_KERNEL(5_low, 5, WINDOW_LOW)
+#define SPREAD_KERNELS_OF(taps)                                                                   \
+    SPREAD_KERNEL(taps##_tall, taps, WINDOW_TALL)                                                 \
+    SPREAD_KERNEL(taps##_low, taps, WINDOW_LOW)
+SPREAD_KERNELS_OF(2)
+SPREAD_KERNELS_OF(3)
+SPREAD_KERNELS_OF(5)
 static const window_kernel SPREAD_KERNELS[3][2] = {
     {spread_2_tall, spread_2_low}, {spread_3_tall, spread_3_low}, {spread_5_tall, spread_5_low}};
 

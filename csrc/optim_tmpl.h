@@ -4,8 +4,9 @@
  * formulas are PyTorch's. Factors are computed in double and rounded once.
  */
 
-/* Elements of the first vector of n: those up to a multiple of the vector's size. NumPy's large arrays all
- * begin 16 bytes after one, where half of the loads and stores would lie in two cache lines. */
+/* Elements of the first vector of n: those up to a multiple of the vector's size. Large blocks of the C
+ * library, and so NumPy's large arrays, begin 16 bytes after one, where half of the loads and stores
+ * would lie in two cache lines; gradient and state mostly lie as the parameter does. */
 INLINE int64_t first_vector(const real *p, int64_t n) {
     int64_t over = (int64_t)((uintptr_t)p / sizeof(real) % VL);
     return fc_min(VL - over, n);

@@ -6,6 +6,8 @@
  * depends on its own C values alone, in an order fixed by C.
  */
 
+#include "simd_index.h"
+
 typedef struct {
     int64_t outer, c, inner;
     int log;
@@ -15,8 +17,6 @@ typedef struct {
     int64_t units;      /* rows, or blocks of VL columns */
     int64_t unit_chunk; /* of them in a task */
 } softmax_arg;
-
-#include "simd_index.h"
 
 /* The last n < VL values of a row, -inf in the other lanes: neutral for maximum and sum of exp. */
 INLINE vr load_tail(const real *p, int64_t n) { return v_load_range(p, 0, n, -INFINITY); }
