@@ -185,7 +185,7 @@ static void plan_update_conv(const plan_run *r, const plan_stage *g, const fc_pl
 }
 
 /* UPDATE_ROWS rows of a linear layer's weight: dw = dy^T x over the whole batch. */
-#define UPDATE_ROWS (2 * GEMM_MR)
+#define UPDATE_ROWS (4 * GEMM_MR)
 
 static void plan_update_linear(const plan_run *r, const plan_stage *g, const fc_plan_param *p,
                                int64_t item, real *scratch) {
@@ -202,8 +202,7 @@ static void plan_update_linear(const plan_run *r, const plan_stage *g, const fc_
             .m = rows, .n = s->c, .k = images, .a = dy, .a_row = 1, .a_col = dy_stride,
             .b = x, .b_row = x_stride, .b_col = 1, .c = dw, .c_row = s->c, .c_col = 1,
         };
-        for (int64_t i = 0; i < rows; i += GEMM_MR)
-            gemm_tile(&product, i, 0, fc_min(rows - i, GEMM_MR), s->c, scratch);
+        gemm_tile(&product, 0, 0, rows, s->c, scratch);
         plan_use(r->update, &p[0], row * s->c, rows * s->c, dw);
     }
     if (s->train_bias && p[1].data != NULL) {
