@@ -33,7 +33,7 @@ typedef struct {
     conv_epilogue epilogue;
     int64_t weight_m, weight_c;          /* strides of w in output and source channel */
     direct_tiles tiles;
-    int64_t mr, panels;                  /* rows of a panel, panels of a group */
+    int64_t panels, rows, taller;        /* panels of a group; rows of one: the first have one more */
     int64_t task_panels, splits;         /* panels of a task, tasks that share a band */
     int64_t block, blocks;               /* source channels of a block, blocks */
     int64_t block_reals;                 /* a band's planes, or its lines, for a block */
@@ -49,6 +49,12 @@ typedef struct {
     real *packing, *dst, *bias, *planes, *scratch;
     int32_t *shifts;                     /* per output phase: [channel of block][tap] */
 } direct_run;
+
+/* The first output channel of a panel, in its group. Panels are of even heights, because a tile of one
+ * or two rows takes as long as one of four. */
+INLINE int64_t panel_row(const direct_run *r, int64_t panel) {
+    return panel * r->rows + fc_min(panel, r->taller);
+}
 
 /* How the pixels of a band are told apart: with the gaps of the planes, or without. */
 typedef struct {
@@ -152,7 +158,8 @@ static void direct_plan(direct_run *r) {
     r->tiles = direct_choose_tiles(s);
     if (r->tiles == IN_SOURCE) direct_join_rows(s);
     r->panels = fc_ceil_div(s->m, MR_MAX);
-    r->mr = fc_ceil_div(s->m, r->panels);
+    r->rows = s->m / r->panels;
+    r->taller = s->m % r->panels;
 
     if (r->tiles == IN_PLANES) { /* a tile touches a run of pixels per channel, row and phase */
         int64_t touched = s->y.taps * s->x.phases * (NR * size + 64);
@@ -203,8 +210,8 @@ static void direct_plan(direct_run *r) {
     r->shared = r->splits > 1 && all <= SHARED_BUDGET;
     r->line_reals = r->tiles == IN_LINES ? r->block * most_y * s->x.taps * NR + NR : 0;
     r->partial_row = r->blocks > 1 ? fc_round_up(q, NR) + 16 : 0;
-    r->partial_phase = r->partial_row * r->task_panels * r->mr;
-    r->packed_group = r->panels * r->mr * s->channels * taps; /* the last panel may be shorter */
+    r->partial_phase = r->partial_row * panel_row(r, r->task_panels);
+    r->packed_group = s->m * s->channels * taps;
     r->thread_reals = (r->shared ? 0 : r->block_reals) + r->line_reals +
                       r->partial_phase * shift_out_phases(s) + s->x.out_phases * MR_MAX * NR;
     r->thread_reals = fc_round_up(r->thread_reals, 16);

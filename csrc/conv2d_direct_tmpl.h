@@ -49,16 +49,16 @@ enum { PACK_AHEAD = 8 };  /* source channels ahead, whose weights are asked for:
 static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1, const real *w,
                              real *group) {
     const shift_problem *s = &r->s;
-    int64_t wanted = fc_min(panel1 * r->mr, s->m) - panel0 * r->mr; /* output channels */
+    int64_t first_m = panel_row(r, panel0), wanted = panel_row(r, panel1) - first_m;
     for (int64_t p = 0; p < shift_out_phases(s); p++) {
         int64_t first = s->first[p], n = s->first[p + 1] - first;
         for (int64_t c = 0; c < s->channels; c++) {
             const real *of_c = w + c * r->weight_c, *ahead = of_c + PACK_AHEAD * r->weight_c;
             if (r->weight_m == 1 && c + PACK_AHEAD < s->channels)
-                prefetch_bytes(ahead + panel0 * r->mr, wanted * (int64_t)sizeof(real));
+                prefetch_bytes(ahead + first_m, wanted * (int64_t)sizeof(real));
             for (int64_t panel = panel0; panel < panel1; panel++) {
-                int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0);
-                real *to = group + (r->panels * first + panel * n) * s->channels * r->mr + c * n * rows;
+                int64_t m0 = panel_row(r, panel), rows = panel_row(r, panel + 1) - m0;
+                real *to = group + (s->m * first + m0 * n) * s->channels + c * n * rows;
                 const real *from = of_c + m0 * r->weight_m;
                 int whole = r->weight_m == 1 && n == 1 && rows <= VL && m0 + VL <= s->m;
                 if (whole && c + VL < s->channels) v_store(to, v_load(from));
@@ -84,8 +84,10 @@ static void pack_weights_task(void *arg, int64_t item, int thread) {
         pack_any_weights(r, panel0, panel1, w, group);
         return;
     }
-    for (int64_t m0 = panel0 * r->mr; m0 < fc_min(panel1 * r->mr, s->m); m0 += r->mr)
-        pack_columns_of_weights(fc_min(r->mr, s->m - m0), w + m0 * n, n, n, group + m0 * n);
+    for (int64_t panel = panel0; panel < panel1; panel++) {
+        int64_t m0 = panel_row(r, panel), rows = panel_row(r, panel + 1) - m0;
+        pack_columns_of_weights(rows, w + m0 * n, n, n, group + m0 * n);
+    }
 }
 
 /* to[0], to[2], ... and to[1], to[3], ... from two rows, `n` elements in all. */
@@ -269,8 +271,9 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
     }
     int at_once = last && full && !r->epilogue.used;
     tile_start start = tile_start_of(r, b, q);
+    int64_t first_m = panel_row(r, panel0);
     for (int64_t panel = panel0; panel < panel1; panel++) {
-        int64_t m0 = panel * r->mr, rows = fc_min(r->mr, s->m - m0);
+        int64_t m0 = panel_row(r, panel), rows = panel_row(r, panel + 1) - m0;
         real *dst = r->dst + b->n0 * image_stride + (g * s->m + m0) * dst_plane;
         real *whole = dst + image * image_stride + b->y0 * s->x.out + b->x0 + in_image;
         const real *at = pixels;
@@ -285,10 +288,9 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
             int64_t taps = s->first[phase + 1] - from;
             if (taps == 0 && !last) continue;
             const real *a = r->packed + g * r->packed_group +
-                            (r->panels * from + panel * taps) * s->channels * r->mr +
-                            c0 * taps * rows;
+                            (s->m * from + m0 * taps) * s->channels + c0 * taps * rows;
             real *sums = partial + phase * r->partial_phase +
-                         (m0 - panel0 * r->mr) * r->partial_row + q;
+                         (m0 - first_m) * r->partial_row + q;
             int64_t init_row = first || taps == 0 ? 0 : r->partial_row;
             const real *init = init_row == 0 ? r->bias + g * s->m + m0 : sums;
             real *out = at_once ? whole : last ? tile + px * MR_MAX * NR : sums;
@@ -460,7 +462,7 @@ static void direct_task(void *arg, int64_t item, int thread) {
             }
         }
     }
-    int64_t m0 = g * s->m + panel0 * r->mr, m1 = g * s->m + fc_min(panel1 * r->mr, s->m);
+    int64_t m0 = g * s->m + panel_row(r, panel0), m1 = g * s->m + panel_row(r, panel1);
     for (int64_t py = 0; py < s->y.out_phases; py++)
         if (direct_empty(s, py)) direct_zero_rows(r, &b, m0, m1, py);
 }
