@@ -20,8 +20,8 @@ enum { DEPTHWISE_GROUP = 13 };
 #else
 enum { DEPTHWISE_GROUP = 10 };
 #endif
-enum { WINDOW_DOT_ROWS = 4 }; /* of dy at a time, for usual windows */
-enum { DEPTHWISE_CHANNELS = 16, DEPTHWISE_TASKS = 16 };
+enum { WINDOW_DOT_ROWS = 4 }; /* of dy at a time at most, for usual windows */
+enum { DEPTHWISE_CHANNELS = 32, DEPTHWISE_TASKS = 16 };
 
 /* sums[taps][VL] += dy times the source at the taps' shifts, and sums[taps] += dy. */
 typedef void (*depthwise_dot_kernel)(int64_t rows, int64_t cols, const real *dy, const real *src,
@@ -77,36 +77,40 @@ INLINE void window_dot_tile(const int size, const int stride, const int rows, co
     }
 }
 
-/* A strip of a band: columns q0 .. q1 - 1, whole vectors, or the edge e. The one that is
- * run first starts loading what comes after the rows, in the order of the memory. */
-INLINE void window_dot_strip(const int size, const int stride, const int edge,
-                             const window_band *b, int64_t q0, int64_t q1, const window_edge *e,
-                             int first, const real *dy, vr acc[10]) {
+/* Rows y0 .. y1 - 1 of a strip of a band, `rows` at a time: columns q0 .. q1 - 1, whole vectors, or the
+ * edge e. Whole vectors start loading what comes after the rows, in the order of the memory. */
+INLINE void window_dot_rows(const int size, const int stride, const int rows, const int edge,
+                            const window_band *b, int64_t y0, int64_t y1, int64_t q0, int64_t q1,
+                            const window_edge *e, const real *dy, vr acc[10]) {
     const window_plane *p = b->plane;
-    int64_t strips = fc_ceil_div(q1 - q0, VL), now;
-    int64_t x_share = fc_ceil_div(stride * p->src_cols * (int64_t)sizeof(real), strips);
-    int64_t dy_share = fc_ceil_div(p->cols * (int64_t)sizeof(real), strips);
-    for (int64_t y = 0; y < b->rows; y += now) {
-        int64_t rest = b->rows - y;
+    int64_t strips = edge ? 1 : (q1 - q0) / VL, size_of = sizeof(real);
+    int64_t x_share = fc_ceil_div(rows * stride * p->src_cols * size_of, strips);
+    int64_t dy_share = fc_ceil_div(rows * p->cols * size_of, strips);
+    for (int64_t y = y0; y < y1; y += rows) {
         const real *const *row = b->row + y * stride;
-        now = rest % WINDOW_DOT_ROWS == 0 ? WINDOW_DOT_ROWS : rest >= 3 ? 3 : 1;
-        const char *x_next = (const char *)(b->src + (y + now) * stride * p->src_cols);
-        const char *dy_next = (const char *)(dy + (y + now) * p->cols);
+        const char *x_next = (const char *)(b->src + (y + rows) * stride * p->src_cols);
+        const char *dy_next = (const char *)(dy + (y + rows) * p->cols);
         for (int64_t q = q0; q < q1; q += VL) {
-            const real *d = dy + y * p->cols + q;
-            int64_t col = q * stride - p->left;
-            if (first) {
-                x_next = window_ahead(stride, x_next, now * x_share);
-                dy_next = window_ahead(stride, dy_next, now * dy_share);
+            if (!edge) {
+                x_next = window_ahead(stride, x_next, x_share);
+                dy_next = window_ahead(stride, dy_next, dy_share);
             }
-            if (now == WINDOW_DOT_ROWS)
-                window_dot_tile(size, stride, WINDOW_DOT_ROWS, edge, row, col, e, d, p->cols, acc);
-            else if (now == 3)
-                window_dot_tile(size, stride, 3, edge, row, col, e, d, p->cols, acc);
-            else
-                window_dot_tile(size, stride, 1, edge, row, col, e, d, p->cols, acc);
+            window_dot_tile(size, stride, rows, edge, row, q * stride - p->left, e,
+                            dy + y * p->cols + q, p->cols, acc);
         }
     }
+}
+
+/* The strip, cut into threes and fours of rows, or if there are too few for that, fours and ones. */
+INLINE void window_dot_strip(const int size, const int stride, const int edge,
+                             const window_band *b, int64_t q0, int64_t q1, const window_edge *e,
+                             const real *dy, vr acc[10]) {
+    int64_t threes = 3 * (-b->rows & 3), fours;
+    if (threes > b->rows) threes = 0;
+    fours = threes + ((b->rows - threes) & ~(int64_t)3);
+    window_dot_rows(size, stride, 3, edge, b, 0, threes, q0, q1, e, dy, acc);
+    window_dot_rows(size, stride, 4, edge, b, threes, fours, q0, q1, e, dy, acc);
+    window_dot_rows(size, stride, 1, edge, b, fours, b->rows, q0, q1, e, dy, acc);
 }
 
 /* sums[taps + 1][VL] += a band's; dy is its first row. */
@@ -115,12 +119,17 @@ INLINE void window_dot(const int size, const int stride, const window_band *b, c
     const window_plane *p = b->plane;
     vr acc[10];
     UNROLL for (int t = 0; t <= size * size; t++) acc[t] = v_load(sums + t * VL);
-    if (p->inner < p->outer)
-        window_dot_strip(size, stride, 0, b, p->inner, p->outer, b->edge, 1, dy, acc);
+    int64_t narrow = p->inner == p->outer, after = b->rows * (int64_t)sizeof(real);
+    const char *x_next = (const char *)b->src + after * stride * p->src_cols;
+    const char *dy_next = (const char *)dy + after * p->cols;
+    if (!narrow) window_dot_strip(size, stride, 0, b, p->inner, p->outer, b->edge, dy, acc);
     for (int64_t i = 0; i < b->edges; i++) {
         const window_edge *e = &b->edge[i];
-        int first = i == 0 && p->inner == p->outer;
-        window_dot_strip(size, stride, 1, b, e->q, e->q + e->n, e, first, dy, acc);
+        if (narrow) {
+            x_next = window_ahead(stride, x_next, b->rows * p->src_share);
+            dy_next = window_ahead(stride, dy_next, b->rows * p->dst_share);
+        }
+        window_dot_strip(size, stride, 1, b, e->q, e->q + e->n, e, dy, acc);
     }
     UNROLL for (int t = 0; t <= size * size; t++) v_store(sums + t * VL, acc[t]);
 }

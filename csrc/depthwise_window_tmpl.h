@@ -49,6 +49,7 @@ typedef struct {
 typedef struct {
     const window_plane *plane;
     int64_t rows, tall, edges, dst_rows;
+    int64_t first, end; /* source rows first .. end - 1 exist, the others are padding */
     window_edge edge[WINDOW_EDGES];
     const real *src; /* where its first row would be if none were padding */
     const real *row[WINDOW_TABLE];
@@ -134,22 +135,28 @@ static void window_begin(const window_plane *p, window_band *b) {
     }
 }
 
-/* Band i of the plane at src. */
-static void window_get_band(const window_plane *p, const real *src, int64_t i, window_band *b) {
+/* Cuts band i: all but where its source is. */
+static void window_cut_band(const window_plane *p, int64_t i, window_band *b) {
     int64_t y0 = i * p->band_rows, at = y0 * p->stride - p->top;
     int64_t rows = fc_min(p->band_rows, p->rows - y0);
     int64_t tall = rows == p->band_rows ? p->tall : window_tall_rows(rows);
     int64_t computed = fc_ceil_div(tall, WINDOW_TALL) * WINDOW_TALL;
     if (tall < rows) computed += fc_ceil_div(rows - tall, WINDOW_LOW) * WINDOW_LOW;
     int64_t n = (computed - 1) * p->stride + p->size;
-    int64_t first = fc_min(fc_max(-at, 0), n), end = fc_max(first, fc_min(p->src_rows - at, n));
-    if (p->bands > 1 || b->rows == 0) /* else the padding is where it was */
-        for (int64_t k = 0; k < n; k++) b->row[k] = p->zeros;
     b->rows = rows, b->tall = tall;
     b->dst_rows = fc_min(rows * p->step, p->dst_rows - y0 * p->step);
-    b->src = src + at * p->src_cols;
-    src += (at + first) * p->src_cols;
-    NO_UNROLL for (int64_t k = first; k < end; k++, src += p->src_cols) b->row[k] = src;
+    b->first = fc_min(fc_max(-at, 0), n);
+    b->end = fc_max(b->first, fc_min(p->src_rows - at, n));
+    for (int64_t k = 0; k < n; k++) b->row[k] = p->zeros;
+}
+
+/* Band i of the plane at src; a plane of one band is cut as the one before. */
+static void window_get_band(const window_plane *p, const real *src, int64_t i, window_band *b) {
+    int64_t row = p->src_cols;
+    if (p->bands > 1 || b->rows == 0) window_cut_band(p, i, b);
+    b->src = src + (i * p->band_rows * p->stride - p->top) * row;
+    src = b->src + b->first * row;
+    NO_UNROLL for (int64_t k = b->first; k < b->end; k++, src += row) b->row[k] = src;
 }
 
 /* Pixels at p, p + stride, ... of a vector of windows; and with stride 2 at p + 1, p + 3, ...; all
