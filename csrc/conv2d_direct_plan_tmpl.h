@@ -11,8 +11,10 @@ enum { NR = NV_MAX * VL };
 
 /* Budgets in bytes, for caches from 32 KiB of L1 and 512 KiB of L2 up. */
 enum { L1_BUDGET = 24576, PLANES_BUDGET = 98304, PARTIAL_BUDGET = 393216 };
-/* The lines of a tile, of a band, and what tasks that share their bands pack before. */
-enum { TILE_BUDGET = 24576, LINES_BUDGET = 196608, SHARED_BUDGET = 8 << 20 };
+/* The lines of a tile, those of a band at least, and with a task's weights, and what tasks that share
+ * their bands pack before. */
+enum { TILE_BUDGET = 24576, LINES_BUDGET = 196608, LINES_AND_WEIGHTS = 2 * LINES_BUDGET };
+enum { SHARED_BUDGET = 8 << 20 };
 enum { LINES_FROM = 24 }; /* output channels, from which on copying a tile's lines pays */
 enum { BLOCK_REALS = 1 << 22 };
 enum { TASKS_WANTED = 8 };
@@ -171,10 +173,12 @@ static void direct_plan(direct_run *r) {
     r->block = fc_ceil_div(s->channels, r->blocks);
 
     int64_t task_m = fc_min(s->m, 256), q_target;
-    if (r->tiles == IN_SOURCE)
-        q_target = LINES_BUDGET / (r->block * source_taps(s) * size);
-    else
+    if (r->tiles == IN_SOURCE) {
+        int64_t lines = LINES_AND_WEIGHTS - task_m * r->block * taps * size;
+        q_target = fc_max(lines, LINES_BUDGET) / (r->block * source_taps(s) * size);
+    } else {
         q_target = PLANES_BUDGET / (r->block * s->y.phases * s->x.phases * size);
+    }
     if (r->blocks > 1) {
         int64_t phases = fc_max(1, live_phases(&s->y) * live_phases(&s->x));
         int64_t sums = PARTIAL_BUDGET / (task_m * phases * size);
