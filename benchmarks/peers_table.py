@@ -13,6 +13,8 @@ fastcnn is faster.
     --passes forward        passes that start with one of the words
     --peers torch compile   whole nets by torch.compile too
     --peers none --quick    fastcnn alone, with short timings, for tuning kernels
+    --times 2               everything twice, minutes apart, and each candidate's faster time: on a
+                            machine that is shared with others, whose load comes and goes
 """
 
 import argparse
@@ -97,6 +99,16 @@ class Row(NamedTuple):
         if name == COPY:  # both move the same bytes
             return f"{100 * self.speed[peers.OURS] / self.speed[COPY]:.0f} %"
         return readable(self.speed[name])
+
+    def or_faster(self, other: "Row") -> "Row":
+        """The same cell measured twice: each candidate's faster time, the failures of both."""
+        failures = self.failures | other.failures
+        speed = {
+            name: max(one, other.speed[name])
+            for name, one in self.speed.items()
+            if name in other.speed and name not in failures
+        }
+        return self._replace(speed=speed, failures=failures)
 
 
 def measure(
@@ -295,7 +307,10 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--effort", type=float, default=1.0, help="factor on the time per cell")
     parser.add_argument("--quick", action="store_true", help="--effort 0.25")
+    parser.add_argument("--times", type=int, default=1, help="measure everything so often")
     options = parser.parse_args(arguments)
+    if options.times < 1:
+        parser.error(f"expected --times of 1 or more, got {options.times}")
     if options.quick:
         options.effort = 0.25
     options.names = [peers.OURS]
@@ -320,7 +335,12 @@ def main(arguments: Sequence[str]) -> int:
         return subprocess.run(command, env=os.environ | wanted).returncode
     if max(options.threads) > usable_cores():
         progress(f"Note: {max(options.threads)} threads on {usable_cores()} usable core(s)")
-    results = {name: measure_suite(SUITES[name], options) for name in options.suites}
+    results: dict[str, list[Row]] = {}
+    for _ in range(options.times):
+        for name in options.suites:
+            rows = measure_suite(SUITES[name], options)
+            before = results.get(name, rows)
+            results[name] = [a.or_faster(b) for a, b in zip(before, rows, strict=True)]
     command = shlex.join(["python", "-m", "benchmarks.peers_table", *arguments])
     text = "\n".join(report(results, options, command))
     if options.out:

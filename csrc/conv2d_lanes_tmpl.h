@@ -11,7 +11,7 @@
  * An output is the same chain of additions as in conv2d_direct_tmpl.h, so it has the same bits, and
  * the number of images may decide which of the two runs.
  *
- * The gradient of the weights runs the dot products of conv2d_weight_tmpl.h on planes of lanes.
+ * The gradient of the weights runs the dot products of conv2d_weight_dot_tmpl.h on planes of lanes.
  */
 
 enum { LANES_OB = N_REGISTERS == 32 ? 6 : 3, LANES_PB = 4, LANES_PB_MAX = 8 };

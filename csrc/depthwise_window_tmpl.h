@@ -72,7 +72,8 @@ static int64_t spread_size(const shift_problem *s) {
     int served = taps == 2 || taps == 3 || taps == 5;
     int usual = s->x.reversed && s->y.taps == taps && served && s->y.pad == pad &&
                 s->x.pad == pad && s->y.out_step == 2 && s->x.out_step == 2 &&
-                s->y.out > 1 && s->x.out > 1 && s->y.dilation == 1 && s->x.dilation == 1;
+                s->y.out > 1 && s->x.out > 1 && s->y.dilation == 1 && s->x.dilation == 1 &&
+                !s->replicate;
     return usual ? (taps + 1) / 2 : 0;
 }
 
@@ -279,6 +280,18 @@ INLINE const char *window_ahead(const int stride, const char *p, int64_t n) {
     return p + n;
 }
 
+/* Either of them: the tile at row y and column q of a band, of `now` rows of windows; `to` is the
+ * first of their rows of dst. */
+INLINE void window_any_tile(const int taps, const int stride, const int step, const int rows,
+                            const int edge, const window_band *b, const window_channel *c,
+                            int64_t y, int64_t q, const window_edge *e, int64_t now, real *to) {
+    const real *const *row = b->row + y * stride;
+    if (step == 1)
+        window_tile(taps, stride, rows, edge, b->plane, c, row, q, e, now, to + q);
+    else
+        spread_tile(taps, rows, edge, b->plane, c, row, q, e, b->dst_rows - 2 * y, to + 2 * q);
+}
+
 /* The sums of a band's rows y0 .. y1 - 1 of windows; dst is the band's first row. taps: of a row of the
  * kernel, which with a step of 2 is larger than a window of dy. */
 INLINE void window_rows(const int taps, const int stride, const int step, const int rows,
@@ -287,26 +300,19 @@ INLINE void window_rows(const int taps, const int stride, const int step, const 
     const window_plane *p = b->plane;
     int64_t src_share = rows * p->src_share, dst_share = rows * p->dst_share;
     for (int64_t y = y0; y < y1; y += rows) {
-        const real *const *row = b->row + y * stride;
         real *to = dst + y * step * p->dst_cols;
         const char *src_next = (const char *)(b->src + (y + rows) * stride * p->src_cols);
         const char *dst_next = (const char *)(to + rows * step * p->dst_cols);
         for (int64_t q = p->inner; q < p->outer; q += VL) {
             src_next = window_ahead(stride, src_next, src_share);
             dst_next = prefetch_bytes_l2(dst_next, dst_share);
-            if (step == 1)
-                window_tile(taps, stride, rows, 0, p, c, row, q, b->edge, y1 - y, to + q);
-            else
-                spread_tile(taps, rows, 0, p, c, row, q, b->edge, b->dst_rows - 2 * y, to + 2 * q);
+            window_any_tile(taps, stride, step, rows, 0, b, c, y, q, b->edge, y1 - y, to);
         }
         for (int64_t i = 0; i < b->edges; i++) {
             const window_edge *e = &b->edge[i];
             src_next = window_ahead(stride, src_next, src_share);
             dst_next = prefetch_bytes_l2(dst_next, dst_share);
-            if (step == 1)
-                window_tile(taps, stride, rows, 1, p, c, row, e->q, e, y1 - y, to + e->q);
-            else
-                spread_tile(taps, rows, 1, p, c, row, e->q, e, b->dst_rows - 2 * y, to + 2 * e->q);
+            window_any_tile(taps, stride, step, rows, 1, b, c, y, e->q, e, y1 - y, to);
         }
     }
 }

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("needs the source tree", allow_module_level=True)
 
-from benchmarks import full_size, numpy_blas, shapes, timing
+from benchmarks import full_size, numpy_blas, peers_table, shapes, timing
 from benchmarks.peers_affine import AffineCase
 from benchmarks.peers_batch_norm import BatchNormCase
 from benchmarks.peers_conv import ColumnsCase, ConvCase
@@ -195,6 +195,14 @@ def test_interleave_takes_turns() -> None:
     times = timing.interleave(runs, budget=0.0, least_rounds=4, slice_seconds=0.0)
     assert "".join(order) == "aabb" + "abbaabba"
     assert all(t.calls == 4 and 0 <= t.minimum <= t.median for t in times.values())
+
+
+def test_a_cell_measured_twice_keeps_the_faster_times_and_every_failure() -> None:
+    one = peers_table.Row("layer", "forward", 2, {"fastcnn": 2.0, "torch": 3.0, "numpy": 1.0}, {})
+    two = one._replace(speed={"fastcnn": 4.0, "torch": 1.0}, failures={"numpy": "wrong"})
+    both = one.or_faster(two)
+    assert both.speed == {"fastcnn": 4.0, "torch": 3.0} and both.failures == {"numpy": "wrong"}
+    assert both.cell("numpy") == "failed" and both == two.or_faster(one)
 
 
 def test_layers_are_chosen_by_the_start_of_key_or_name() -> None:
