@@ -123,7 +123,8 @@ static int dilated_plan(dilated_run *r, const fc_conv2d_desc *d, wino_pass pass)
     if (v == NULL) return 0;
     int64_t h = pass == WINO_BACKWARD_INPUT ? s->h : s->oh;
     int64_t w = pass == WINO_BACKWARD_INPUT ? s->w : s->ow;
-    int64_t products = v->t * v->t * fc_ceil_div(h, v->m) * fc_ceil_div(w, v->m) * phases;
+    int64_t tiles = fc_ceil_div(h, v->y.m) * fc_ceil_div(w, v->x.m) * phases;
+    int64_t products = v->y.t * v->x.t * tiles;
     if (d->algorithm == FC_CONV_AUTO && 3 * products > 2 * d->kh * d->kw * d->oh * d->ow) return 0;
     int64_t bytes = phases * d->c * s->h * s->w * (int64_t)sizeof(real);
     r->images = fc_max(1, fc_min(d->n, DILATED_BYTES / bytes));

@@ -198,22 +198,23 @@ INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t py
     }
 }
 
-/* IN_SOURCE with one tap: what the thread is likely to pack next, which is asked for while it
- * computes. */
+/* IN_SOURCE: what the thread is likely to pack next, which is asked for while it computes. */
 typedef struct {
     const real *src; /* NULL: nothing */
     shift_band band;
-    int64_t channels;
+    int64_t channels, row_lines, lines; /* cache lines of a tile in a row of a channel, in all rows */
 } direct_next;
 
 static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t block) {
     const shift_problem *s = &r->s;
-    if (r->tiles != IN_SOURCE || source_taps(s) > 1 || r->shared) return (direct_next){0};
+    if (r->tiles != IN_SOURCE || r->shared) return (direct_next){0};
     if (++block == r->blocks) block = 0, unit += fc_ceil_div(r->n_threads, r->splits);
     if (unit >= shift_bands(s) * s->groups) return (direct_next){0};
     direct_next next = {.band = direct_band(r, unit / s->groups)};
     int64_t c0 = block * r->block, image = next.band.n0 * s->groups + unit % s->groups;
     next.channels = fc_min(r->block, s->channels - c0);
+    next.row_lines = fc_ceil_div(NR * s->x.step * (int64_t)sizeof(real), 64);
+    next.lines = s->y.phases * next.row_lines;
     next.src = r->src + (image * s->channels + c0) * s->y.source * s->x.source;
     return next;
 }
@@ -228,6 +229,23 @@ static const real *direct_next_pixel(const direct_run *r, const direct_next *nex
     int64_t channel = image * s->groups * s->channels;
     return next->src + (channel * s->y.source + y * s->y.step) * s->x.source +
            (b->x0 + q % b->cols) * s->x.step;
+}
+
+/* What the call for a tile's panel number `panel` asks for: one cache line of as many channels as it has
+ * time for; or `nothing`, once all are asked for. */
+INLINE shift_ahead direct_ahead(const direct_run *r, const direct_next *next, const real *pixel,
+                                int64_t channels, int64_t panel, shift_ahead nothing) {
+    const shift_problem *s = &r->s;
+    int64_t some = fc_ceil_div(channels * source_taps(s), AHEAD_TAPS);
+    int64_t c = panel, line = 0, row = 0;
+    if (next->lines > 1) {
+        c = panel / next->lines, line = panel % next->lines;
+        row = line / next->row_lines, line -= row * next->row_lines;
+    }
+    if (c * some + some > next->channels) return nothing;
+    int64_t plane = s->y.source * s->x.source;
+    pixel += c * some * plane + row * s->x.source + line * (64 / (int64_t)sizeof(real));
+    return (shift_ahead){pixel, plane};
 }
 
 /* 1 if no tap reaches the output's row phase py: backward, with a stride beyond the kernel. */
@@ -260,7 +278,6 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
     const shift_problem *s = &r->s;
     int64_t c0 = block * r->block, nc = fc_min(r->block, s->channels - c0);
     int64_t nq = fc_min(NR, b->q - q), nv = fc_ceil_div(nq, VL), dst_plane = s->y.out * s->x.out;
-    int64_t src_plane = s->y.source * s->x.source;
     int64_t image_stride = s->groups * s->m * dst_plane, image = 0, in_image = q;
     int first = block == 0, last = block == r->blocks - 1;
     int full = r->whole_rows && nq == NR;
@@ -277,11 +294,8 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
         real *dst = r->dst + b->n0 * image_stride + (g * s->m + m0) * dst_plane;
         real *whole = dst + image * image_stride + b->y0 * s->x.out + b->x0 + in_image;
         const real *at = pixels;
-        /* Each panel's call asks for as many channels as it has time for. */
-        int64_t some = fc_ceil_div(nc, AHEAD_TAPS), c = (panel - panel0) * some;
         shift_ahead ahead = {r->packed, 0};
-        if (next_pixel != NULL && c + some <= next->channels)
-            ahead = (shift_ahead){next_pixel + c * src_plane, src_plane};
+        if (next_pixel != NULL) ahead = direct_ahead(r, next, next_pixel, nc, panel - panel0, ahead);
         for (int64_t px = 0; px < s->x.out_phases; px++) {
             if (last) direct_prefetch(r, b, py, px, &start, nq, rows, dst, image_stride);
             int64_t phase = py * s->x.out_phases + px, from = s->first[phase];

@@ -1,7 +1,7 @@
 /* winograd_strip_tmpl.h - how Winograd's convolution (winograd_tmpl.h, winograd_weight_tmpl.h) cuts
  * images into blocks of tiles, and V, the transform of its input; compiled per tier and real type.
  *
- * Lanes are channels. A strip holds t rows of VL channels, transposed to [row][column][channel] by
+ * Lanes are channels. A strip holds a tile's rows of VL channels, transposed to [row][column][channel] by
  * register transposes, so that tiles may start anywhere, and images of any size fill a block of
  * tiles. A block is some rows of tiles, across images. Its V is [chunk of channels][xi][tile][c]:
  * a chunk's plane lies in one piece, as a product reads it. Planes are an odd number of cache lines
@@ -10,8 +10,8 @@
 
 typedef struct {
     const winograd_variant *v;
-    int64_t squares;                   /* t * t: values of xi */
-    int64_t filter_squares;            /* f * f: those of the filters */
+    int64_t squares;                   /* y.t * x.t: values of xi */
+    int64_t filter_squares;            /* y.f * x.f: those of the filters */
     int64_t n, groups, c, k;           /* per group: source and output channels */
     int64_t h, w, oh, ow;              /* source and output size */
     int64_t y0, x0;                    /* source row and column of the first tile */
@@ -35,14 +35,15 @@ static int64_t odd_lines(int64_t reals) {
 
 /* What follows from the sizes alone. */
 static void wino_measure(wino_shape *s) {
-    s->squares = s->v->t * s->v->t;
-    s->filter_squares = s->v->f * s->v->f;
-    s->tiles_y = fc_ceil_div(s->skip_y + s->oh, s->v->m);
-    s->tiles_x = fc_ceil_div(s->skip_x + s->ow, s->v->m);
+    const winograd_axis *y = &s->v->y, *x = &s->v->x;
+    s->squares = y->t * x->t;
+    s->filter_squares = y->f * x->f;
+    s->tiles_y = fc_ceil_div(s->skip_y + s->oh, y->m);
+    s->tiles_x = fc_ceil_div(s->skip_x + s->ow, x->m);
     s->rows = s->n * s->tiles_y;
-    s->strip_cols = (s->tiles_x - 1) * s->v->step + s->v->source;
-    s->output_cols = s->tiles_x * s->v->m;
-    s->strip = fc_max(s->v->source * s->strip_cols, s->v->m * s->output_cols) * VL;
+    s->strip_cols = (s->tiles_x - 1) * x->step + x->source;
+    s->output_cols = s->tiles_x * x->m;
+    s->strip = fc_max(y->source * s->strip_cols, y->m * s->output_cols) * VL;
     s->panels = outer_panels_of(s->k);
 }
 
@@ -148,12 +149,12 @@ static void wino_input(const wino_shape *s, int64_t block, int64_t g, int64_t c0
     int64_t plane = s->h * s->w;
     real *to = pv + c0 / s->chunk * s->squares * s->plane_v + c0 % s->chunk;
     for (int64_t row = b.first; row < b.end; row++) {
-        int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->step + s->y0;
+        int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->y.step + s->y0;
         const real *src = s->src + ((n * s->groups + g) * s->c + c0) * plane;
-        strip_fill(src, plane, fc_min(VL, s->c - c0), s->h, s->w, y, v->source, s->x0,
+        strip_fill(src, plane, fc_min(VL, s->c - c0), s->h, s->w, y, v->y.source, s->x0,
                    s->strip_cols, s->replicate, strip);
         for (int64_t x = 0; x < s->tiles_x; x++, to += s->chunk)
-            v->input(strip + x * v->step * VL, s->strip_cols * VL, to, s->plane_v);
+            v->input(strip + x * v->x.step * VL, s->strip_cols * VL, to, s->plane_v);
     }
 }
 

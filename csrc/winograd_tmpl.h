@@ -3,7 +3,8 @@
  *
  * Tiles of m x m outputs become t x t products, each a matrix product over channels; t = m + r - 1
  * for an r x r filter; with stride 2 m is 4, t 9 for 3 x 3 filters, where products share them, f x f,
- * and 10 for 4 x 4:
+ * and 10 for 4 x 4. Filters of one row or column have tiles of one row or column, and products of one
+ * side's transform:
  *   input:    V[chunk][xi][tile][c]        = BT d BT^T    of every tile of the source
  *   filter:   U[panel][chunk][xi][c][k]    = G w G^T
  *   product:  M[xi][panel][tile][k]        = sum over c of V[xi][tile][c] * U[xi][c][k]  (outer_tmpl.h)
@@ -60,7 +61,7 @@ static void wino_filters(const wino_run *r, int64_t g, int64_t panel, int64_t c0
                          real *u) {
     const wino_shape *s = &r->s;
     const winograd_variant *v = s->v;
-    int64_t kernel = v->r * v->r, k0 = panel * s->panels.width;
+    int64_t kernel = v->y.r * v->x.r, k0 = panel * s->panels.width;
     const real *w = r->weights + g * s->k * s->c * kernel;
     /* [channel][tap][VL]: one strip, or, turned round, a strip a channel. */
     real strip[WINO_FILTERS * 25 * VL];
@@ -75,9 +76,9 @@ static void wino_filters(const wino_run *r, int64_t g, int64_t panel, int64_t c0
             const real *taps = strip + i * kernel * VL;
             real *to = u + i * s->panels.width + j * VL;
             if (r->flip)
-                v->filter(taps + (kernel - 1) * VL, -v->r * VL, -VL, to, r->plane_u);
+                v->filter(taps + (kernel - 1) * VL, -v->x.r * VL, -VL, to, r->plane_u);
             else
-                v->filter(taps, v->r * VL, VL, to, r->plane_u);
+                v->filter(taps, v->x.r * VL, VL, to, r->plane_u);
         }
     }
 }
@@ -113,7 +114,7 @@ static void wino_multiply(const wino_run *r, int64_t tiles, int64_t panels, int6
     const wino_shape *s = &r->s;
     int64_t width = s->panels.width, np = s->panels.np;
     outer_kernel kernel = OUTER_KERNELS[s->panels.nv - 1];
-    int t = (int)s->v->t, squares = t * t; /* divided by below: 64 bits would take thrice as long */
+    int t = (int)s->v->x.t, squares = (int)s->squares; /* 64 bits would take thrice to divide */
     for (int xi = 0; xi < squares; xi++) {
         const real *xi_u = u + wino_filter_product(s->v, xi / t, xi % t) * r->plane_u;
         for (int64_t panel = 0; panel < panels; panel++, m += r->plane_m) {
@@ -156,13 +157,13 @@ static void wino_product(const wino_run *r, int64_t block, int64_t g, int64_t pa
         int64_t k = panel0 * width + j * VL, have = fc_min(VL, s->k - k);
         const real *from = m + j / s->panels.nv * r->plane_m + j % s->panels.nv * VL;
         for (int64_t row = b.first; row < b.end && have > 0; row++) {
-            int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->m - s->skip_y;
+            int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->y.m - s->skip_y;
             int64_t above = fc_max(0, -y);
             for (int64_t x = 0; x < s->tiles_x; x++, from += width)
-                v->output(from, panels * r->plane_m, strip + x * v->m * VL, cols * VL);
+                v->output(from, panels * r->plane_m, strip + x * v->x.m * VL, cols * VL);
             real *dst = r->dst + ((n * s->groups + g) * s->k + k) * plane + (y + above) * s->ow;
             strip_drain(strip + (above * cols + s->skip_x) * VL, cols,
-                        fc_min(v->m, s->oh - y) - above, s->ow, dst, plane, have,
+                        fc_min(v->y.m, s->oh - y) - above, s->ow, dst, plane, have,
                         r->bias == NULL ? NULL : r->bias + g * s->k + k, &r->epilogue);
         }
     }
@@ -201,28 +202,54 @@ static int wino_stride2_pays(const fc_conv2d_desc *d, int64_t c, int64_t k, wino
     return pass != WINO_BACKWARD_WEIGHT && c >= few && k >= few && direct >= products * tiles;
 }
 
+/* Those for 3, 5 or 7 taps in a row or a column, of stride 1, or NULL; not for backward weights, where
+ * the direct kernels are fast. */
+static const winograd_variant *wino_line_variant(const fc_conv2d_desc *d, wino_pass pass) {
+    int64_t taps = d->kh * d->kw;
+    if (d->kh != 1 && d->kw != 1) return NULL;
+    if (taps != 3 && taps != 5 && taps != 7) return NULL;
+    if (d->stride_h != 1 || d->stride_w != 1 || pass == WINO_BACKWARD_WEIGHT) return NULL;
+    return (d->kh == 1 ? WINOGRAD_ROWS : WINOGRAD_COLUMNS) + (taps - 3) / 2;
+}
+
+/* Those for squares, or NULL. */
+static const winograd_variant *wino_square_variant(const fc_conv2d_desc *d, wino_pass pass) {
+    int64_t stride = d->stride_h;
+    int fits = d->stride_w == stride && d->kh == d->kw &&
+               (d->kh == 3 ? stride <= 2 : d->kh == 4 ? stride == 2 : d->kh == 5 && stride == 1);
+    if (!fits) return NULL;
+    int backward = pass == WINO_BACKWARD_INPUT;
+    if (stride == 2 && d->kh == 4) return backward ? &WINOGRAD_S4T : &WINOGRAD_S4;
+    if (stride == 2) return backward ? &WINOGRAD_S2T : &WINOGRAD_S2;
+    if (d->kh == 5) return &WINOGRAD_4_5;
+    int64_t oh = backward ? d->h : d->oh, ow = backward ? d->w : d->ow;
+    int large = oh >= 56 && ow >= 56 && pass != WINO_BACKWARD_WEIGHT;
+    return large ? &WINOGRAD_6_3 : &WINOGRAD_4_3;
+}
+
+/* Whether it is faster than the direct kernels. */
+static int wino_pays(const fc_conv2d_desc *d, const winograd_variant *v, wino_pass pass) {
+    int backward = pass == WINO_BACKWARD_INPUT, line = v->y.t == 1 || v->x.t == 1;
+    int64_t c = d->c / d->groups, k = d->k / d->groups;
+    if (d->stride_h == 2) return wino_stride2_pays(d, c, k, pass);
+    /* Fewer channels than lanes, or single pixels, and the transforms cost more than they save. */
+    int64_t least = line ? fc_max(2 * VL, 16) : VL, oh = backward ? d->h : d->oh, ow = backward ? d->w : d->ow;
+    if (c < least || k < least || (v->y.m > 1 && oh < 2) || (v->x.m > 1 && ow < 2)) return 0;
+    /* A line's last tile may hang over. */
+    int64_t tiles = fc_ceil_div(oh, v->y.m) * fc_ceil_div(ow, v->x.m);
+    return !line || 3 * v->y.t * v->x.t * tiles <= 2 * d->kh * d->kw * oh * ow;
+}
+
 /* The variant for a descriptor, or NULL where Winograd cannot (or, unless forced, should not) serve
  * it. By shape alone, and never by the batch, since the algorithm shows in the last bits; but with
  * no images at all, the direct pass writes the zeros of a weight gradient. */
 static const winograd_variant *wino_choose(const fc_conv2d_desc *d, wino_pass pass) {
-    int64_t stride = d->stride_h;
-    int fits = d->stride_w == stride && d->dilation_h == 1 && d->dilation_w == 1 &&
-               d->kh == d->kw &&
-               (d->kh == 3 ? stride <= 2 : d->kh == 4 ? stride == 2 : d->kh == 5 && stride == 1);
-    if (!fits || d->algorithm == FC_CONV_DIRECT || d->n == 0) return NULL;
-    int backward = pass == WINO_BACKWARD_INPUT, free = d->algorithm == FC_CONV_AUTO;
-    int64_t c = d->c / d->groups, k = d->k / d->groups;
-    if (stride == 2) {
-        if (free && !wino_stride2_pays(d, c, k, pass)) return NULL;
-        if (d->kh == 4) return backward ? &WINOGRAD_S4T : &WINOGRAD_S4;
-        return backward ? &WINOGRAD_S2T : &WINOGRAD_S2;
-    }
-    int64_t oh = backward ? d->h : d->oh, ow = backward ? d->w : d->ow;
-    /* Fewer channels than lanes, or single pixels, and the transforms cost more than they save. */
-    if (free && (c < VL || k < VL || oh < 2 || ow < 2)) return NULL;
-    if (d->kh == 5) return &WINOGRAD_4_5;
-    int large = oh >= 56 && ow >= 56 && pass != WINO_BACKWARD_WEIGHT;
-    return large ? &WINOGRAD_6_3 : &WINOGRAD_4_3;
+    if (d->dilation_h != 1 || d->dilation_w != 1 || d->n == 0) return NULL;
+    if (d->algorithm == FC_CONV_DIRECT) return NULL;
+    const winograd_variant *v = wino_line_variant(d, pass);
+    if (v == NULL) v = wino_square_variant(d, pass);
+    if (v == NULL || (d->algorithm == FC_CONV_AUTO && !wino_pays(d, v, pass))) return NULL;
+    return v;
 }
 
 /* Everything but the pointers, from the shapes. How U is laid out follows from the channels alone,
@@ -283,11 +310,10 @@ static int64_t wino_layout(wino_run *r, int prepared, char *base, int n_threads)
  * output lie before dx. With stride 2, output pixel i of a tile is pixel 2 * start + 1 + i of the
  * padded x (3 + i with 4 x 4 filters), whatever the padding: where that is even, a tile starts one pixel
  * early. */
-static void wino_backward_origin(int64_t pad, const fc_conv2d_desc *d, int64_t *start,
+static void wino_backward_origin(int64_t pad, int64_t taps, int64_t stride, int64_t *start,
                                  int64_t *skip) {
-    int strided = d->stride_h == 2;
-    *start = strided ? (pad + 1) / 2 - d->kh / 2 : pad - (d->kh - 1);
-    *skip = strided && pad % 2 == 0;
+    *start = stride == 2 ? (pad + 1) / 2 - taps / 2 : pad - (taps - 1);
+    *skip = stride == 2 && pad % 2 == 0;
 }
 
 /* Forward, or with backward the input's gradient; 0 if Winograd does not serve this descriptor. */
@@ -299,8 +325,8 @@ static int wino_forward_run(wino_run *r, const fc_conv2d_desc *d, int backward, 
     if (s->v == NULL) return 0;
     if (backward) {
         s->c = k, s->k = c, s->h = d->oh, s->w = d->ow, s->oh = d->h, s->ow = d->w;
-        wino_backward_origin(d->pad_top, d, &s->y0, &s->skip_y);
-        wino_backward_origin(d->pad_left, d, &s->x0, &s->skip_x);
+        wino_backward_origin(d->pad_top, d->kh, d->stride_h, &s->y0, &s->skip_y);
+        wino_backward_origin(d->pad_left, d->kw, d->stride_w, &s->x0, &s->skip_x);
         r->flip = 1, r->weight_k = kernel, r->weight_c = c * kernel;
     } else {
         s->c = c, s->k = k, s->h = d->h, s->w = d->w, s->oh = d->oh, s->ow = d->ow;

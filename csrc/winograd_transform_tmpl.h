@@ -95,23 +95,40 @@ INLINE void wino_tile(const int adjoint, const int t, const int n, const int pai
     }
 }
 
-/* A variant's tiles, all square, and its transforms. "Products" are vectors, t x t of a tile and
- * f x f of a filter, `plane` reals apart. */
+/* One side of a tile, as in a row or in a column. */
+INLINE void wino_line(const int adjoint, const int t, const int n, const int pairs,
+                      const real *matrix, const real *from, int64_t from_step, real *to,
+                      int64_t to_step) {
+    const int inputs = adjoint ? t : n, outputs = adjoint ? n : t;
+    vr in[WINOGRAD_T_MAX], out[WINOGRAD_T_MAX];
+    UNROLL for (int i = 0; i < inputs; i++) in[i] = v_load(from + i * from_step);
+    wino_apply(adjoint, t, n, pairs, matrix, in, out);
+    UNROLL for (int i = 0; i < outputs; i++) v_store(to + i * to_step, out[i]);
+}
+
+/* A tile along one axis. */
 typedef struct {
     int64_t source, step; /* source pixels of a tile; from one tile to the next */
     int64_t m, r;         /* output pixels of a tile; taps of the filter */
-    int64_t t, f;         /* products of a row; the last of them share the filter's last, f - 1 */
+    int64_t t, f;         /* products; the last of them share the filter's last, f - 1 */
+} winograd_axis;
+
+/* A variant's tiles, squares, or lines along an axis while the other has single pixels, and its
+ * transforms. "Products" are vectors, y.t x x.t of a tile and y.f x x.f of a filter, `plane` reals
+ * apart. */
+typedef struct {
+    winograd_axis y, x;
     void (*input)(const real *strip, int64_t row, real *products, int64_t plane);
     void (*output)(const real *products, int64_t plane, real *strip, int64_t row);
     void (*filter)(const real *taps, int64_t row, int64_t col, real *products, int64_t plane);
-    /* backward weights; NULL where a variant is of backward input only */
+    /* backward weights; NULL where a variant is not for that */
     void (*gradient)(const real *strip, int64_t row, real *products, int64_t plane);
     void (*filter_gradient)(const real *products, int64_t plane, real *taps);
 } winograd_variant;
 
 /* The place among a filter's products of the one that meets product (row, col) of a tile. */
 static int64_t wino_filter_product(const winograd_variant *v, int64_t row, int64_t col) {
-    return fc_min(row, v->f - 1) * v->f + fc_min(col, v->f - 1);
+    return fc_min(row, v->y.f - 1) * v->x.f + fc_min(col, v->x.f - 1);
 }
 
 #define WINOGRAD_TILES(name, source, m, t, pairs)                                                 \
@@ -145,17 +162,65 @@ WINOGRAD_TILES(S2T, 5, 8, 9, 2)
 WINOGRAD_TILES(S4, 10, 4, 10, 4) WINOGRAD_FILTERS(S4, 4, 4, 10, 10, 4)
 WINOGRAD_TILES(S4T, 6, 8, 10, 4)
 
-#define WINOGRAD_VARIANT(name, source, step, m, r, t, f)                                         \
-    {source, step, m, r, t, f, wino_input_##name, wino_output_##name, wino_filter_##name,        \
+/* Tiles of m outputs for r taps in a row (1 x r) or in a column. */
+#define WINOGRAD_LINES(name, m, r, t, pairs)                                                      \
+    static void wino_input_row_##name(const real *strip, int64_t row, real *products,             \
+                                      int64_t plane) {                                            \
+        (void)row;                                                                                \
+        wino_line(0, t, t, pairs, WINOGRAD_BT_##name, strip, VL, products, plane);                \
+    }                                                                                             \
+    static void wino_input_column_##name(const real *strip, int64_t row, real *products,          \
+                                         int64_t plane) {                                         \
+        wino_line(0, t, t, pairs, WINOGRAD_BT_##name, strip, row, products, plane);               \
+    }                                                                                             \
+    static void wino_output_row_##name(const real *products, int64_t plane, real *strip,          \
+                                       int64_t row) {                                             \
+        (void)row;                                                                                \
+        wino_line(1, t, m, pairs, WINOGRAD_A_##name, products, plane, strip, VL);                 \
+    }                                                                                             \
+    static void wino_output_column_##name(const real *products, int64_t plane, real *strip,       \
+                                          int64_t row) {                                          \
+        wino_line(1, t, m, pairs, WINOGRAD_A_##name, products, plane, strip, row);                \
+    }                                                                                             \
+    static void wino_filter_row_##name(const real *taps, int64_t row, int64_t col,                \
+                                       real *products, int64_t plane) {                           \
+        (void)row;                                                                                \
+        wino_line(0, t, r, pairs, WINOGRAD_G_##name, taps, col, products, plane);                 \
+    }                                                                                             \
+    static void wino_filter_column_##name(const real *taps, int64_t row, int64_t col,             \
+                                          real *products, int64_t plane) {                        \
+        (void)col;                                                                                \
+        wino_line(0, t, r, pairs, WINOGRAD_G_##name, taps, row, products, plane);                 \
+    }
+WINOGRAD_LINES(4_3, 4, 3, 6, 2)
+WINOGRAD_LINES(4_5, 4, 5, 8, 3)
+WINOGRAD_LINES(4_7, 4, 7, 10, 4)
+
+#define WINOGRAD_SQUARE(...) {__VA_ARGS__}, {__VA_ARGS__} /* source, step, m, r, t, f */
+#define WINOGRAD_VARIANT(name, ...)                                                               \
+    {WINOGRAD_SQUARE(__VA_ARGS__), wino_input_##name, wino_output_##name, wino_filter_##name,     \
      wino_gradient_##name, wino_filter_gradient_##name}
 static const winograd_variant WINOGRAD_4_3 = WINOGRAD_VARIANT(4_3, 6, 4, 4, 3, 6, 6);
 static const winograd_variant WINOGRAD_6_3 = WINOGRAD_VARIANT(6_3, 8, 6, 6, 3, 8, 8);
 static const winograd_variant WINOGRAD_4_5 = WINOGRAD_VARIANT(4_5, 8, 4, 4, 5, 8, 8);
 static const winograd_variant WINOGRAD_S2 = WINOGRAD_VARIANT(S2, 9, 8, 4, 3, 9, 6);
 static const winograd_variant WINOGRAD_S2T = {
-    5, 4, 8, 3, 9, 6, wino_input_S2T, wino_output_S2T, wino_filter_S2, NULL, NULL,
+    WINOGRAD_SQUARE(5, 4, 8, 3, 9, 6), wino_input_S2T, wino_output_S2T, wino_filter_S2, NULL, NULL,
 };
 static const winograd_variant WINOGRAD_S4 = WINOGRAD_VARIANT(S4, 10, 8, 4, 4, 10, 10);
 static const winograd_variant WINOGRAD_S4T = {
-    6, 4, 8, 4, 10, 10, wino_input_S4T, wino_output_S4T, wino_filter_S4, NULL, NULL,
+    WINOGRAD_SQUARE(6, 4, 8, 4, 10, 10), wino_input_S4T, wino_output_S4T, wino_filter_S4, NULL, NULL,
 };
+
+#define WINOGRAD_ONE {1, 1, 1, 1, 1, 1} /* an axis with nothing to do */
+#define WINOGRAD_ROW(name, m, r, t)                                                               \
+    {WINOGRAD_ONE, {t, m, m, r, t, t}, wino_input_row_##name, wino_output_row_##name,             \
+     wino_filter_row_##name, NULL, NULL}
+#define WINOGRAD_COLUMN(name, m, r, t)                                                            \
+    {{t, m, m, r, t, t}, WINOGRAD_ONE, wino_input_column_##name, wino_output_column_##name,       \
+     wino_filter_column_##name, NULL, NULL}
+/* For 3, 5 and 7 taps. */
+static const winograd_variant WINOGRAD_ROWS[] = {
+    WINOGRAD_ROW(4_3, 4, 3, 6), WINOGRAD_ROW(4_5, 4, 5, 8), WINOGRAD_ROW(4_7, 4, 7, 10)};
+static const winograd_variant WINOGRAD_COLUMNS[] = {
+    WINOGRAD_COLUMN(4_3, 4, 3, 6), WINOGRAD_COLUMN(4_5, 4, 5, 8), WINOGRAD_COLUMN(4_7, 4, 7, 10)};

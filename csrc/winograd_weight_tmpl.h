@@ -50,12 +50,12 @@ static void wino_gradient(const wino_weight_run *r, int64_t block, int64_t g, in
         real *to = z + panel * s->squares * r->plane_z + j * VL;
         vr bias = v_zero();
         for (int64_t row = b.first; row < b.end; row++) {
-            int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->m;
+            int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->y.m;
             const real *dy = r->dy + ((n * s->groups + g) * s->k + k) * plane;
-            strip_fill(dy, plane, have, s->oh, s->ow, y, v->m, 0, cols, 0, strip);
-            for (int64_t i = 0; i < v->m * cols; i++) bias = v_add(bias, v_load(strip + i * VL));
+            strip_fill(dy, plane, have, s->oh, s->ow, y, v->y.m, 0, cols, 0, strip);
+            for (int64_t i = 0; i < v->y.m * cols; i++) bias = v_add(bias, v_load(strip + i * VL));
             for (int64_t x = 0; x < s->tiles_x; x++, to += width)
-                v->gradient(strip + x * v->m * VL, cols * VL, to, r->plane_z);
+                v->gradient(strip + x * v->x.m * VL, cols * VL, to, r->plane_z);
         }
         v_store(biases + j * VL, bias);
     }
@@ -72,10 +72,10 @@ static void wino_sum(const wino_weight_run *r, int64_t block, int64_t chunk, int
     outer_kernel kernel = OUTER_KERNELS[s->panels.nv - 1];
     outer_pixels at = {.images = 1, .rows = 1, .cols = wino_get_block(s, block).tiles,
                        .step = s->chunk, .ahead = s->plane_v, .ahead_step = s->chunk};
-    int t = (int)s->v->t, squares = t * t;
+    int t = (int)s->v->x.t, squares = (int)s->squares;
     for (int xi = 0; xi < squares; xi++) {
         const real *v = pv + (chunk * s->squares + xi) * s->plane_v;
-        int row = xi / t, col = xi % t, first = row < s->v->f && col < s->v->f;
+        int row = xi / t, col = xi % t, first = row < s->v->y.f && col < s->v->x.f;
         real *xi_d = d + wino_filter_product(s->v, row, col) * r->plane_d;
         for (int64_t i = 0; i < panels; i++) {
             const real *z = pz + ((panel0 + i) * s->squares + xi) * r->plane_z;
@@ -90,7 +90,7 @@ static void wino_sum(const wino_weight_run *r, int64_t block, int64_t chunk, int
 static void wino_filter_gradient(const wino_weight_run *r, int64_t g, int64_t panel, int64_t chunk,
                                  const real *d) {
     const wino_shape *s = &r->s;
-    int64_t width = s->panels.width, kernel = s->v->r * s->v->r;
+    int64_t width = s->panels.width, kernel = s->v->y.r * s->v->x.r;
     int64_t c0 = chunk * s->chunk, c1 = fc_min(c0 + s->chunk, s->c);
     for (int64_t c = c0; c < c1; c++) {
         for (int64_t j = 0; j < s->panels.nv; j++) {

@@ -359,11 +359,17 @@ void check_conv2d(const setting *s) {
         convolution(s, &p, (fc_pad_mode)mode, FC_CONV_DIRECT);
         inference(s, &p, (fc_pad_mode)mode, FC_CONV_DIRECT);
         columns(s, &p, (fc_pad_mode)mode);
-        /* A shape that Winograd serves: 3x3, 5x5, and with stride 2 3x3 and 4x4. */
+        /* A shape that Winograd serves: 3x3, 5x5, with stride 2 3x3 and 4x4, and lines. */
         p.kh = p.kw = i % 4 == 2 ? 5 : i % 4 == 1 ? 4 : 3;
         p.stride_h = p.stride_w = i % 2 + 1;
         p.dil_h = p.dil_w = 1;
         p.h += 2, p.w += 4, p.top += 1, p.bottom += 1;
+        if (i % 3 == 0) {
+            int taps = 3 + 2 * in(0, 2), down = in(0, 1);
+            p.kh = down ? taps : 1, p.kw = down ? 1 : taps;
+            p.stride_h = p.stride_w = 1;
+            p.h += 2, p.w += 2;
+        }
         convolution(s, &p, (fc_pad_mode)mode, FC_CONV_WINOGRAD);
         inference(s, &p, (fc_pad_mode)mode, FC_CONV_WINOGRAD);
     }

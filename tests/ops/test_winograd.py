@@ -60,12 +60,13 @@ MEANING = {
     "4_3": correlation(4),
     "6_3": correlation(6),
     "4_5": correlation(4),
+    "4_7": correlation(4),
     "S2": correlation(4, 2),
     "S2T": stride2_input,
     "S4": correlation(4, 2),
     "S4T": stride2_input_of_4,
 }
-PAIRS = {"4_3": 2, "6_3": 3, "4_5": 3, "S2": 2, "S2T": 2, "S4": 4, "S4T": 4}
+PAIRS = {"4_3": 2, "6_3": 3, "4_5": 3, "4_7": 4, "S2": 2, "S2T": 2, "S4": 4, "S4T": 4}
 
 
 @from_source
@@ -177,6 +178,75 @@ def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, stri
     for a, b, value in zip(exact, direct, expected(x, w, dy, half(kernel), stride), strict=True):
         assert_same_bits(a, b)
         assert_same(a, value)
+
+
+LINES = {3: (1e-6, 1e-5), 5: (3e-6, 3e-5), 7: (4e-6, 4e-5)}  # taps: bounds as above
+
+
+def line(taps, down):
+    """The kernel size of a row or a column, and the padding that keeps an image's size."""
+    size = (taps, 1) if down else (1, taps)
+    return size, tuple((k - 1) // 2 for k in size)
+
+
+@pytest.mark.parametrize("relu", [False, True], ids=["normal", "relu"])
+@pytest.mark.parametrize("down", [False, True], ids=["row", "column"])
+@pytest.mark.parametrize("taps", LINES)
+def test_the_error_of_lines_stays_within_the_stated_bounds(taps, down, relu, rng):
+    kernel, padding = line(taps, down)
+    x, w, dy = (
+        normal(rng, s, np.float32) for s in ((2, 64, 24, 28), (64, 64, *kernel), (2, 64, 24, 28))
+    )
+    x = np.maximum(x, 0) if relu else x
+    rms, largest = LINES[taps]
+    got, value = passes(x, w, dy, padding, "winograd"), expected(x, w, dy, padding)
+    for a, b in zip(got[:2], value[:2], strict=True):
+        error = (a - b) / b.std()
+        assert 0 < np.sqrt((error**2).mean()) < rms
+        assert abs(error).max() < largest
+    for auto, winograd in zip(passes(x, w, dy, padding, "auto"), got, strict=True):
+        assert_same_bits(auto, winograd)
+    with fastcnn.threads(3):
+        for again, winograd in zip(passes(x, w, dy, padding, "winograd"), got, strict=True):
+            assert_same_bits(again, winograd)
+    for i in range(2):
+        assert_same_bits(ops.conv2d(x[i : i + 1], w, padding=padding), got[0][i : i + 1])
+
+
+@pytest.mark.parametrize("down", [False, True], ids=["row", "column"])
+@pytest.mark.parametrize("taps", LINES)
+@pytest.mark.parametrize("size", [(16, 16), (7, 23), (30, 9)], ids=str)
+@pytest.mark.parametrize("padding", [0, ((0, 2), (3, 0)), ((8, 1), (0, 9))], ids=str)
+def test_lines_of_any_size_padding_and_groups(padding, size, taps, down, rng, dtype):
+    kernel, _ = line(taps, down)
+    x, w = normal(rng, (3, 34, *size), dtype), normal(rng, (38, 17, *kernel), dtype)
+    options = {"padding": padding, "groups": 2, "algorithm": "winograd"}
+    exact = {"padding": padding, "groups": 2}
+    value = reference.conv2d(x.astype(F8), w.astype(F8), **exact)
+    dy = normal(rng, value.shape, dtype)
+    back = reference.conv2d_backward_input(dy.astype(F8), w.astype(F8), x.shape, **exact)
+    most = 5e-5 if dtype == np.float32 else 1e-13
+    assert abs(ops.conv2d(x, w, **options) - value).max() < most * value.std()
+    got = ops.conv2d_backward_input(dy, w, x.shape, **options)
+    assert abs(got - back).max() < most * back.std()
+    options["padding_mode"] = exact["padding_mode"] = "replicate"
+    value = reference.conv2d(x.astype(F8), w.astype(F8), **exact)
+    assert abs(ops.conv2d(x, w, **options) - value).max() < most * value.std()
+
+
+def test_lines_are_chosen_where_they_pay_and_for_rows_too(rng):
+    """Not for few channels, nor where most of the last tile hangs over."""
+    for channels, width, chosen in [(32, 28, True), (8, 28, False), (32, 5, False)]:
+        x, w = (
+            normal(rng, s, np.float32)
+            for s in ((2, channels, 3, width), (channels, channels, 1, 3))
+        )
+        auto, direct = (ops.conv2d(x, w, padding=(0, 1), algorithm=a) for a in ("auto", "direct"))
+        assert np.array_equal(auto, direct) is not chosen
+    x, w = (normal(rng, s, np.float32) for s in ((2, 32, 100), (32, 32, 7)))
+    assert_same_bits(ops.conv1d(x, w), ops.conv2d(x[:, :, None], w[:, :, None])[:, :, 0])
+    direct = ops.conv2d(x[:, :, None], w[:, :, None], algorithm="direct")[:, :, 0]
+    assert not np.array_equal(ops.conv1d(x, w), direct)
 
 
 @pytest.mark.parametrize(
