@@ -143,6 +143,28 @@ static tile_start tile_start_of(const direct_run *r, const shift_band *b, int64_
     return t;
 }
 
+/* Stores rows x n sums, of all column phases, at `to`, where the row of dst has `left` elements. */
+INLINE void store_run(const direct_run *r, const real *from, int64_t rows, int64_t n, real *to,
+                      int64_t dst_plane, int64_t left) {
+    int64_t step = r->s.x.out_step, phases = r->s.x.out_phases, most = fc_min(step * n, left);
+    const real *end = from + rows * NR;
+    if (r->epilogue.used) {
+        for (; from < end; from += NR, to += dst_plane) epilogue_store(&r->epilogue, to, from, n);
+    } else if (step == 1) {
+        for (; from < end; from += NR, to += dst_plane) copy_strided(to, from, n, 1);
+    } else if (step == 2 && phases == 2) {
+        for (; from < end; from += NR, to += dst_plane)
+            store_interleaved(to, from, from + MR_MAX * NR, most);
+    } else if (step == phases && VL > 1) {
+        for (; from < end; from += NR, to += dst_plane) store_phases(to, from, step, most);
+    } else {
+        for (; from < end; from += NR, to += dst_plane)
+            for (int64_t px = 0; px < phases; px++)
+                for (int64_t j = 0; j * step + px < most; j++)
+                    to[j * step + px] = from[px * MR_MAX * NR + j];
+    }
+}
+
 /* Stores rows x nq sums of a tile, for all column phases of row phase py: leaves the gaps out, and
  * puts the phases' pixels side by side. */
 static void store_tile(const direct_run *r, const shift_band *b, int64_t py,
@@ -159,22 +181,7 @@ static void store_tile(const direct_run *r, const shift_band *b, int64_t py,
         int64_t y = (b->y0 + in_image) * s->y.out_step + py, x = (b->x0 + col) * step;
         if (valid > 0 && in_image < at.rows && y < s->y.out) {
             real *to = dst + image * image_stride + y * s->x.out + x;
-            const real *from = tile;
-            for (int64_t i = 0; i < rows; i++, to += dst_plane, from += NR) {
-                if (r->epilogue.used) {
-                    epilogue_store(&r->epilogue, to, from, valid);
-                } else if (step == 1) {
-                    copy_strided(to, from, valid, 1);
-                } else if (step == 2 && s->x.out_phases == 2) {
-                    store_interleaved(to, from, from + MR_MAX * NR, fc_min(2 * valid, s->x.out - x));
-                } else if (step == s->x.out_phases && VL > 1) {
-                    store_phases(to, from, step, fc_min(step * valid, s->x.out - x));
-                } else {
-                    for (int64_t px = 0; px < s->x.out_phases; px++)
-                        for (int64_t j = 0; j < valid && x + j * step + px < s->x.out; j++)
-                            to[j * step + px] = from[px * MR_MAX * NR + j];
-                }
-            }
+            store_run(r, tile, rows, valid, to, dst_plane, s->x.out - x);
         }
         tile += run;
         nq -= run;
@@ -192,10 +199,12 @@ INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t py
     int64_t y = (b->y0 + start->row - image * start->rows.image_rows) * s->y.out_step + py;
     int64_t x = (b->x0 + fc_min(start->col, start->rows.cols - 1)) * s->x.out_step;
     dst += image * image_stride + y * s->x.out + x;
-    for (int64_t i = 0; i < rows; i++, dst += s->y.out * s->x.out) {
-        epilogue_prefetch(&r->epilogue, dst, nq);
-        if (s->x.out_phases > 1) prefetch_bytes(dst + px * NR, NR * (int64_t)sizeof(real));
-    }
+    int64_t dst_plane = s->y.out * s->x.out;
+    if (s->x.out_phases == 1)
+        for (int64_t i = 0; i < rows; i++) epilogue_prefetch(&r->epilogue, dst + i * dst_plane, nq);
+    else
+        for (int64_t i = 0; i < rows; i++)
+            prefetch_bytes(dst + i * dst_plane + px * NR, NR * (int64_t)sizeof(real));
 }
 
 /* IN_SOURCE: what the thread is likely to pack next, which is asked for while it computes. */
@@ -415,6 +424,18 @@ static void source_lines(const direct_run *r, const shift_band *b, const real *s
     }
 }
 
+/* IN_SOURCE where a channel's pixels follow each other: all channels' lines, tile by tile. */
+static void source_tiles(int64_t channels, const real *src, int64_t plane, int64_t pixels, real *to) {
+    for (int64_t at = 0; at < pixels; at += NR, to += source_tile(channels)) {
+        int64_t n = fc_min(NR, pixels - at);
+        const real *from = src + at;
+        for (int64_t c = 0; c < channels; c++, from += plane) {
+            if (n == NR) UNROLL for (int j = 0; j < NR; j += VL) v_store(to + c * NR + j, v_load(from + j));
+            else copy_strided(to + c * NR, from, n, 1);
+        }
+    }
+}
+
 /* The planes, or lines, of one block of channels of a band. */
 static void pack_block(const direct_run *r, const shift_band *b, int64_t g, int64_t block,
                        real *to) {
@@ -424,6 +445,11 @@ static void pack_block(const direct_run *r, const shift_band *b, int64_t g, int6
     int64_t image_stride = s->groups * s->channels * src_plane;
     int64_t taps = source_taps(s);
     const real *src = r->src + b->n0 * image_stride + (g * s->channels + c0) * src_plane;
+    int follow = s->x.step == 1 && s->y.step == 1 && (b->cols == s->x.source || b->rows == 1);
+    if (r->tiles == IN_SOURCE && follow && b->images == 1) {
+        source_tiles(nc, src + b->y0 * s->x.source + b->x0, src_plane, b->rows * b->cols, to);
+        return;
+    }
     for (int64_t c = 0; c < nc; c++, src += src_plane) {
         if (c + 1 < nc) prefetch_channel(s, b, src + src_plane);
         if (r->tiles == IN_SOURCE)
