@@ -91,17 +91,34 @@ INLINE void split_row(real *even, int64_t n_even, real *odd, int64_t n_odd, cons
     for (int64_t j = i; j < n_odd; j++) odd[j] = src[2 * j + 1];
 }
 
-/* Both column phases of a packed row, `plane` apart, with stride 2; short rows are zero already. */
-INLINE void pack_row_halves(const shift_problem *s, const pack_columns c[2], const real *src,
+/* The two column phases of a packed row with stride 2: the source's elements from `from` on go in turns to
+ * n[0] places from to[0] on and n[1] from to[1] on. */
+typedef struct {
+    pack_columns columns[2];
+    int64_t to[2], n[2], from;
+} pack_halves;
+
+static pack_halves pack_halves_of(const shift_problem *s, int64_t x0) {
+    pack_halves h = {.columns = {pack_columns_of(s, x0, 0), pack_columns_of(s, x0, 1)}};
+    int64_t first = h.columns[1].from < h.columns[0].from;
+    for (int64_t i = 0; i < 2; i++) {
+        int64_t phase = i == 0 ? first : 1 - first;
+        const pack_columns *c = &h.columns[phase];
+        h.to[i] = phase * s->plane + c->lo, h.n[i] = c->hi - c->lo;
+    }
+    h.from = h.columns[first].from;
+    return h;
+}
+
+/* Both of them; short rows are zero already. */
+INLINE void pack_row_halves(const shift_problem *s, const pack_halves *h, const real *src,
                             real *dst) {
     for (int64_t p = 0; p < 2 && s->pitch > SHORT_ROW; p++) {
-        fill(dst + p * s->plane, c[p].lo, 0);
-        fill(dst + p * s->plane + c[p].hi, s->pitch - c[p].hi, 0);
+        const pack_columns *c = &h->columns[p];
+        fill(dst + p * s->plane, c->lo, 0);
+        fill(dst + p * s->plane + c->hi, s->pitch - c->hi, 0);
     }
-    int64_t even = c[1].from < c[0].from, odd = 1 - even; /* those that begin first */
-    real *to[2] = {dst + c[0].lo, dst + s->plane + c[1].lo};
-    int64_t n[2] = {c[0].hi - c[0].lo, c[1].hi - c[1].lo};
-    split_row(to[even], n[even], to[odd], n[odd], src + c[even].from);
+    split_row(dst + h->to[0], h->n[0], dst + h->to[1], h->n[1], src + h->from);
 }
 
 /* All column phases of a packed row, `plane` apart: `step` neighbours of the source, one a phase, are
@@ -138,24 +155,28 @@ static void pack_row_phases(const shift_problem *s, int64_t x0, const real *src,
 static void pack_phases(const shift_problem *s, const shift_band *b, const real *src,
                         int64_t image_stride, real *dst) {
     int64_t rows = shift_packed_rows(s, b), phases = s->x.phases;
-    pack_columns halves[2]; /* of stride 2 */
-    for (int64_t p = 0; p < 2 && s->x.step == 2; p++) halves[p] = pack_columns_of(s, b->x0, p);
+    pack_halves halves = {0};
+    if (s->x.step == 2) halves = pack_halves_of(s, b->x0);
     int zeroed = s->x.step == 2 && s->pitch <= SHORT_ROW;
+    int64_t step = s->y.step, cols = s->x.source;
     for (int64_t py = 0; py < s->y.phases; py++, dst += phases * s->plane) {
         if (zeroed) fill(dst, phases * s->plane, 0);
-        int64_t row0 = b->y0 * s->y.step + shift_phase_start(&s->y, py) - s->y.origin;
-        int64_t image = 0, in_image = 0;
-        for (int64_t a = 0; a < rows; a++, in_image++) {
-            if (in_image == s->image_rows && b->images > 1) image++, in_image = 0;
-            int64_t row = row0 + in_image * s->y.step;
-            const real *from = src + image * image_stride + row * s->x.source;
-            if (row < 0 || row >= s->y.source || image >= b->images)
-                for (int64_t p = 0; p < phases && !zeroed; p++)
-                    fill(dst + p * s->plane + a * s->pitch, s->pitch, 0);
-            else if (s->x.step == 2)
-                pack_row_halves(s, halves, from, dst + a * s->pitch);
-            else
-                pack_row_phases(s, b->x0, from, dst + a * s->pitch);
+        int64_t row0 = b->y0 * step + shift_phase_start(&s->y, py) - s->y.origin;
+        for (int64_t n = 0; n < b->images; n++) {
+            /* Of so many rows, first .. end - 1 exist: the source's rows from row0 + first * step on. */
+            int64_t count = n + 1 < b->images ? s->image_rows : rows - n * s->image_rows;
+            int64_t first = fc_min(fc_ceil_div(fc_max(-row0, 0), step), count);
+            int64_t end = fc_max(first, fc_min(fc_ceil_div(fc_max(s->y.source - row0, 0), step), count));
+            real *to = dst + n * s->image_rows * s->pitch;
+            for (int64_t p = 0; p < phases && !zeroed; p++) {
+                fill(to + p * s->plane, first * s->pitch, 0);
+                fill(to + p * s->plane + end * s->pitch, (count - end) * s->pitch, 0);
+            }
+            const real *from = src + n * image_stride + (row0 + first * step) * cols;
+            to += first * s->pitch;
+            for (int64_t i = first; i < end; i++, from += step * cols, to += s->pitch)
+                if (s->x.step == 2) pack_row_halves(s, &halves, from, to);
+                else pack_row_phases(s, b->x0, from, to);
         }
         for (int64_t p = 0; p < phases && !zeroed; p++)
             fill(dst + p * s->plane + rows * s->pitch, s->x.max_shift, 0);
