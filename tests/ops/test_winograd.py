@@ -319,13 +319,16 @@ DILATED = [
     (2, (24, 21), 5, 1, {"dilation": 2, "padding": 4}),
     (1, (9, 5), 3, 1, {"dilation": 4, "padding": 4}),
     (30, (57, 50), 3, 1, {"dilation": 2, "padding": 2}),  # more than are copied at a time
+    (2, (18, 40), (1, 7), 1, {"dilation": 3, "padding": (0, 9)}),
+    (2, (40, 9), (5, 1), 2, {"dilation": (2, 1)}),
 ]
 
 
 @pytest.mark.parametrize("images, size, kernel, groups, options", DILATED, ids=str)
 def test_dilated_convolutions_run_by_phases(images, size, kernel, groups, options, rng, dtype):
+    kernel = (kernel, kernel) if isinstance(kernel, int) else kernel
     x = normal(rng, (images, 18 * groups, *size), dtype)
-    w = normal(rng, (20 * groups, 18, kernel, kernel), dtype)
+    w = normal(rng, (20 * groups, 18, *kernel), dtype)
     b = normal(rng, (20 * groups,), dtype)
     options = {**options, "groups": groups}
     y = reference.conv2d(x.astype(F8), w.astype(F8), b.astype(F8), **options)
