@@ -33,8 +33,8 @@ from . import peers
 from .suites import SUITES, Suite, chosen
 from .timing import check_outputs, cpu_model, interleave, readable, usable_cores
 
-# Seconds between turns on several threads, after which another library's threads sleep.
-REST = 0.02
+# Seconds of calls that do not count, on several threads, until another library's threads sleep.
+SETTLE = 0.03
 # What makes every library in the process keep to one instruction set.
 ISA_ENVIRONMENT = {
     "scalar": {
@@ -128,7 +128,7 @@ def measure(
         apart = {name: runs.pop(name) for name in ("numpy",) if name in runs}
         if case.bytes and peers.OURS in runs:
             runs[COPY] = peers.memory_copy(case.bytes, threads)
-        calm = {"rest": REST, "slice_seconds": REST} if threads > 1 else {}
+        calm = {"settle": SETTLE, "slice_seconds": 0.02} if threads > 1 else {}
         times = interleave(runs, budget=budget, **calm) if runs else {}
         if apart:
             times |= interleave(apart, budget=budget / 4, least_rounds=1)

@@ -73,14 +73,13 @@ def interleave(
     budget: float = 2.0,
     least_rounds: int = 3,
     slice_seconds: float = 0.004,
-    rest: float = 0.0,
+    settle: float = 0.0,
 ) -> dict[str, Timing]:
     """Time the candidates in turn for about `budget` seconds, at least `least_rounds` rounds.
 
-    Each turn begins after `rest` seconds, so that threads of the one before, which may look for
-    work for some milliseconds (GNU OpenMP's do), have gone to sleep; and as many seconds of calls
-    go before those that count, for a virtual machine may wake its cores side by side on one real
-    core, and part them only after some milliseconds.
+    Each turn begins with `settle` seconds of calls that do not count. Threads of the one before,
+    which may look for work for some milliseconds (GNU OpenMP's do), go to sleep meanwhile, and
+    the candidate's own have been woken.
     """
     calls_per_slice = {}
     for name, run in candidates.items():
@@ -96,11 +95,10 @@ def interleave(
     while rounds < least_rounds or time.perf_counter() < deadline:
         for name in order:
             run = candidates[name]
-            time.sleep(rest)
-            awake = time.perf_counter()
-            while time.perf_counter() < awake + rest:
+            start = time.perf_counter()
+            while time.perf_counter() < start + settle:
                 run()
-            deadline += time.perf_counter() - awake + rest
+            deadline += time.perf_counter() - start
             for _ in range(calls_per_slice[name]):
                 start = time.perf_counter()
                 run()

@@ -93,7 +93,7 @@ static void weight_sum_task(void *arg, int64_t item, int thread) {
     int64_t width = r->nv * VL, tile = r->np * width;
     int64_t pixels = r->band_dy / (s->groups * r->panels * width);
     real *sums = r->sums + split * r->split_sums + (g * r->panels + panel) * r->panel_sums;
-    if (r->first_band == 0) fill(sums + t0 * tile, (t1 - t0) * tile, 0);
+    int started = r->first_band > 0; /* in the first batch each split has a band */
     int64_t band = (split + r->splits - r->first_band % r->splits) % r->splits;
     for (; band < r->n_bands; band += r->splits) {
         shift_band b = shift_get_band(s, r->first_band + band);
@@ -111,7 +111,8 @@ static void weight_sum_task(void *arg, int64_t item, int thread) {
             if (at.cols == at.image) at.cols *= at.images, at.images = 1;
             for (int64_t t = t0; t < t1; t++)
                 OUTER_KERNELS[r->nv - 1](&at, x + row * s->pitch, r->shifts + t * r->np,
-                                         dy + row * b.cols * width, sums + t * tile, 1);
+                                         dy + row * b.cols * width, sums + t * tile, started);
+            started = 1;
         }
     }
 }
