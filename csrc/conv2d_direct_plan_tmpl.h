@@ -11,10 +11,10 @@ enum { NR = NV_MAX * VL };
 
 /* Budgets in bytes, for caches from 32 KiB of L1 and 512 KiB of L2 up. */
 enum { L1_BUDGET = 24576, PLANES_BUDGET = 98304, PARTIAL_BUDGET = 393216 };
-/* The lines of a tile, those of a band at least, and with a task's weights, and what tasks that share
- * their bands pack before. */
-enum { TILE_BUDGET = 24576, LINES_BUDGET = 196608, LINES_AND_WEIGHTS = 2 * LINES_BUDGET };
-enum { SHARED_BUDGET = 8 << 20 };
+enum { TILE_BUDGET = 24576 };                    /* the lines of a tile */
+enum { LINES_BUDGET = 196608 };                  /* those of a band, at least */
+enum { LINES_AND_WEIGHTS = 2 * LINES_BUDGET };   /* and together with a task's weights */
+enum { SHARED_BUDGET = 8 << 20 };                /* what tasks that share their bands pack before */
 enum { LINES_FROM = 24 }; /* output channels, from which on copying a tile's lines pays */
 enum { BLOCK_REALS = 1 << 22 };
 enum { TASKS_WANTED = 8 };

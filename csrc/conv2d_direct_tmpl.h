@@ -240,20 +240,20 @@ static const real *direct_next_pixel(const direct_run *r, const direct_next *nex
            (b->x0 + q % b->cols) * s->x.step;
 }
 
-/* What the call for a tile's panel number `panel` asks for: one cache line of as many channels as it has
+/* What the kernel's call number `call` for a tile asks for: one cache line of as many channels as it has
  * time for; or `nothing`, once all are asked for. */
 INLINE shift_ahead direct_ahead(const direct_run *r, const direct_next *next, const real *pixel,
-                                int64_t channels, int64_t panel, shift_ahead nothing) {
+                                int64_t channels, int64_t call, shift_ahead nothing) {
     const shift_problem *s = &r->s;
     int64_t some = fc_ceil_div(channels * source_taps(s), AHEAD_TAPS);
-    int64_t c = panel, line = 0, row = 0;
+    int64_t c = call, line = 0, row = 0;
     if (next->lines > 1) {
-        c = panel / next->lines, line = panel % next->lines;
+        c = call / next->lines, line = call % next->lines;
         row = line / next->row_lines, line -= row * next->row_lines;
     }
     if (c * some + some > next->channels) return nothing;
     int64_t plane = s->y.source * s->x.source;
-    pixel += c * some * plane + row * s->x.source + line * (64 / (int64_t)sizeof(real));
+    pixel += c * some * plane + row * s->y.dilation * s->x.source + line * (64 / (int64_t)sizeof(real));
     return (shift_ahead){pixel, plane};
 }
 
@@ -303,8 +303,6 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
         real *dst = r->dst + b->n0 * image_stride + (g * s->m + m0) * dst_plane;
         real *whole = dst + image * image_stride + b->y0 * s->x.out + b->x0 + in_image;
         const real *at = pixels;
-        shift_ahead ahead = {r->packed, 0};
-        if (next_pixel != NULL) ahead = direct_ahead(r, next, next_pixel, nc, panel - panel0, ahead);
         for (int64_t px = 0; px < s->x.out_phases; px++) {
             if (last) direct_prefetch(r, b, py, px, &start, nq, rows, dst, image_stride);
             int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
@@ -319,6 +317,9 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
             real *out = at_once ? whole : last ? tile + px * MR_MAX * NR : sums;
             int64_t out_row = at_once ? dst_plane : last ? NR : r->partial_row;
             const int32_t *shift = r->shifts + r->block * from;
+            int64_t call = (py * (panel1 - panel0) + panel - panel0) * s->x.out_phases + px;
+            shift_ahead ahead = {r->packed, 0};
+            if (next_pixel != NULL) ahead = direct_ahead(r, next, next_pixel, nc, call, ahead);
             SHIFT_KERNELS[r->tiles != IN_PLANES][rows - 1][nv - 1](
                 nc * taps, a, at, shift, init, init_row, out, out_row, ahead);
             if (r->tiles == IN_LINES) at += nc * taps * NR;
@@ -430,8 +431,11 @@ static void source_tiles(int64_t channels, const real *src, int64_t plane, int64
         int64_t n = fc_min(NR, pixels - at);
         const real *from = src + at;
         for (int64_t c = 0; c < channels; c++, from += plane) {
-            if (n == NR) UNROLL for (int j = 0; j < NR; j += VL) v_store(to + c * NR + j, v_load(from + j));
-            else copy_strided(to + c * NR, from, n, 1);
+            if (n == NR) {
+                UNROLL for (int j = 0; j < NR; j += VL) v_store(to + c * NR + j, v_load(from + j));
+            } else {
+                copy_strided(to + c * NR, from, n, 1);
+            }
         }
     }
 }

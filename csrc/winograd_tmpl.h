@@ -233,11 +233,14 @@ static int wino_pays(const fc_conv2d_desc *d, const winograd_variant *v, wino_pa
     int64_t c = d->c / d->groups, k = d->k / d->groups;
     if (d->stride_h == 2) return wino_stride2_pays(d, c, k, pass);
     /* Fewer channels than lanes, or single pixels, and the transforms cost more than they save. */
-    int64_t least = line ? fc_max(2 * VL, 16) : VL, oh = backward ? d->h : d->oh, ow = backward ? d->w : d->ow;
+    int64_t least = line ? fc_max(2 * VL, 16) : VL;
+    int64_t oh = backward ? d->h : d->oh, ow = backward ? d->w : d->ow;
     if (c < least || k < least || (v->y.m > 1 && oh < 2) || (v->x.m > 1 && ow < 2)) return 0;
-    /* A line's last tile may hang over. */
-    int64_t tiles = fc_ceil_div(oh, v->y.m) * fc_ceil_div(ow, v->x.m);
-    return !line || 3 * v->y.t * v->x.t * tiles <= 2 * d->kh * d->kw * oh * ow;
+    if (!line) return 1;
+    /* A line's last tile may hang over; and a block is whole rows of tiles, which shall fit a cache. */
+    int64_t tiles_y = fc_ceil_div(oh, v->y.m), tiles_x = fc_ceil_div(ow, v->x.m);
+    int64_t products = v->y.t * v->x.t * tiles_y * tiles_x, direct = d->kh * d->kw * oh * ow;
+    return tiles_x <= 4 * WINO_TILES_MOST && 3 * products <= 2 * direct;
 }
 
 /* The variant for a descriptor, or NULL where Winograd cannot (or, unless forced, should not) serve

@@ -235,8 +235,9 @@ def test_lines_of_any_size_padding_and_groups(padding, size, taps, down, rng, dt
 
 
 def test_lines_are_chosen_where_they_pay_and_for_rows_too(rng):
-    """Not for few channels, nor where most of the last tile hangs over."""
-    for channels, width, chosen in [(32, 28, True), (8, 28, False), (32, 5, False)]:
+    """Not for few channels, where the last tile hangs over, nor for rows of very many tiles."""
+    cases = [(32, 28, True), (8, 28, False), (32, 5, False), (32, 3000, False)]
+    for channels, width, chosen in cases:
         x, w = (
             normal(rng, s, np.float32)
             for s in ((2, channels, 3, width), (channels, channels, 1, 3))
