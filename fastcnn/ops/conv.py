@@ -73,8 +73,8 @@ def conv2d(
         "winograd" needs far fewer multiplications for 3x3 and 5x5 kernels of stride 1, with an
         error 2 (3x3) to 7 times that of "direct" (rms), and fewer for 3x3 and 4x4 of stride 2,
         with at most twice the error, and for 1x3, 1x5, 1x7, 3x1, 5x1 and 7x1 of stride 1, with 1.5
-        to 5 times the error, but for their weight gradients; dilated ones, with zeros around, phase by phase; other shapes run
-        direct.
+        to 5 times the error, but for their weight gradients; dilated ones, with zeros around, phase
+        by phase; other shapes run direct.
         "im2col" is the lecture's formulation, window by window into columns.
     relu : bool
         Give ``max(y, 0)`` at once, with the bits of `ops.relu` on y.
