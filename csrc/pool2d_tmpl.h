@@ -3,8 +3,8 @@
  *
  * A row of the output is computed VL columns at a time; 3x3 windows of stride 1, and maxima of stride
  * 2, go down the rows in strips. Where windows touch the padding or the row ends, the vector is an
- * "edge" one, whose loads and stores mind the row's bounds. H W input size, KH KW kernel size, OH OW output size; oy ox an
- * output's place, h w an input's, o or i either's on one axis.
+ * "edge" one, whose loads and stores mind the row's bounds. H W input size, KH KW kernel size, OH OW
+ * output size; oy ox an output's place, h w an input's, o or i either's on one axis.
  */
 #include "simd_index.h"
 

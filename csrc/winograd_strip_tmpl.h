@@ -1,8 +1,8 @@
 /* winograd_strip_tmpl.h - how Winograd's convolution (winograd_tmpl.h, winograd_weight_tmpl.h) cuts
  * images into blocks of tiles, and V, the transform of its input; compiled per tier and real type.
  *
- * Lanes are channels. A strip holds a tile's rows of VL channels, transposed to [row][column][channel] by
- * register transposes, so that tiles may start anywhere, and images of any size fill a block of
+ * Lanes are channels. A strip holds a tile's rows of VL channels, transposed to [row][column][channel]
+ * by register transposes, so that tiles may start anywhere, and images of any size fill a block of
  * tiles. A block is some rows of tiles, across images. Its V is [chunk of channels][xi][tile][c]:
  * a chunk's plane lies in one piece, as a product reads it. Planes are an odd number of cache lines
  * apart, since powers of two would fall into the same cache sets.
