@@ -5,16 +5,17 @@
  * A unit is what is read together: one channel, whose planes a vector reads along, or several, if
  * planes are so small that those of one channel would be crumbs far apart in memory; or, where a
  * plane is one element (features), VL channels side by side, each lane with sums of its own. A
- * channel's elements are read in blocks, whose moments are joined in double, in order (Chan, Golub and
- * LeVeque, 1979). Distances are taken to a center: the mean of an eighth of the first block, then the
- * mean so far. So a large mean costs no digits of a small variance; and where a block's mean is far
- * from the center, so that its squares lose digits, the distance between the two is part of the
- * variance (of the first block, an eighth of the elements are at the center) and outweighs what was
- * lost. The second pass over a unit goes backwards, so that it begins with what the first has left in
- * the cache.
+ * channel's elements are read in blocks, whose moments are joined in double, in order (Chan, Golub
+ * and LeVeque, 1979). Distances are taken to a center: the mean of an eighth of the first block,
+ * then the mean so far. So a large mean costs no digits of a small variance; and where a block's
+ * mean is far from the center, so that its squares lose digits, the distance between the two is
+ * part of the variance (of the first block, an eighth of the elements are at the center) and
+ * outweighs what was lost. The second pass over a unit goes backwards, so that it begins with what
+ * the first has left in the cache.
  *
- * Threads: a task is a fixed number of whole units, so no sum is ever split between threads. Inference
- * has no sums: there a task is some planes in the order of the memory (features excepted).
+ * Threads: a task is a fixed number of whole units, so no sum is ever split between threads.
+ * Inference has no sums: there a task is some planes in the order of the memory (features
+ * excepted).
  */
 
 enum {
@@ -46,8 +47,8 @@ typedef struct {
     real *out, *dgamma, *dbeta;
 } bn_arg;
 
-/* Part of a unit's first channel: `runs` stretches of `length` contiguous reals, `step` apart. The same
- * of its other channels lie a->size apart. */
+/* Part of a unit's first channel: `runs` stretches of `length` contiguous reals, `step` apart. The
+ * same of its other channels lie a->size apart. */
 typedef struct {
     int64_t at, runs, length, step;
 } bn_block;
@@ -212,10 +213,11 @@ INLINE void bn_set_line(bn_line *line, int64_t l, double center, double slope, d
     line->offset[l] = (real)(offset - (center - (double)line->center[l]) * slope);
 }
 
-/* n <= VL elements of the output from their x and dy. */
-INLINE void bn_out(const bn_arg *a, int64_t at, int64_t n, vr d, vr slope, vr line_of_dy,
-                   const int joins, const int relu) {
-    vr y = v_fma(d, slope, line_of_dy);
+/* n <= VL elements of the output. */
+INLINE void bn_out(const bn_arg *a, int64_t at, int64_t n, vr center, vr slope, vr weight,
+                   vr offset, const int has_dy, const int joins, const int relu) {
+    vr line_of_dy = has_dy ? v_fma(bn_load(a->dy + at, n), weight, offset) : offset;
+    vr y = v_fma(v_sub(bn_load(a->x + at, n), center), slope, line_of_dy);
     if (joins) y = v_add(y, bn_load(a->residual + at, n));
     if (relu) y = relu_y(y, y);
     if (n < VL)
@@ -226,17 +228,12 @@ INLINE void bn_out(const bn_arg *a, int64_t at, int64_t n, vr d, vr slope, vr li
 
 INLINE void bn_apply_run(const bn_arg *a, int64_t from, int64_t to, vr center, vr slope, vr weight,
                          vr offset, const int has_dy, const int joins, const int relu) {
-    for (; from + VL <= to; from += VL) {
-        vr line_of_dy = has_dy ? v_fma(v_load(a->dy + from), weight, offset) : offset;
-        vr d = v_sub(v_load(a->x + from), center);
-        bn_out(a, from, VL, d, slope, line_of_dy, joins, relu);
-    }
-    if (from < to) {
-        int64_t n = to - from;
-        vr line_of_dy = has_dy ? v_fma(v_loadn(a->dy + from, n), weight, offset) : offset;
-        vr d = v_sub(v_loadn(a->x + from, n), center);
-        bn_out(a, from, n, d, slope, line_of_dy, joins, relu);
-    }
+    int64_t n = v_unaligned(a->out + from, to - from);
+    if (n > 0) bn_out(a, from, n, center, slope, weight, offset, has_dy, joins, relu);
+    for (from += n; from + VL <= to; from += VL)
+        bn_out(a, from, VL, center, slope, weight, offset, has_dy, joins, relu);
+    n = to - from;
+    if (n > 0) bn_out(a, from, n, center, slope, weight, offset, has_dy, joins, relu);
 }
 
 INLINE void bn_apply(const bn_arg *a, int64_t unit, const bn_line *line, const int has_dy,

@@ -1,18 +1,20 @@
 /* conv2d_dilated_tmpl.h - dilated convolution by Winograd; compiled per tier and real type.
  *
- * With dilation D, an output pixel sees every D-th row and column of the source. So the D x D phases
- * of the output (every D-th row and column of it, from one of D x D starts) are ordinary convolutions
- * of as many phases of the padded source, which nothing else sees: a dilated convolution of an image is
- * an ordinary one of D x D small images. They are copied out, with their padding, go through
- * winograd_tmpl.h, and their results are put back; the copies cost little beside the products.
+ * With dilation D, an output pixel sees every D-th row and column of the source. So the D x D
+ * phases of the output (every D-th row and column of it, from one of D x D starts) are ordinary
+ * convolutions of as many phases of the padded source, which nothing else sees: a dilated
+ * convolution of an image is an ordinary one of D x D small images. They are copied out, with their
+ * padding, go through winograd_tmpl.h, and their results are put back; the copies cost little
+ * beside the products.
  *
  * Some images go through at a time, to bound the copies. The filters are transformed once.
  */
 
 enum { DILATED_BYTES = 8 << 20 }; /* of copies of the source at a time, about */
 
-/* Images of a pass: their planes as they lie in x or y, [image][channel][h][w], and cut into phases,
- * [image][phase][channel][ph][pw]. Row v of phase a is row a + v * dh - top of the plane. */
+/* Images of a pass: their planes as they lie in x or y, [image][channel][h][w], and cut into
+ * phases, [image][phase][channel][ph][pw]. Row v of phase a is row a + v * dh - top of the
+ * plane. */
 typedef struct {
     int64_t images, channels, h, w, top, left, dh, dw, ph, pw;
     const real *from;
@@ -33,7 +35,8 @@ typedef struct {
 } dilated_range;
 
 /* Elements of a line of a phase, of n, that exist; a line of the plane has `size`. */
-INLINE dilated_range dilated_part(int64_t phase, int64_t d, int64_t before, int64_t size, int64_t n) {
+INLINE dilated_range dilated_part(int64_t phase, int64_t d, int64_t before, int64_t size,
+                                  int64_t n) {
     int64_t lo = fc_ceil_div(fc_max(before - phase, 0), d);
     int64_t hi = fc_ceil_div(fc_max(size + before - phase, 0), d);
     return (dilated_range){fc_min(lo, n), fc_min(hi, n)};
@@ -106,8 +109,8 @@ static void dilated_join(dilated_planes p, const real *from, real *to, int n_thr
     fc_parallel(p.images * p.channels, n_threads, dilated_join_task, &p);
 }
 
-/* 1 if the shape is dilated, its phases are Winograd's, and (unless it is asked for) their tiles save
- * enough: small phases waste most of a tile. By shape alone. */
+/* 1 if the shape is dilated, its phases are Winograd's, and (unless it is asked for) their tiles
+ * save enough: small phases waste most of a tile. By shape alone. */
 static int dilated_plan(dilated_run *r, const fc_conv2d_desc *d, wino_pass pass) {
     int64_t phases = d->dilation_h * d->dilation_w;
     if (phases == 1 || d->stride_h != 1 || d->stride_w != 1 || d->n == 0) return 0;

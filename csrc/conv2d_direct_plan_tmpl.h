@@ -35,7 +35,7 @@ typedef struct {
     conv_epilogue epilogue;
     int64_t weight_m, weight_c;          /* strides of w in output and source channel */
     direct_tiles tiles;
-    int64_t panels, rows, taller;        /* panels of a group; rows of one: the first have one more */
+    int64_t panels, rows, taller;        /* of a group; rows of one: the first have one more */
     int64_t task_panels, splits;         /* panels of a task, tasks that share a band */
     int64_t block, blocks;               /* source channels of a block, blocks */
     int64_t block_reals;                 /* a band's planes, or its lines, for a block */
@@ -52,8 +52,8 @@ typedef struct {
     int32_t *shifts;                     /* per output phase: [channel of block][tap] */
 } direct_run;
 
-/* The first output channel of a panel, in its group. Panels are of even heights, because a tile of one
- * or two rows takes as long as one of four. */
+/* The first output channel of a panel, in its group. Panels are of even heights, because a tile of
+ * one or two rows takes as long as one of four. */
 INLINE int64_t panel_row(const direct_run *r, int64_t panel) {
     return panel * r->rows + fc_min(panel, r->taller);
 }
@@ -111,16 +111,16 @@ static direct_tiles direct_choose_tiles(const shift_problem *s) {
     return s->m >= LINES_FROM ? IN_LINES : IN_PLANES;
 }
 
-/* IN_SOURCE: lines of a channel: forward one for each place of the kernel; backward all output phases
- * read the same. */
+/* IN_SOURCE: lines of a channel: forward one for each place of the kernel; backward all output
+ * phases read the same. */
 INLINE int64_t source_taps(const shift_problem *s) { return s->y.phases * s->x.phases; }
 
 /* IN_SOURCE: reals from tile to tile, for so many lines; one line more, as multiples of 4 KiB apart
  * the tiles would share the sets of the first-level cache. */
 INLINE int64_t source_tile(int64_t lines) { return (lines + 1) * NR; }
 
-/* A 1x1 kernel of stride 1 has no use for rows: they are joined to one, which tiles and bands may cut
- * anywhere. */
+/* A 1x1 kernel of stride 1 has no use for rows: they are joined to one, which tiles and bands may
+ * cut anywhere. */
 static void direct_join_rows(shift_problem *s) {
     int64_t steps = s->y.step * s->x.step * s->y.out_step * s->x.out_step;
     if (steps != 1 || s->y.q != s->y.source || s->x.q != s->x.source) return;
@@ -128,9 +128,9 @@ static void direct_join_rows(shift_problem *s) {
     s->y.source = s->y.out = s->y.q = 1;
 }
 
-/* Large strides make so many planes that packing them twice, or fetching them from another core, costs
- * more than the sums: then bands are small enough for a cache, and, of few images, enough to be the
- * tasks. */
+/* Large strides make so many planes that packing them twice, or fetching them from another core,
+ * costs more than the sums: then bands are small enough for a cache, and, of few images, enough to
+ * be the tasks. */
 static int many_phases(const shift_problem *s) { return s->y.phases * s->x.phases > 9; }
 
 static int64_t rows_for_tasks(const shift_problem *s) {
@@ -139,7 +139,8 @@ static int64_t rows_for_tasks(const shift_problem *s) {
 }
 
 /* IN_SOURCE, whose bands share no rows: bands whose pixels fill their tiles best. Of the numbers of
- * bands of an image from the present one to half as many more, the one that makes the fewest tiles. */
+ * bands of an image from the present one to half as many more, the one that makes the fewest
+ * tiles. */
 static void direct_fit_bands(shift_problem *s) {
     int64_t cols = s->band_cols, best = s->band_rows, fewest = INT64_MAX;
     if (s->band_images > 1 || s->col_bands > 1) return;

@@ -4,7 +4,7 @@
  * The micro-kernel computes a tile of MR output channels x NV vectors of pixels in registers: per
  * channel and tap it loads NV vectors of source pixels at that tap's shift and MR packed weights.
  * Loop nest of a task (one band, one group, some panels of MR output channels):
- *   for a block of source channels: pack their planes (conv2d_pack_tmpl.h)
+ *   for a block of source channels: pack their planes (conv2d_direct_pack_tmpl.h)
  *     for each tile of pixels, for each output phase, for each panel: micro-kernel
  * Sums over several blocks wait in `partial`, in L2. Every output is one chain of additions, bias
  * first, then channels and taps in order, whatever the tile, band, batch or thread: same bits.
@@ -12,6 +12,7 @@
 
 #include "conv2d_direct_plan_tmpl.h"
 
+#include "conv2d_direct_pack_tmpl.h"
 #include "conv2d_shift_kernel_tmpl.h"
 
 /* The shifts of a block of channels, and the biases, zero where there are none. */
@@ -25,69 +26,6 @@ static void direct_tables(direct_run *r, const real *bias) {
         }
     }
     for (int64_t i = 0; i < s->groups * s->m; i++) r->bias[i] = bias != NULL ? bias[i] : 0;
-}
-
-/* to[k * rows + i] = from[i * from_row + k], k < n: where the weights of an output channel follow each
- * other in the order in which they are packed. A whole vector stored reaches into what is written next. */
-static void pack_columns_of_weights(int64_t rows, const real *from, int64_t from_row, int64_t n,
-                                    real *to) {
-    int64_t k = 0;
-    for (; rows <= VL && VL > 1 && k + 2 * VL <= n; k += VL) {
-        vr v[VL];
-        UNROLL for (int i = 0; i < VL; i++) v[i] = v_load(from + fc_min(i, rows - 1) * from_row + k);
-        v_transpose(v);
-        UNROLL for (int i = 0; i < VL; i++) v_store(to + (k + i) * rows, v[i]);
-    }
-    for (; k < n; k++)
-        for (int64_t i = 0; i < rows; i++) to[k * rows + i] = from[i * from_row + k];
-}
-
-enum { PACK_PANELS = 8 }; /* of a task: neighbours share cache lines where output channels do */
-enum { PACK_AHEAD = 8 };  /* source channels ahead, whose weights are asked for: far apart, often */
-
-/* The same for any order of the weights, of some panels. */
-static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1, const real *w,
-                             real *group) {
-    const shift_problem *s = &r->s;
-    int64_t first_m = panel_row(r, panel0), wanted = panel_row(r, panel1) - first_m;
-    for (int64_t p = 0; p < shift_out_phases(s); p++) {
-        int64_t first = s->first[p], n = s->first[p + 1] - first;
-        for (int64_t c = 0; c < s->channels; c++) {
-            const real *of_c = w + c * r->weight_c, *ahead = of_c + PACK_AHEAD * r->weight_c;
-            if (r->weight_m == 1 && c + PACK_AHEAD < s->channels)
-                prefetch_bytes(ahead + first_m, wanted * (int64_t)sizeof(real));
-            for (int64_t panel = panel0; panel < panel1; panel++) {
-                int64_t m0 = panel_row(r, panel), rows = panel_row(r, panel + 1) - m0;
-                real *to = group + (s->m * first + m0 * n) * s->channels + c * n * rows;
-                const real *from = of_c + m0 * r->weight_m;
-                int whole = r->weight_m == 1 && n == 1 && rows <= VL && m0 + VL <= s->m;
-                if (whole && c + VL < s->channels) v_store(to, v_load(from));
-                else
-                    for (int64_t t = 0; t < n; t++)
-                        copy_strided(to + t * rows, from + s->tap_kernel[first + t], rows, r->weight_m);
-            }
-        }
-    }
-}
-
-/* Packs some panels of weights: per output phase [channel][tap][row]. */
-static void pack_weights_task(void *arg, int64_t item, int thread) {
-    (void)thread;
-    const direct_run *r = arg;
-    const shift_problem *s = &r->s;
-    int64_t tasks = fc_ceil_div(r->panels, PACK_PANELS), g = item / tasks;
-    int64_t panel0 = item % tasks * PACK_PANELS, panel1 = fc_min(panel0 + PACK_PANELS, r->panels);
-    int64_t kernel = s->y.taps * s->x.taps, n = s->channels * kernel;
-    const real *w = r->w + g * s->m * n;
-    real *group = r->packing + g * r->packed_group;
-    if (s->x.reversed || r->weight_m != n || r->weight_c != kernel) {
-        pack_any_weights(r, panel0, panel1, w, group);
-        return;
-    }
-    for (int64_t panel = panel0; panel < panel1; panel++) {
-        int64_t m0 = panel_row(r, panel), rows = panel_row(r, panel + 1) - m0;
-        pack_columns_of_weights(rows, w + m0 * n, n, n, group + m0 * n);
-    }
 }
 
 /* to[0], to[2], ... and to[1], to[3], ... from two rows, `n` elements in all. */
@@ -106,8 +44,8 @@ INLINE void store_interleaved(real *to, const real *even, const real *odd, int64
     }
 }
 
-/* to[j * phases + p] = from[p][j], `n` elements in all: the phases of VL pixels are a matrix that is
- * transposed. */
+/* to[j * phases + p] = from[p][j], `n` elements in all: the phases of VL pixels are a matrix that
+ * is transposed. */
 static void store_phases(real *to, const real *from, int64_t phases, int64_t n) {
     for (int64_t p = 0; p < phases; p += VL) {
         for (int64_t j = 0; j * phases + p < n; j += VL) {
@@ -188,8 +126,8 @@ static void store_tile(const direct_run *r, const shift_band *b, int64_t py,
     }
 }
 
-/* Starts loading what a tile's stores will need, once its sums are done: the residual, or, of several
- * column phases, px's share of the many lines that they fill. */
+/* Starts loading what a tile's stores will need, once its sums are done: the residual, or, of
+ * several column phases, px's share of the many lines that they fill. */
 INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t py, int64_t px,
                             const tile_start *start, int64_t nq, int64_t rows, const real *dst,
                             int64_t image_stride) {
@@ -211,7 +149,8 @@ INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t py
 typedef struct {
     const real *src; /* NULL: nothing */
     shift_band band;
-    int64_t channels, row_lines, lines; /* cache lines of a tile in a row of a channel, in all rows */
+    int64_t channels;
+    int64_t row_lines, lines; /* cache lines of a tile in a row of a channel, in all rows */
 } direct_next;
 
 static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t block) {
@@ -240,8 +179,8 @@ static const real *direct_next_pixel(const direct_run *r, const direct_next *nex
            (b->x0 + q % b->cols) * s->x.step;
 }
 
-/* What the kernel's call number `call` for a tile asks for: one cache line of as many channels as it has
- * time for; or `nothing`, once all are asked for. */
+/* What the kernel's call number `call` for a tile asks for: one cache line of as many channels as
+ * it has time for; or `nothing`, once all are asked for. */
 INLINE shift_ahead direct_ahead(const direct_run *r, const direct_next *next, const real *pixel,
                                 int64_t channels, int64_t call, shift_ahead nothing) {
     const shift_problem *s = &r->s;
@@ -253,7 +192,8 @@ INLINE shift_ahead direct_ahead(const direct_run *r, const direct_next *next, co
     }
     if (c * some + some > next->channels) return nothing;
     int64_t plane = s->y.source * s->x.source;
-    pixel += c * some * plane + row * s->y.dilation * s->x.source + line * (64 / (int64_t)sizeof(real));
+    pixel += c * some * plane + row * s->y.dilation * s->x.source;
+    pixel += line * (64 / (int64_t)sizeof(real));
     return (shift_ahead){pixel, plane};
 }
 
@@ -333,147 +273,6 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
     }
 }
 
-/* Where the vectors of a tile's lines come from, in the planes, and where they go. */
-typedef struct {
-    int64_t n;
-    int32_t from[NR], to[NR];
-} tile_copies;
-
-static void tile_find(const direct_run *r, const shift_band *b, int64_t q, tile_copies *copies) {
-    const shift_problem *s = &r->s;
-    int64_t row = q / b->cols, col = q % b->cols, nq = fc_min(NR, b->q - q);
-    copies->n = 0;
-    for (int64_t at = 0, run; at < nq; at += run, row++, col = 0) {
-        int64_t image = row / b->rows, from = (image * s->image_rows + row - image * b->rows) *
-                                              s->pitch + col;
-        run = fc_min(nq - at, b->cols - col);
-        for (int64_t i = 0; i < run; i += VL, copies->n++) {
-            copies->from[copies->n] = (int32_t)(from + i);
-            copies->to[copies->n] = (int32_t)(at + i);
-        }
-    }
-}
-
-/* A vector may reach beyond its run, even into the next line: what follows there is written later. */
-INLINE void tile_copy(const int64_t n, const tile_copies *copies, int64_t lines, const real *planes,
-                      const int32_t *shift, real *to) {
-    int64_t from[NR], at[NR]; /* of the copies, in registers: vectors may alias what is in memory */
-    for (int64_t i = 0; i < n; i++) from[i] = copies->from[i], at[i] = copies->to[i];
-    for (int64_t k = 0; k < lines; k++, to += NR) {
-        const real *line = planes + shift[k];
-        UNROLL for (int64_t i = 0; i < n; i++) v_store(to + at[i], v_load(line + from[i]));
-    }
-}
-
-#define TILE_COPY(name, n) \
-    static void tile_copy_##name(const tile_copies *copies, int64_t lines, const real *planes, \
-                                 const int32_t *shift, real *to) { \
-        tile_copy(n, copies, lines, planes, shift, to); \
-    }
-TILE_COPY(any, copies->n)
-TILE_COPY(1, 1) TILE_COPY(2, 2) TILE_COPY(3, 3) TILE_COPY(4, 4)
-static void (*const TILE_COPIES[])(const tile_copies *, int64_t, const real *, const int32_t *, real *) =
-    {tile_copy_any, tile_copy_1, tile_copy_2, tile_copy_3, tile_copy_4};
-
-/* All lines of a tile for the output's row phase py: [column phase][channel][tap][NR]. */
-static void tile_lines(const direct_run *r, const shift_band *b, int64_t nc, int64_t py, int64_t q,
-                       const real *planes, real *to) {
-    const shift_problem *s = &r->s;
-    tile_copies copies;
-    tile_find(r, b, q, &copies);
-    for (int64_t px = 0; px < s->x.out_phases; px++) {
-        int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
-        int64_t lines = nc * (s->first[phase + 1] - from);
-        const int32_t *shift = r->shifts + r->block * from;
-        TILE_COPIES[copies.n <= 4 ? copies.n : 0](&copies, lines, planes, shift, to);
-        to += lines * NR;
-    }
-}
-
-/* IN_SOURCE: one channel's pixels of a band, at one row of the kernel, to [tile][line][NR]; `to` is
- * where their first line of the first tile goes. */
-static void source_lines(const direct_run *r, const shift_band *b, const real *src,
-                         int64_t image_stride, int64_t lines, real *to) {
-    const shift_problem *s = &r->s;
-    int follow = s->x.step == 1 && s->y.step == 1 && b->cols == s->x.source;
-    int64_t rows = follow ? 1 : b->rows, cols = follow ? b->rows * b->cols : b->cols, at = 0;
-    for (int64_t n = 0; n < b->images; n++) {
-        for (int64_t row = 0; row < rows; row++) {
-            const real *from = src + n * image_stride + (b->y0 + row) * s->y.step * s->x.source +
-                               b->x0 * s->x.step;
-            for (int64_t i = 0, run; i < cols; i += run) {
-                run = fc_min(cols - i, NR - at);
-                if (s->x.step == 1 && run == NR) {
-                    UNROLL for (int j = 0; j < NV_MAX; j++)
-                        v_store(to + j * VL, v_load(from + i + j * VL));
-                } else if (s->x.step == 2 && s->x.phases == 2 && run == NR) {
-                    UNROLL for (int j = 0; j < NV_MAX; j++) {
-                        const real *pairs = from + 2 * (i + j * VL);
-                        vr low = v_load(pairs), high = v_load(pairs + VL);
-                        v_store(to + j * VL, v_even(low, high));
-                        v_store(to + NR + j * VL, v_odd(low, high));
-                    }
-                } else {
-                    for (int64_t p = 0; p < s->x.phases; p++)
-                        copy_strided(to + p * NR + at, from + i * s->x.step + p * s->x.dilation, run,
-                                     s->x.step);
-                }
-                at += run;
-                if (at == NR) at = 0, to += source_tile(lines);
-            }
-        }
-    }
-}
-
-/* IN_SOURCE where a channel's pixels follow each other: all channels' lines, tile by tile. */
-static void source_tiles(int64_t channels, const real *src, int64_t plane, int64_t pixels, real *to) {
-    for (int64_t at = 0; at < pixels; at += NR, to += source_tile(channels)) {
-        int64_t n = fc_min(NR, pixels - at);
-        const real *from = src + at;
-        for (int64_t c = 0; c < channels; c++, from += plane) {
-            if (n == NR) {
-                UNROLL for (int j = 0; j < NR; j += VL) v_store(to + c * NR + j, v_load(from + j));
-            } else {
-                copy_strided(to + c * NR, from, n, 1);
-            }
-        }
-    }
-}
-
-/* The planes, or lines, of one block of channels of a band. */
-static void pack_block(const direct_run *r, const shift_band *b, int64_t g, int64_t block,
-                       real *to) {
-    const shift_problem *s = &r->s;
-    int64_t c0 = block * r->block, nc = fc_min(r->block, s->channels - c0);
-    int64_t src_plane = s->y.source * s->x.source;
-    int64_t image_stride = s->groups * s->channels * src_plane;
-    int64_t taps = source_taps(s);
-    const real *src = r->src + b->n0 * image_stride + (g * s->channels + c0) * src_plane;
-    int follow = s->x.step == 1 && s->y.step == 1 && (b->cols == s->x.source || b->rows == 1);
-    if (r->tiles == IN_SOURCE && follow && b->images == 1) {
-        source_tiles(nc, src + b->y0 * s->x.source + b->x0, src_plane, b->rows * b->cols, to);
-        return;
-    }
-    for (int64_t c = 0; c < nc; c++, src += src_plane) {
-        if (c + 1 < nc) prefetch_channel(s, b, src + src_plane);
-        if (r->tiles == IN_SOURCE)
-            for (int64_t y = 0; y < s->y.phases; y++)
-                source_lines(r, b, src + y * s->y.dilation * s->x.source, image_stride, nc * taps,
-                             to + (c * taps + y * s->x.phases) * NR);
-        else
-            pack_channel(s, b, src, image_stride, to + c * s->channel_stride);
-    }
-}
-
-/* Item: a block of a group of a band, for all tasks that share the band. */
-static void pack_block_task(void *arg, int64_t item, int thread) {
-    (void)thread;
-    const direct_run *r = arg;
-    int64_t block = item % r->blocks, g = item / r->blocks % r->s.groups;
-    shift_band b = direct_band(r, item / r->blocks / r->s.groups);
-    pack_block(r, &b, g, block, r->planes + item * r->block_reals);
-}
-
 static void direct_task(void *arg, int64_t item, int thread) {
     const direct_run *r = arg;
     const shift_problem *s = &r->s;
@@ -496,7 +295,8 @@ static void direct_task(void *arg, int64_t item, int thread) {
             for (int64_t py = 0; py < s->y.out_phases; py++) {
                 if (direct_empty(s, py)) continue;
                 const real *pixels = planes + q;
-                if (r->tiles == IN_SOURCE) pixels = planes + q / NR * source_tile(nc * source_taps(s));
+                if (r->tiles == IN_SOURCE)
+                    pixels = planes + q / NR * source_tile(nc * source_taps(s));
                 if (r->tiles == IN_LINES) {
                     tile_lines(r, &b, nc, py, q, planes, lines);
                     pixels = lines;
@@ -520,7 +320,7 @@ static void direct_prepare(direct_run *r, const real *w, char *prepared, int n_t
     r->w = w;
     r->packing = (real *)prepared;
     shift_list_taps(&r->s, (int32_t *)(prepared + direct_packed_bytes(r)));
-    fc_parallel(r->s.groups * fc_ceil_div(r->panels, PACK_PANELS), n_threads, pack_weights_task, r);
+    pack_weights(r, n_threads);
 }
 
 static void direct_execute(direct_run *r, const real *src, const real *w, const real *prepared,
@@ -534,7 +334,7 @@ static void direct_execute(direct_run *r, const real *src, const real *w, const 
     direct_tables(r, bias);
     r->packed = prepared != NULL ? prepared : r->packing;
     if (prepared == NULL)
-        fc_parallel(r->s.groups * fc_ceil_div(r->panels, PACK_PANELS), n_threads, pack_weights_task, r);
+        pack_weights(r, n_threads);
     int64_t units = shift_bands(&r->s) * r->s.groups;
     if (r->shared) fc_parallel(units * r->blocks, n_threads, pack_block_task, r);
     fc_parallel(units * r->splits, n_threads, direct_task, r);

@@ -1,18 +1,21 @@
-/* conv2d_few_tmpl.h - direct convolution onto few pixels by prepared weights, for inference; compiled
- * per tier and real type.
+/* conv2d_few_tmpl.h - direct convolution onto few pixels by prepared weights, for inference;
+ * compiled per tier and real type.
  *
  * The last layers of a net for images have small maps and many channels: 7 x 7 pixels of one image
- * fill vectors badly, and each weight serves few of them. So here the lanes are output channels, and
- * the values that are broadcast are pixels, which need no copy but their padding:
+ * fill vectors badly, and each weight serves few of them. So here the lanes are output channels,
+ * and the values that are broadcast are pixels, which need no copy but their padding:
  *
  *     sums[pixel][k] += plane[shift(pixel) + place(step)] * weights[panel][step][k]
  *
- * where a step is a channel and a tap. All pixels take some steps, then the next ones, so that weights
- * are read once, in the order in which they lie in memory. An output is the same chain of additions as
- * in conv2d_direct_tmpl.h, bias first, then channels and taps in order: same bits.
+ * where a step is a channel and a tap. All pixels take some steps, then the next ones, so that
+ * weights are read once, in the order in which they lie in memory. An output is the same chain of
+ * additions as in conv2d_direct_tmpl.h, bias first, then channels and taps in order: same bits.
  */
 
-enum { FEW_PIXELS = 64, FEW_KERNELS_FROM = 1 << 16 }; /* of an image; pairs of channels, of a group */
+enum {
+    FEW_PIXELS = 64,           /* of an image */
+    FEW_KERNELS_FROM = 1 << 16 /* pairs of channels, of a group */
+};
 enum { FEW_AT_ONCE = 256, FEW_STEPS = 256 };          /* pixels of several images; steps */
 enum { FEW_REALS = 1 << 24 };                         /* at most, in the planes of those images */
 
@@ -174,7 +177,7 @@ static void few_task(void *arg, int64_t item, int thread) {
     for (int64_t i = 0; i < width; i++)
         sums[i] = r->bias != NULL && i < have ? r->bias[g * r->k + k0 + i] : 0;
     for (int64_t p = 1; p < r->tiles; p++) copy_strided(sums + p * width, sums, width, 1);
-    int64_t each = fc_ceil_div(width * np, pixels); /* of the next weights a tile asks for its part */
+    int64_t each = fc_ceil_div(width * np, pixels); /* a tile's part of the next weights */
     for (int64_t c = 0; c < r->c; c += r->chunk) {
         int64_t steps = fc_min(r->chunk, r->c - c) * r->taps;
         const real *next = weights + steps * width;

@@ -46,8 +46,8 @@ static void lanes_pitch(shift_problem *s) {
     s->n = n;
 }
 
-/* Pixels are vectors, so those that a stride leaves out need not be parted from the others: the problem
- * becomes that of stride 1, of whose outputs only some are computed. */
+/* Pixels are vectors, so those that a stride leaves out need not be parted from the others: the
+ * problem becomes that of stride 1, of whose outputs only some are computed. */
 static void lanes_dense(shift_axis *a) {
     a->step = a->phases = 1;
     a->max_shift = (a->taps - 1) * a->dilation;
@@ -141,7 +141,8 @@ static void lanes_pack(const shift_problem *s, const real *src, int64_t image_st
     fill(to, s->x.max_shift * VL, 0);
 }
 
-/* The terms of a tile's sums: taps first .. first + n - 1 of each of `blocks` blocks of `block` taps. */
+/* The terms of a tile's sums: taps first .. first + n - 1 of each of `blocks` blocks of `block`
+ * taps. */
 typedef struct {
     int64_t blocks, block, first, n;
 } lanes_terms;
@@ -218,15 +219,15 @@ static void lanes_store(const lanes_run *r, const real *sums, int64_t rows, int6
     }
 }
 
-/* The kernel rows first .. end - 1 that may meet more than padding in an output row. Both rise with the
- * row, so that of several rows the first and the last tell all. */
+/* The kernel rows first .. end - 1 that may meet more than padding in an output row. Both rise with
+ * the row, so that of several rows the first and the last tell all. */
 typedef struct {
     int32_t first, end;
 } lanes_meeting;
 
-/* Backward, terms of kernel rows that meet nothing but padding are left out: at the borders of small
- * images that is most of them. Forward all are added, as by the other kernels, since a weight may be
- * infinite, and a result must not depend on the batch. */
+/* Backward, terms of kernel rows that meet nothing but padding are left out: at the borders of
+ * small images that is most of them. Forward all are added, as by the other kernels, since a weight
+ * may be infinite, and a result must not depend on the batch. */
 static lanes_meeting lanes_meets(const shift_axis *y, int64_t row) {
     lanes_meeting m = {0, (int32_t)y->taps};
     row -= y->origin;

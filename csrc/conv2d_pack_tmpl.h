@@ -91,8 +91,8 @@ INLINE void split_row(real *even, int64_t n_even, real *odd, int64_t n_odd, cons
     for (int64_t j = i; j < n_odd; j++) odd[j] = src[2 * j + 1];
 }
 
-/* The two column phases of a packed row with stride 2: the source's elements from `from` on go in turns to
- * n[0] places from to[0] on and n[1] from to[1] on. */
+/* The two column phases of a packed row with stride 2: the source's elements from `from` on go in
+ * turns to n[0] places from to[0] on and n[1] from to[1] on. */
 typedef struct {
     pack_columns columns[2];
     int64_t to[2], n[2], from;
@@ -121,8 +121,8 @@ INLINE void pack_row_halves(const shift_problem *s, const pack_halves *h, const 
     split_row(dst + h->to[0], h->n[0], dst + h->to[1], h->n[1], src + h->from);
 }
 
-/* All column phases of a packed row, `plane` apart: `step` neighbours of the source, one a phase, are
- * a row of a matrix that is transposed. */
+/* All column phases of a packed row, `plane` apart: `step` neighbours of the source, one a phase,
+ * are a row of a matrix that is transposed. */
 static void pack_row_phases(const shift_problem *s, int64_t x0, const real *src, real *dst) {
     const shift_axis *x = &s->x;
     for (int64_t p = 0; p < x->phases; p += VL) {
@@ -163,10 +163,12 @@ static void pack_phases(const shift_problem *s, const shift_band *b, const real 
         if (zeroed) fill(dst, phases * s->plane, 0);
         int64_t row0 = b->y0 * step + shift_phase_start(&s->y, py) - s->y.origin;
         for (int64_t n = 0; n < b->images; n++) {
-            /* Of so many rows, first .. end - 1 exist: the source's rows from row0 + first * step on. */
+            /* Of so many rows, first .. end - 1 exist: the source's rows from row0 + first * step
+             * on. */
             int64_t count = n + 1 < b->images ? s->image_rows : rows - n * s->image_rows;
             int64_t first = fc_min(fc_ceil_div(fc_max(-row0, 0), step), count);
-            int64_t end = fc_max(first, fc_min(fc_ceil_div(fc_max(s->y.source - row0, 0), step), count));
+            int64_t end = fc_min(fc_ceil_div(fc_max(s->y.source - row0, 0), step), count);
+            end = fc_max(first, end);
             real *to = dst + n * s->image_rows * s->pitch;
             for (int64_t p = 0; p < phases && !zeroed; p++) {
                 fill(to + p * s->plane, first * s->pitch, 0);
@@ -208,7 +210,7 @@ static void pack_channel(const shift_problem *s, const shift_band *b, const real
                 }
                 int64_t row = row0 + in_image * s->y.step;
                 int inside = row >= 0 && row < source && image < b->images;
-                int above = row < 0; /* a copy of the first row: the next row is not its successor */
+                int above = row < 0; /* a copy of the first row: the next does not follow it */
                 if (!inside && s->replicate && image < b->images) {
                     row = row < 0 ? 0 : source - 1;
                     inside = 1;

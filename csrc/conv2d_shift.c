@@ -29,7 +29,8 @@ static shift_axis backward_axis(int64_t size, int64_t out, int64_t kernel, int64
         .out_phases = fc_min(stride, size), .q = fc_ceil_div(size, stride),
         .dilation = dilation, .pad = pad, .reversed = 1,
     };
-    int64_t most = -floor_div(-pad, stride), least = -floor_div((kernel - 1) * dilation - pad, stride);
+    int64_t most = -floor_div(-pad, stride);
+    int64_t least = -floor_div((kernel - 1) * dilation - pad, stride);
     a.origin = -least; /* so that no shift is negative */
     a.max_shift = most - least;
     return a;

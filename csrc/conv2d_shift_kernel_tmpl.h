@@ -1,5 +1,5 @@
-/* conv2d_shift_kernel_tmpl.h - the micro-kernels of direct convolution (conv2d_direct_tmpl.h): a tile
- * of output channels x vectors of pixels in registers; compiled per tier and real type.
+/* conv2d_shift_kernel_tmpl.h - the micro-kernels of direct convolution (conv2d_direct_tmpl.h): a
+ * tile of output channels x vectors of pixels in registers; compiled per tier and real type.
  */
 
 /* Bytes that weights are asked for in advance: those of a layer with many channels and few pixels
@@ -14,8 +14,8 @@ typedef struct {
     int64_t step;
 } shift_ahead;
 
-/* Of tap k, the pixels are at b + shift[k], or, without shifts, in line k behind b. init: MR rows of
- * sums so far, init_row apart, or, with init_row 0, one bias a row. */
+/* Of tap k, the pixels are at b + shift[k], or, without shifts, in line k behind b. init: MR rows
+ * of sums so far, init_row apart, or, with init_row 0, one bias a row. */
 typedef void (*shift_kernel)(int64_t n, const real *a, const real *b, const int32_t *shift,
                              const real *init, int64_t init_row, real *out, int64_t out_row,
                              shift_ahead ahead);
@@ -39,7 +39,8 @@ INLINE void shift_two_taps(const int mr, const int nv, const real *a, const real
 }
 
 /* Instructions, not multiply-adds, are what a processor has too few slots for: so two taps share
- * the loop and the prefetch, and lines need no table. Rows of out are asked for before their sums. */
+ * the loop and the prefetch, and lines need no table. Rows of out are asked for before their
+ * sums. */
 INLINE void shift_tile(const int lines, const int mr, const int nv, int64_t n, const real *a,
                        const real *b, const int32_t *shift, const real *init, int64_t init_row,
                        real *out, int64_t out_row, shift_ahead ahead) {

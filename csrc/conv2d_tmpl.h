@@ -26,8 +26,8 @@
 /* Each pass: Winograd where it serves the shape (or the phases of a dilated one), else the direct
  * kernels, which are others for depthwise convolutions and for many small images. */
 
-/* A multiply-add here takes about a fifth of the time that fc_threads_for reckons with; where there are
- * few to a pixel, moving the pixels takes longer. */
+/* A multiply-add here takes about a fifth of the time that fc_threads_for reckons with; where there
+ * are few to a pixel, moving the pixels takes longer. */
 static int conv2d_threads(const fc_conv2d_desc *d, int n_threads) {
     double n = (double)d->n, out = n * d->k * d->oh * d->ow, in = n * d->c * d->h * d->w;
     double work = 0.2 * out * (d->c / d->groups) * d->kh * d->kw;
@@ -36,7 +36,8 @@ static int conv2d_threads(const fc_conv2d_desc *d, int n_threads) {
 
 static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int prepared, int n_threads) {
     wino_run wino;
-    if (wino_forward_run(&wino, d, 0, prepared)) return wino_layout(&wino, prepared, NULL, n_threads);
+    if (wino_forward_run(&wino, d, 0, prepared))
+        return wino_layout(&wino, prepared, NULL, n_threads);
     dilated_run dilated;
     if (dilated_plan(&dilated, d, WINO_FORWARD))
         return dilated_layout(&dilated, prepared, NULL, n_threads);

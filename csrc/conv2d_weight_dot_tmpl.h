@@ -1,9 +1,9 @@
 /* conv2d_weight_dot_tmpl.h - the gradient of a convolution's weights for few output channels (first
  * layers, groups of few channels), as dot products; included by conv2d_weight_tmpl.h.
  *
- * Vectors run along pixels, ROWS x TAPS dot products at a time, and lanes are summed once at the end.
- * Where images fill the lanes (conv2d_lanes_tmpl.h), the vectors are made of VL images, and no lane is
- * idle at the end of a row.
+ * Vectors run along pixels, ROWS x TAPS dot products at a time, and lanes are summed once at the
+ * end. Where images fill the lanes (conv2d_lanes_tmpl.h), the vectors are made of VL images, and no
+ * lane is idle at the end of a row.
  */
 
 /* The pixels of one image of a band: rows x cols; rows of dy and of a plane so far apart. */
@@ -62,8 +62,8 @@ static const dot_kernel DOT_KERNELS[DOT_ROWS][DOT_TAPS] = {DOT_ROW(1), DOT_ROW(2
 static const dot_kernel DOT_KERNELS[DOT_ROWS][DOT_TAPS] = {DOT_ROW(1), DOT_ROW(2)};
 #endif
 
-/* All taps of a plane for all m channels of dy, in tiles of at most DOT_ROWS x DOT_TAPS. Both are cut
- * evenly: a tile of few sums waits for its own additions. */
+/* All taps of a plane for all m channels of dy, in tiles of at most DOT_ROWS x DOT_TAPS. Both are
+ * cut evenly: a tile of few sums waits for its own additions. */
 static void dot_plane(int64_t m, int64_t taps, const dot_pixels *at, const real *dy,
                       int64_t dy_plane, const real *x, const int32_t *shift, real *sums,
                       int64_t sums_row) {

@@ -1,11 +1,11 @@
 /* conv2d_weight_outer_tmpl.h - the gradient of a convolution's weights for many output channels, as
  * outer products; included by conv2d_weight_tmpl.h.
  *
- * dy is transposed once per band to [pixel][output channels], so that a pixel is an outer product of NV
- * vectors of output channels and NP taps, summed in registers over the band: no horizontal sums.
- * Bands are handled in batches that stay in L2; per batch one parallel loop packs, and one sums: a
- * task of the second owns some taps of one panel of output channels and adds the bands to its sums in
- * their order. The x of 1x1 kernels of stride 1 is read as it is.
+ * dy is transposed once per band to [pixel][output channels], so that a pixel is an outer product
+ * of NV vectors of output channels and NP taps, summed in registers over the band: no horizontal
+ * sums. Bands are handled in batches that stay in L2; per batch one parallel loop packs, and one
+ * sums: a task of the second owns some taps of one panel of output channels and adds the bands to
+ * its sums in their order. The x of 1x1 kernels of stride 1 is read as it is.
  */
 
 /* Transposes rows x cols of dy (rows row_stride apart) to [col][nv * VL], rows beyond `rows` zero,
@@ -75,7 +75,8 @@ static void weight_pack_task(void *arg, int64_t item, int thread) {
     fill(bias, width, 0);
     for (int64_t n = b.n0; n < b.n0 + b.images; n++) {
         for (int64_t y = b.y0; y < b.y0 + b.rows; y++, to += b.cols * width) {
-            const real *dy = r->dy + ((n * s->groups + g) * s->m + m0) * plane + y * s->x.out + b.x0;
+            const real *dy = r->dy + ((n * s->groups + g) * s->m + m0) * plane;
+            dy += y * s->x.out + b.x0;
             transpose_row(dy, plane, rows, b.cols, r->nv, to, bias);
         }
     }
@@ -99,7 +100,8 @@ static void weight_sum_task(void *arg, int64_t item, int thread) {
         shift_band b = shift_get_band(s, r->first_band + band);
         const real *x = r->packed_x + band * r->band_x + g * s->channels * s->channel_stride;
         if (r->in_source) x = weight_source(r, b.n0, g) + b.x0;
-        const real *dy = r->packed_dy + band * r->band_dy + (g * r->panels + panel) * pixels * width;
+        const real *dy = r->packed_dy + band * r->band_dy;
+        dy += (g * r->panels + panel) * pixels * width;
         shift_band part = b;
         for (int64_t row = 0; row < b.rows; row += part.rows) {
             part.rows = b.images > 1 ? b.rows : fc_min(r->part_rows, b.rows - row);

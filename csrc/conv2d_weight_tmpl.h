@@ -4,14 +4,20 @@
  *     dw[m][c][t] = sum over bands and their pixels q of  dy[m][q] * plane[c][q + shift(t)]
  *
  * Two ways, by the number of output channels of a group: conv2d_weight_outer_tmpl.h where there are
- * many, conv2d_weight_dot_tmpl.h where there are few. This file chooses and plans. Where there are few
- * tasks, the bands are dealt to `splits` sets of sums, added up in order at the end. The number of
- * splits follows from the shapes, so the bits do not depend on the threads.
+ * many, conv2d_weight_dot_tmpl.h where there are few. This file chooses and plans. Where there are
+ * few tasks, the bands are dealt to `splits` sets of sums, added up in order at the end. The number
+ * of splits follows from the shapes, so the bits do not depend on the threads.
  */
 
 enum { DOT_ROWS = N_REGISTERS == 32 ? 4 : 2, DOT_TAPS = 5 };
-enum { DOT_BUDGET = 24576 }; /* bytes of a part's pixels and of the rows of dy that meet them, for L1 */
-enum { DY_BUDGET = 32768, BAND_PIXELS = 512, BATCH_BUDGET = 1 << 20, CHUNK_GROUPS = 16, MOST_SPLITS = 16 };
+enum {
+    DOT_BUDGET = 24576, /* bytes of a part's pixels and of the rows of dy that meet them, for L1 */
+    DY_BUDGET = 32768,
+    BAND_PIXELS = 512,
+    BATCH_BUDGET = 1 << 20,
+    CHUNK_GROUPS = 16,
+    MOST_SPLITS = 16
+};
 enum { PACK_CHANNELS = 32 }; /* of x, by one task */
 
 typedef struct {
@@ -19,14 +25,14 @@ typedef struct {
     const fc_conv2d_desc *d;
     int dot, lanes;               /* lanes: dot, on images in lanes */
     int in_source;                /* outer: 1x1 kernels of stride 1 read x as it is */
-    int64_t block, c0;            /* outer: source channels of a group at a time; the first of them */
+    int64_t block, c0;            /* outer: source channels at a time; the first of them */
     int64_t taps;                 /* of a block: channels * KH * KW */
     int64_t nv, np, panels;       /* vectors of a panel, taps of a tap group, panels of a group */
     int64_t tap_groups, chunk, chunks; /* tap groups of a panel; of a task; tasks of a panel */
     int64_t splits;
     int64_t panel_sums, split_sums;    /* strides of the sums */
     int64_t batch;                /* bands of a batch */
-    int64_t part_rows;            /* rows of a band that are summed at a time: what they read fits L1 */
+    int64_t part_rows;            /* rows of a band that are summed at a time, for L1 */
     int64_t band_x, band_dy, band_db;  /* reals of a band's x, transposed dy, bias sums */
     int64_t thread_reals;         /* dot: scratch of a thread */
     int64_t rows, bands;          /* lanes: output rows of a band, bands of an image */
@@ -89,7 +95,8 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
         q_target = fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target));
     shift_cut_bands(s, q_target, 1);
     r->in_source = in_source && r->taps == s->channels && s->y.source == 1 &&
-                   s->x.q == s->x.source && s->channels <= INT32_MAX / s->x.source; /* int32 shifts */
+                   s->x.q == s->x.source &&
+                   s->channels <= INT32_MAX / s->x.source; /* int32 shifts */
     if (r->in_source) s->channel_stride = s->x.source;
     /* Wide kernels and dilations make tall planes: then not all channels at a time. */
     r->block = s->channels;
@@ -99,7 +106,8 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     r->taps = s->channels * s->y.taps * s->x.taps;
     r->part_rows = fc_max(1, at_once / s->band_cols);
     r->tap_groups = fc_ceil_div(r->taps, r->np);
-    r->chunk = fc_min(CHUNK_GROUPS, fc_max(1, s->groups * r->panels * r->tap_groups / TASKS_WANTED));
+    r->chunk =
+        fc_min(CHUNK_GROUPS, fc_max(1, s->groups * r->panels * r->tap_groups / TASKS_WANTED));
     r->chunks = fc_ceil_div(r->tap_groups, r->chunk);
     all = s->groups * r->panels * r->chunks;
     r->panel_sums = r->tap_groups * r->np * width;
@@ -118,7 +126,8 @@ static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
     const shift_problem *s = &r->s;
     int64_t size = sizeof(real), at = 0, tables, shifts, sums, bias, x, dy, db;
     int64_t padded = r->tap_groups * r->np;
-    if (fc_mul(fc_max(r->block, 1), s->channel_stride) > INT32_MAX) return -1; /* shifts are int32 */
+    if (fc_mul(fc_max(r->block, 1), s->channel_stride) > INT32_MAX)
+        return -1; /* shifts are int32 */
     tables = at;
     at = fc_round_up(fc_add(at, fc_mul(shift_table_ints(s), 4)), 64);
     shifts = at;

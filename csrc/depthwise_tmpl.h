@@ -4,8 +4,8 @@
  *
  * A plane is a shift problem (conv2d.h) of one channel and one image; only its kernels are others.
  * There is little arithmetic to a pixel, so all is done to stay near the speed of memory:
- *   - the usual windows, and the usual gradients of stride 2 (depthwise_window_tmpl.h), are computed
- *     from the source as it is;
+ *   - the usual windows, and the usual gradients of stride 2 (depthwise_window_tmpl.h), are
+ *     computed from the source as it is;
  *   - for others a band of the source (some rows, or some small planes, that fit L1) is copied into
  *     zero-padded planes, so that no load is at an edge, and with stride 2 none is strided; the
  *     padding that is the same in all of a task's planes is zeroed once. A tile is some rows of a

@@ -5,9 +5,9 @@
  *
  * The planes are forward's packed bands, and stay in L1 while groups of taps go over them: each
  * group has its sums in registers, vectors along the columns, and reads a vector of dy once for all
- * of them. Usual 3x3 and 2x2 windows are one group, read the source as it is (depthwise_window_tmpl.h), and
- * each pixel once for several rows of dy. Between planes the sums wait as vectors; lanes are added
- * up once, at the end.
+ * of them. Usual 3x3 and 2x2 windows are one group, read the source as it is
+ * (depthwise_window_tmpl.h), and each pixel once for several rows of dy. Between planes the sums
+ * wait as vectors; lanes are added up once, at the end.
  *
  * Threads: a task owns a block of channels, whose planes lie side by side, in some of the images,
  * and goes through them in the order of memory. Where channels are few, the images are dealt to
@@ -50,8 +50,8 @@ INLINE void depthwise_dot(const int taps, int64_t rows, int64_t cols, const real
 }
 
 /* The usual windows, straight from the source (depthwise_window_tmpl.h): some rows of dy at a time,
- * for which each source pixel is loaded once. The last of acc sums dy. Idle lanes are masked on both
- * sides: 0 * NaN would show. */
+ * for which each source pixel is loaded once. The last of acc sums dy. Idle lanes are masked on
+ * both sides: 0 * NaN would show. */
 INLINE void window_dot_tile(const int size, const int stride, const int rows, const int edge,
                             const real *const *row, int64_t col, const window_edge *e,
                             const real *dy, int64_t dy_row, vr acc[10]) {
@@ -77,8 +77,8 @@ INLINE void window_dot_tile(const int size, const int stride, const int rows, co
     }
 }
 
-/* Rows y0 .. y1 - 1 of a strip of a band, `rows` at a time: columns q0 .. q1 - 1, whole vectors, or the
- * edge e. Whole vectors start loading what comes after the rows, in the order of the memory. */
+/* Rows y0 .. y1 - 1 of a strip of a band, `rows` at a time: columns q0 .. q1 - 1, whole vectors, or
+ * the edge e. Whole vectors start loading what comes after the rows, in the order of the memory. */
 INLINE void window_dot_rows(const int size, const int stride, const int rows, const int edge,
                             const window_band *b, int64_t y0, int64_t y1, int64_t q0, int64_t q1,
                             const window_edge *e, const real *dy, vr acc[10]) {
@@ -101,7 +101,8 @@ INLINE void window_dot_rows(const int size, const int stride, const int rows, co
     }
 }
 
-/* The strip, cut into threes and fours of rows, or if there are too few for that, fours and ones. */
+/* The strip, cut into threes and fours of rows, or if there are too few for that, fours and
+ * ones. */
 INLINE void window_dot_strip(const int size, const int stride, const int edge,
                              const window_band *b, int64_t q0, int64_t q1, const window_edge *e,
                              const real *dy, vr acc[10]) {

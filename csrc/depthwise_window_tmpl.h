@@ -1,16 +1,16 @@
 /* depthwise_window_tmpl.h - the usual windows of single planes (depthwise_tmpl.h): 3x3, 5x5 and 7x7
- * without holes, of stride 1 or 2, and 2x2 of stride 2, zeros around; compiled per tier and real type.
- * The gradients of the input with stride 2, of 2x2, 3x3 and 5x5 with the usual padding, are windows too
- * (spread_tile).
+ * without holes, of stride 1 or 2, and 2x2 of stride 2, zeros around; compiled per tier and real
+ * type. The gradients of the input with stride 2, of 2x2, 3x3 and 5x5 with the usual padding, are
+ * windows too (spread_tile).
  *
  * They are computed from the source as it is: copying a plane would take about as long as its
  * sums. Rows of padding are a row of zeros that a table of rows points to. Columns are cut into
  * strips: the inner one reads what exists; at the sides, strips of one vector load by masks that
  * hold for all their rows. With stride 2 even and odd pixels are parted in registers.
  *
- * Whoever takes a plane by rows of tiles reads short pieces of many rows, in which the hardware sees
- * no order. So each tile starts loading its share of what comes one row of tiles later, of the source
- * and of what is written: all in all in the order of the memory.
+ * Whoever takes a plane by rows of tiles reads short pieces of many rows, in which the hardware
+ * sees no order. So each tile starts loading its share of what comes one row of tiles later, of the
+ * source and of what is written: all in all in the order of the memory.
  *
  * A tile is some rows of a vector of windows. It takes the window's columns one after the other (by
  * pairs, with stride 2), whose weights then are in registers, and loads each pixel of a column once
@@ -20,9 +20,9 @@
 enum { WINDOW_TALL = 7, WINDOW_LOW = 4 }; /* rows of a tile; maps of most nets are multiples of 7 */
 enum { WINDOW_BAND_ROWS = 56 };           /* of which a table is made at a time, at most */
 enum { WINDOW_SIZE = 7 };                 /* of the largest window */
-/* Bytes beyond the next row of tiles, to load the source. Windows two pixels apart have a source four
- * times as long as the result, more than the few lines that the first cache can wait for at a time: it
- * is loaded into the second. */
+/* Bytes beyond the next row of tiles, to load the source. Windows two pixels apart have a source
+ * four times as long as the result, more than the few lines that the first cache can wait for at a
+ * time: it is loaded into the second. */
 enum { WINDOW_AHEAD = 2048, WINDOW_AHEAD_L2 = 8192 };
 enum { WINDOW_EDGES = 4 };                /* strips at the sides, at most */
 enum { WINDOW_TABLE = 2 * (WINDOW_BAND_ROWS + WINDOW_TALL - 1) + WINDOW_SIZE };
@@ -109,7 +109,8 @@ static int window_plan(window_plane *p, const shift_problem *s) {
     p->src_share = fc_ceil_div(stride * p->src_cols * size_of, strips);
     p->dst_share = fc_ceil_div(step * p->dst_cols * size_of, strips);
     /* Bands, and so tasks, of about the same size whatever the width. */
-    int64_t fit = DEPTHWISE_BAND / (int64_t)sizeof(real) / (cols * step * step + cols * stride * stride);
+    int64_t fit =
+        DEPTHWISE_BAND / (int64_t)sizeof(real) / (cols * step * step + cols * stride * stride);
     fit = fc_max(WINDOW_TALL, fit / WINDOW_TALL * WINDOW_TALL);
     p->band_rows = fc_min(p->rows, fc_min(fit, WINDOW_BAND_ROWS));
     p->bands = fc_ceil_div(p->rows, p->band_rows);
@@ -151,8 +152,8 @@ static void window_cut_band(const window_plane *p, int64_t i, window_band *b) {
     for (int64_t k = 0; k < n; k++) b->row[k] = p->zeros;
 }
 
-/* Band i of the plane at src. Planes of one band are all cut alike, so the first time (rows is 0) will
- * do. */
+/* Band i of the plane at src. Planes of one band are all cut alike, so the first time (rows is 0)
+ * will do. */
 static void window_get_band(const window_plane *p, const real *src, int64_t i, window_band *b) {
     int64_t row = p->src_cols;
     if (p->bands > 1 || b->rows == 0) window_cut_band(p, i, b);
@@ -235,10 +236,10 @@ INLINE void window_tile(const int size, const int stride, const int rows, const 
     }
 }
 
-/* The same for gradients of the input with stride 2, of a kernel of `taps`. Pixel 2 r + f of a row or
- * column, f = 0 or 1, gets from dy's r + (f + pad - k) / 2 by tap k, where that is whole: so a window
- * of dy, where `origin` is place 0, gives a square of 2x2 pixels, the two columns of which are put
- * one between the other in registers. There are `now` rows of dst. */
+/* The same for gradients of the input with stride 2, of a kernel of `taps`. Pixel 2 r + f of a row
+ * or column, f = 0 or 1, gets from dy's r + (f + pad - k) / 2 by tap k, where that is whole: so a
+ * window of dy, where `origin` is place 0, gives a square of 2x2 pixels, the two columns of which
+ * are put one between the other in registers. There are `now` rows of dst. */
 INLINE void spread_tile(const int taps, const int rows, const int edge, const window_plane *p,
                         const window_channel *c, const real *const *row, int64_t q,
                         const window_edge *e, int64_t now, real *dst) {
@@ -293,8 +294,8 @@ INLINE void window_any_tile(const int taps, const int stride, const int step, co
         spread_tile(taps, rows, edge, b->plane, c, row, q, e, b->dst_rows - 2 * y, to + 2 * q);
 }
 
-/* The sums of a band's rows y0 .. y1 - 1 of windows; dst is the band's first row. taps: of a row of the
- * kernel, which with a step of 2 is larger than a window of dy. */
+/* The sums of a band's rows y0 .. y1 - 1 of windows; dst is the band's first row. taps: of a row of
+ * the kernel, which with a step of 2 is larger than a window of dy. */
 INLINE void window_rows(const int taps, const int stride, const int step, const int rows,
                         const window_band *b, const window_channel *c, int64_t y0, int64_t y1,
                         real *dst) {

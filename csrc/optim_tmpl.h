@@ -4,14 +4,6 @@
  * formulas are PyTorch's. Factors are computed in double and rounded once.
  */
 
-/* Elements of the first vector of n: those up to a multiple of the vector's size. Large blocks of the C
- * library, and so NumPy's large arrays, begin 16 bytes after one, where half of the loads and stores
- * would lie in two cache lines; gradient and state mostly lie as the parameter does. */
-INLINE int64_t first_vector(const real *p, int64_t n) {
-    int64_t over = (int64_t)((uintptr_t)p / sizeof(real) % VL);
-    return fc_min(VL - over, n);
-}
-
 typedef struct {
     int64_t n;
     real *param;
@@ -38,9 +30,10 @@ static void sgd_task(void *p, int64_t item, int thread) {
     (void)thread;
     const sgd_arg *a = p;
     int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
-    int64_t first = first_vector(a->param + i, to - i);
-    sgd_vector(a, i, first);
-    for (i += first; i < to; i += VL) sgd_vector(a, i, to - i);
+    int64_t first = v_unaligned(a->param + i, to - i);
+    if (first > 0) sgd_vector(a, i, first);
+    for (i += first; i + VL <= to; i += VL) sgd_vector(a, i, VL);
+    if (i < to) sgd_vector(a, i, to - i);
 }
 
 static void sgd_update(const fc_sgd_desc *d, void *param, const void *grad, void *velocity,
@@ -58,9 +51,11 @@ typedef struct {
     real *param;
     const real *grad;
     real *m, *v;
-    real step_size, keep, beta1, beta2, rest1, rest2, correction2, eps, weight_decay;
+    real step_size, keep, beta1, beta2, rest1, rest2, eps, weight_decay;
 } adam_arg;
 
+/* With the corrections of both moments in step_size and eps (Kingma and Ba, end of section 2):
+ * divisions are what takes the time. */
 INLINE void adam_vector(const adam_arg *a, int64_t i, int64_t n) {
     vr p = v_loadn(a->param + i, n), g = v_loadn(a->grad + i, n);
     if (a->weight_decay != 0) g = v_fma(v_set1(a->weight_decay), p, g);
@@ -69,7 +64,7 @@ INLINE void adam_vector(const adam_arg *a, int64_t i, int64_t n) {
     v = v_fma(v_mul(v_set1(a->rest2), g), g, v);
     v_storen(a->m + i, m, n);
     v_storen(a->v + i, v, n);
-    vr root = v_add(v_div(v_sqrt(v), v_set1(a->correction2)), v_set1(a->eps));
+    vr root = v_add(v_sqrt(v), v_set1(a->eps));
     p = v_mul(p, v_set1(a->keep));
     v_storen(a->param + i, v_sub(p, v_div(v_mul(v_set1(a->step_size), m), root)), n);
 }
@@ -81,13 +76,14 @@ static void adam_task(void *p, int64_t item, int thread) {
     (void)thread;
     const adam_arg *a = p;
     int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
-    int64_t first = first_vector(a->param + i, to - i);
-    adam_vector(a, i, first);
-    for (i += first; i < to; i += VL) {
+    int64_t first = v_unaligned(a->param + i, to - i);
+    if (first > 0) adam_vector(a, i, first);
+    for (i += first; i + VL <= to; i += VL) {
         adam_ahead(a->param + i), adam_ahead(a->grad + i);
         adam_ahead(a->m + i), adam_ahead(a->v + i);
-        adam_vector(a, i, to - i);
+        adam_vector(a, i, VL);
     }
+    if (i < to) adam_vector(a, i, to - i);
 }
 
 static void adam_update(const fc_adam_desc *d, void *param, const void *grad, void *m, void *v,
@@ -96,11 +92,11 @@ static void adam_update(const fc_adam_desc *d, void *param, const void *grad, vo
     double correction2 = sqrt(1.0 - pow(d->beta2, (double)d->step));
     adam_arg a = {
         .n = d->n, .param = param, .grad = grad, .m = m, .v = v,
-        .step_size = (real)(d->lr / correction1),
+        .step_size = (real)(d->lr / correction1 * correction2),
         .keep = d->decoupled ? (real)(1.0 - d->lr * d->weight_decay) : 1,
         .beta1 = (real)d->beta1, .beta2 = (real)d->beta2,
         .rest1 = (real)(1.0 - d->beta1), .rest2 = (real)(1.0 - d->beta2),
-        .correction2 = (real)correction2, .eps = (real)d->eps,
+        .eps = (real)(d->eps * correction2),
         .weight_decay = d->decoupled ? 0 : (real)d->weight_decay,
     };
     fc_parallel(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(7 * FC_MOVED * (double)d->n, n_threads),

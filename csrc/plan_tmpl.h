@@ -1,10 +1,11 @@
 /* plan_tmpl.h - runs a plan: a whole net forward, backward and updated, in two parallel loops;
  * compiled per tier and real type. plan.h tells how the data lie.
  *
- * First loop, over chunks of blocks of VL images: each block goes forward through all stages, through
- * the loss, and backward, while it is in the cache. Second loop, over rows of weights: gradients are
- * finished - a linear layer's as one matrix product over the batch, a convolution's by adding the
- * chunks' sums up as a tree - and used at once by the optimizer, while they are in the cache.
+ * First loop, over chunks of blocks of VL images: each block goes forward through all stages,
+ * through the loss, and backward, while it is in the cache. Second loop, over rows of weights:
+ * gradients are finished - a linear layer's as one matrix product over the batch, a convolution's
+ * by adding the chunks' sums up as a tree - and used at once by the optimizer, while they are in
+ * the cache.
  *
  * Blocks and chunks are cut by the size of the batch alone, and all sums run in a fixed order, so
  * the bits are the same at any number of threads. An image has a lane for itself: its outputs

@@ -1,8 +1,8 @@
 /* pointwise_tmpl.h - activations over n contiguous reals; compiled per tier and real type.
  *
  * An activation is two small functions on vectors, forward and backward, and a row in the tables
- * at the end. Work is cut into chunks of FC_CHUNK reals, so that a chunk boundary never moves with the
- * number of threads. Softmax and the losses are in softmax_tmpl.h.
+ * at the end. Work is cut into chunks of FC_CHUNK reals, so that a chunk boundary never moves with
+ * the number of threads. Softmax and the losses are in softmax_tmpl.h.
  */
 #include "vmath_tmpl.h"
 
@@ -40,20 +40,22 @@ typedef struct {
 
 INLINE void map_forward(const map_arg *a, int64_t item, vr (*f)(vr x, vr p)) {
     int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
+    int64_t first = v_unaligned(a->out + i, to - i);
     vr p = v_set1(a->parameter);
-    for (; i + VL <= to; i += VL) v_store(a->out + i, f(v_load(a->x + i), p));
+    if (first > 0) v_storen(a->out + i, f(v_loadn(a->x + i, first), p), first);
+    for (i += first; i + VL <= to; i += VL) v_store(a->out + i, f(v_load(a->x + i), p));
     if (i < to) v_storen(a->out + i, f(v_loadn(a->x + i, to - i), p), to - i);
 }
 
 INLINE void map_backward(const map_arg *a, int64_t item, vr (*f)(vr dy, vr x, vr p)) {
     int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
+    int64_t n = v_unaligned(a->out + i, to - i);
     vr p = v_set1(a->parameter);
-    for (; i + VL <= to; i += VL)
+    if (n > 0) v_storen(a->out + i, f(v_loadn(a->dy + i, n), v_loadn(a->x + i, n), p), n);
+    for (i += n; i + VL <= to; i += VL)
         v_store(a->out + i, f(v_load(a->dy + i), v_load(a->x + i), p));
-    if (i < to) {
-        int64_t n = to - i;
-        v_storen(a->out + i, f(v_loadn(a->dy + i, n), v_loadn(a->x + i, n), p), n);
-    }
+    n = to - i;
+    if (n > 0) v_storen(a->out + i, f(v_loadn(a->dy + i, n), v_loadn(a->x + i, n), p), n);
 }
 
 static void relu_forward(void *a, int64_t i, int t) { (void)t, map_forward(a, i, relu_y); }

@@ -81,18 +81,19 @@ INLINE vr avg_row_of(const real *in, int64_t rows, int64_t width, int64_t row, i
     return v_add(sum, load_row(in, col + 2, width, 0, edge));
 }
 
-/* Rows from..to-1 of VL columns of `out`, from column o on: each a sum over 3 x 3 of `in`, whose window
- * begins `above` rows up and `left` columns to the left, divided. */
+/* Rows from..to-1 of VL columns of `out`, from column o on: each a sum over 3 x 3 of `in`, whose
+ * window begins `above` rows up and `left` columns to the left, divided. */
 INLINE void avg_strip_of(const pool_problem *p, const real *in, int64_t rows, int64_t width,
-                         int64_t above, int64_t left, int64_t from, int64_t to, int64_t o, real *out,
-                         int64_t out_width, int edge) {
+                         int64_t above, int64_t left, int64_t from, int64_t to, int64_t o,
+                         real *out, int64_t out_width, int edge) {
     vr nine = v_set1(9);
     vr r0 = avg_row_of(in, rows, width, from - above, o - left, edge);
     vr r1 = avg_row_of(in, rows, width, from - above + 1, o - left, edge);
     for (int64_t i = from; i < to; i++) {
         vr r2 = avg_row_of(in, rows, width, i - above + 2, o - left, edge);
         vr divisor = p->equal_divisors ? nine : avg_divisors(p, i, o, edge);
-        store_row(out + i * out_width, o, out_width, v_div(v_add(v_add(r0, r1), r2), divisor), edge);
+        store_row(out + i * out_width, o, out_width, v_div(v_add(v_add(r0, r1), r2), divisor),
+                  edge);
         r0 = r1, r1 = r2;
     }
 }
@@ -108,8 +109,8 @@ static void avg_forward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from
                                  int thread) {
     (void)thread;
     const pool_problem *p = a->p;
-    pool_strips(avg_strip, 1, p, a->in + plane * p->h.size * p->w.size, p->w.size, p->w.before, from,
-                to, p->w.out, a->out + plane * p->h.out * p->w.out, NULL);
+    pool_strips(avg_strip, 1, p, a->in + plane * p->h.size * p->w.size, p->w.size, p->w.before,
+                from, to, p->w.out, a->out + plane * p->h.out * p->w.out, NULL);
 }
 
 /* Of equal divisors: an element's gradient is a sum over 3 x 3 windows too. */

@@ -154,8 +154,8 @@ static void max_forward_2x2_rows(const pool_rows *a, int64_t plane, int64_t from
 
 /* ------------------------------------------------------------------ 3 x 3, stride 1 or 2
  *
- * In strips (pool_strips), where the maxima of a row over three columns are found once. The first of
- * equal maxima is then the leftmost in the first of equal rows, as in the order of reading. */
+ * In strips (pool_strips), where the maxima of a row over three columns are found once. The first
+ * of equal maxima is then the leftmost in the first of equal rows, as in the order of reading. */
 
 typedef struct {
     max_lanes best;
@@ -227,8 +227,8 @@ INLINE void max_strip(const int stride, const pool_problem *p, const real *x, in
         (void)thread; \
         const pool_problem *p = a->p; \
         int64_t image = plane * p->h.size * p->w.size, first = plane * p->h.out * p->w.out; \
-        pool_strips(max_strip_##stride, stride, p, a->in + image, p->w.size, p->w.before, from, to, \
-                    p->w.out, a->out + first, a->indices_out + first); \
+        pool_strips(max_strip_##stride, stride, p, a->in + image, p->w.size, p->w.before, from, \
+                    to, p->w.out, a->out + first, a->indices_out + first); \
     }
 MAX_FORWARD_3X3(1)
 MAX_FORWARD_3X3(2)
@@ -261,13 +261,15 @@ static int indices_one_by_one(const pool_problem *p, const int32_t *at, pool_see
     return 1;
 }
 
-/* The same for VL outputs from ox on, without dilation of the columns: less that of the first element
- * on one of its rows, an index is in 0..seen-1. Compared without a sign, by a shift of both. */
+/* The same for VL outputs from ox on, without dilation of the columns: less that of the first
+ * element on one of its rows, an index is in 0..seen-1. Compared without a sign, by a shift of
+ * both. */
 INLINE int indices_vector(const pool_problem *p, const int32_t *at, pool_seen rows, int64_t ox,
                           int edge) {
     int64_t width = p->w.size, n = p->w.out - ox;
     vi first = vi_add(vi_set1(ox * p->w.stride - p->w.before), vi_load(p->ramp));
-    vi seen = vi_set1(p->w.kernel), shift = vi_set1((int64_t)((uint64_t)1 << (8 * sizeof(real) - 1)));
+    vi seen = vi_set1(p->w.kernel);
+    vi shift = vi_set1((int64_t)((uint64_t)1 << (8 * sizeof(real) - 1)));
     if (edge) {
         vi begin = first;
         first = vi_max(first, vi_set1(0));

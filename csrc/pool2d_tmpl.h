@@ -1,10 +1,10 @@
 /* pool2d_tmpl.h - max and average pooling and their backward passes; compiled per tier and real
  * type. This file holds what they share; pool2d_max_tmpl.h and pool2d_avg_tmpl.h hold the rest.
  *
- * A row of the output is computed VL columns at a time; 3x3 windows of stride 1, and maxima of stride
- * 2, go down the rows in strips. Where windows touch the padding or the row ends, the vector is an
- * "edge" one, whose loads and stores mind the row's bounds. H W input size, KH KW kernel size, OH OW
- * output size; oy ox an output's place, h w an input's, o or i either's on one axis.
+ * A row of the output is computed VL columns at a time; 3x3 windows of stride 1, and maxima of
+ * stride 2, go down the rows in strips. Where windows touch the padding or the row ends, the vector
+ * is an "edge" one, whose loads and stores mind the row's bounds. H W input size, KH KW kernel
+ * size, OH OW output size; oy ox an output's place, h w an input's, o or i either's on one axis.
  */
 #include "simd_index.h"
 
@@ -196,8 +196,8 @@ static int is_square(const pool_problem *p, int64_t size, int64_t stride) {
 typedef void (*pool_strip)(const pool_problem *p, const real *in, int64_t from, int64_t to,
                            int64_t o, real *out, int32_t *at, int edge);
 
-/* Rows from..to-1 of a plane; in_width, out_width: of its rows; before: the padding before the rows of
- * `in`. */
+/* Rows from..to-1 of a plane; in_width, out_width: of its rows; before: the padding before the rows
+ * of `in`. */
 INLINE void pool_strips(pool_strip strip, const int stride, const pool_problem *p, const real *in,
                         int64_t in_width, int64_t before, int64_t from, int64_t to,
                         int64_t out_width, real *out, int32_t *at) {
@@ -341,9 +341,9 @@ static pool_range gather_columns(const pool_axis *w) {
 
 /* ------------------------------------------------------------------ backward in strips
  *
- * Of the usual windows, 3 x 3 of stride 1 or 2 and 2 x 2 of stride 2, a strip goes down the rows of dy:
- * what it loads of a row serves all the rows of dx that this reaches. Additions are in the order of
- * gather_row. */
+ * Of the usual windows, 3 x 3 of stride 1 or 2 and 2 x 2 of stride 2, a strip goes down the rows of
+ * dy: what it loads of a row serves all the rows of dx that this reaches. Additions are in the
+ * order of gather_row. */
 
 /* Rows from..to-1 of VL * stride columns of a plane of dx, from column w on. */
 INLINE void gather_strip(const pool_problem *p, gather how, const int size, const int stride,
@@ -408,7 +408,8 @@ INLINE void gather_strips(const pool_rows *a, gather how, const int size, const 
             next_in = prefetch_bytes(next_in, share_in * real_size);
             if (how == GATHER_MAX) next_at = prefetch_bytes(next_at, share_in * 4);
             /* the last vector starts earlier, if it can, rather than run over the end */
-            int64_t over = fc_max(i + step - width, 0) / stride * stride, w = fc_max(i - over, start);
+            int64_t over = fc_max(i + step - width, 0) / stride * stride;
+            int64_t w = fc_max(i - over, start);
             int64_t place = (w + p->w.before) / stride;
             int edge = w < 0 || w + step > width || place < (size - 1) / stride || place + VL > ow;
             if (edge) gather_strip(p, how, size, stride, dy, at, o0, o1, w, dx, 1);

@@ -44,8 +44,8 @@
 #define PREFETCH_L2(p) ((void)(p))
 #endif
 
-/* Starts loading n bytes from p on; returns their end. Into the second-level cache, many more lines can
- * be on their way at a time. */
+/* Starts loading n bytes from p on; returns their end. Into the second-level cache, many more lines
+ * can be on their way at a time. */
 INLINE const char *prefetch_bytes(const void *p, int64_t n) {
     const char *from = p;
     for (int64_t at = 0; at < n; at += 64) PREFETCH(from + at);
@@ -140,8 +140,8 @@ INLINE vr v_copysign(vr a, vr sign) { return SIGN_SELECT(v_set1((real)-0.0), sig
 #include <immintrin.h>
 #define N_REGISTERS 16
 static const int32_t v_mask_table[16] UNUSED = {-1, -1, -1, -1, -1, -1, -1, -1};
-/* The first n of eight (or of four) 32-bit words: a masked store takes some processors several times as
- * long as these. */
+/* The first n of eight (or of four) 32-bit words: a masked store takes some processors several
+ * times as long as these. */
 INLINE void store_words4(void *to, __m128i a, int64_t n) {
     if (n & 2) {
         _mm_storel_epi64((__m128i *)to, a);
@@ -416,6 +416,15 @@ INLINE real v_hsum(vr a) {
     UNROLL for (int half = VL / 2; half > 0; half /= 2)
         for (int i = 0; i < half; i++) t[i] += t[i + half];
     return t[0];
+}
+
+/* Of n elements from p on, those before a multiple of the vector's size: elementwise work that
+ * begins with them has its vectors in whole cache lines. Large blocks of the C library, and so
+ * NumPy's large arrays, begin 16 bytes off, where half of all vectors would lie in two lines. 0
+ * where n is too small for it to pay. Not for sums, whose order may not follow from an address. */
+INLINE int64_t v_unaligned(const real *p, int64_t n) {
+    int64_t over = (int64_t)((uintptr_t)p / sizeof(real) % VL);
+    return over > 0 && n >= 64 * VL ? VL - over : 0;
 }
 
 #endif

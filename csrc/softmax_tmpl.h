@@ -71,6 +71,14 @@ INLINE vr add_row_part(const softmax_arg *a, const real *dy, const real *y, int6
     return a->log ? v_add(sum, d) : v_fma(d, v_loadn(y, n), sum);
 }
 
+/* n values of a row of dx, or VL if there are more. */
+INLINE void row_gradient(const softmax_arg *a, const real *dy, const real *y, real *dx, int64_t n,
+                         vr total) {
+    vr d = v_loadn(dy, n), v = v_loadn(y, n);
+    d = a->log ? v_sub(d, v_mul(v_exp(v), total)) : v_mul(v, v_sub(d, total));
+    v_storen(dx, d, n);
+}
+
 static void row_backward(const softmax_arg *a, int64_t row) {
     const real *dy = a->dy + row * a->c, *y = a->x + row * a->c;
     real *dx = a->out + row * a->c;
@@ -82,12 +90,9 @@ static void row_backward(const softmax_arg *a, int64_t row) {
             sum[k] = add_row_part(a, dy + j + k * VL, y + j + k * VL, VL, sum[k]);
     for (; j < a->c; j += VL) sum[0] = add_row_part(a, dy + j, y + j, a->c - j, sum[0]);
     vr total = v_set1(v_hsum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]))));
-    for (int64_t j = 0; j < a->c; j += VL) {
-        int64_t n = a->c - j;
-        vr d = v_loadn(dy + j, n), v = v_loadn(y + j, n);
-        d = a->log ? v_sub(d, v_mul(v_exp(v), total)) : v_mul(v, v_sub(d, total));
-        v_storen(dx + j, d, n);
-    }
+    j = v_unaligned(dx, a->c);
+    if (j > 0) row_gradient(a, dy, y, dx, j, total);
+    for (; j < a->c; j += VL) row_gradient(a, dy + j, y + j, dx + j, a->c - j, total);
 }
 
 /* The columns of block `unit`: where they start in the array, and how many of VL are there. */

@@ -63,8 +63,8 @@ const char *fc_threading(void) {
 }
 
 /* The child of a fork has the bookkeeping of its parent's threads but none of them; without threads
- * at the time of the fork both sides start fresh ones on demand. omp_pause_resource_all is of OpenMP
- * 5.0; gcc has it since 9 but goes on to call itself 4.5. */
+ * at the time of the fork both sides start fresh ones on demand. omp_pause_resource_all is of
+ * OpenMP 5.0; gcc has it since 9 but goes on to call itself 4.5. */
 void fc_threads_pause(void) {
 #if defined(FC_THREAD_POOL)
     fc_pool_stop();

@@ -1,11 +1,11 @@
 /* winograd_strip_tmpl.h - how Winograd's convolution (winograd_tmpl.h, winograd_weight_tmpl.h) cuts
  * images into blocks of tiles, and V, the transform of its input; compiled per tier and real type.
  *
- * Lanes are channels. A strip holds a tile's rows of VL channels, transposed to [row][column][channel]
- * by register transposes, so that tiles may start anywhere, and images of any size fill a block of
- * tiles. A block is some rows of tiles, across images. Its V is [chunk of channels][xi][tile][c]:
- * a chunk's plane lies in one piece, as a product reads it. Planes are an odd number of cache lines
- * apart, since powers of two would fall into the same cache sets.
+ * Lanes are channels. A strip holds a tile's rows of VL channels, transposed to
+ * [row][column][channel] by register transposes, so that tiles may start anywhere, and images of
+ * any size fill a block of tiles. A block is some rows of tiles, across images. Its V is [chunk of
+ * channels][xi][tile][c]: a chunk's plane lies in one piece, as a product reads it. Planes are an
+ * odd number of cache lines apart, since powers of two would fall into the same cache sets.
  */
 
 typedef struct {
@@ -58,6 +58,11 @@ static void wino_cut_blocks(wino_shape *s, int64_t wanted, int64_t of) {
     s->block_v = s->chunks * s->squares * s->plane_v;
 }
 
+/* From an element of a tile to the next one down, or, where a tile is one row, to the right. */
+static int64_t wino_step(const winograd_variant *v, int64_t cols) {
+    return v->y.t > 1 ? cols * VL : VL;
+}
+
 /* The rows of tiles of a block, and how many tiles those are. */
 typedef struct {
     int64_t first, end, tiles;
@@ -76,7 +81,8 @@ INLINE vr strip_pixel(const real *src, int64_t plane, int64_t channels) {
 }
 
 /* rows x cols pixels from (y0, x0) on of `channels` <= VL planes, transposed to [row][col][VL];
- * outside of the h x w planes zero, or the nearest pixel, and zero in the lanes without a channel. */
+ * outside of the h x w planes zero, or the nearest pixel, and zero in the lanes without a
+ * channel. */
 static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t h, int64_t w,
                        int64_t y0, int64_t rows, int64_t x0, int64_t cols, int replicate,
                        real *strip) {
@@ -146,7 +152,7 @@ static void wino_input(const wino_shape *s, int64_t block, int64_t g, int64_t c0
                        real *strip) {
     const winograd_variant *v = s->v;
     wino_block b = wino_get_block(s, block);
-    int64_t plane = s->h * s->w;
+    int64_t plane = s->h * s->w, step = wino_step(v, s->strip_cols);
     real *to = pv + c0 / s->chunk * s->squares * s->plane_v + c0 % s->chunk;
     for (int64_t row = b.first; row < b.end; row++) {
         int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->y.step + s->y0;
@@ -154,12 +160,13 @@ static void wino_input(const wino_shape *s, int64_t block, int64_t g, int64_t c0
         strip_fill(src, plane, fc_min(VL, s->c - c0), s->h, s->w, y, v->y.source, s->x0,
                    s->strip_cols, s->replicate, strip);
         for (int64_t x = 0; x < s->tiles_x; x++, to += s->chunk)
-            v->input(strip + x * v->x.step * VL, s->strip_cols * VL, to, s->plane_v);
+            v->input(strip + x * v->x.step * VL, step, to, s->plane_v);
     }
 }
 
-/* Channels of V that one task writes: threads that wrote parts of a cache line would take it from each
- * other again and again. (Where a tile's channels are not whole lines, some are still shared.) */
+/* Channels of V that one task writes: threads that wrote parts of a cache line would take it from
+ * each other again and again. (Where a tile's channels are not whole lines, some are still
+ * shared.) */
 enum { WINO_LINE = VL * (int)sizeof(real) < 64 ? 64 / (int)sizeof(real) : VL };
 
 /* Some channels' V, of WINO_LINE at a time. */

@@ -2,12 +2,12 @@
  * compiled per tier and real type.
  *
  * Tiles of m x m outputs become t x t products, each a matrix product over channels; t = m + r - 1
- * for an r x r filter; with stride 2 m is 4, t 9 for 3 x 3 filters, where products share them, f x f,
- * and 10 for 4 x 4. Filters of one row or column have tiles of one row or column, and products of one
- * side's transform:
+ * for an r x r filter; with stride 2 m is 4, t 9 for 3 x 3 filters, where products share them, f x
+ * f, and 10 for 4 x 4. Filters of one row or column have tiles of one row or column, and products
+ * of one side's transform:
  *   input:    V[chunk][xi][tile][c]        = BT d BT^T    of every tile of the source
  *   filter:   U[panel][chunk][xi][c][k]    = G w G^T
- *   product:  M[xi][panel][tile][k]        = sum over c of V[xi][tile][c] * U[xi][c][k]  (outer_tmpl.h)
+ *   product:  M[xi][panel][tile][k]        = sum over c of V[xi][tile][c] * U[xi][c][k]
  *   output:   y tile                       = A^T M A
  * Backward input is forward with dy as the source and the filters turned round; with stride 2 its
  * tiles are others: 8 x 8 outputs from 5 x 5 or 6 x 6 pixels.
@@ -56,7 +56,8 @@ typedef struct {
 
 /* ---------------------------------------------------------------- tasks */
 
-/* U of channels c0 .. c0 + n - 1 (n <= WINO_FILTERS) of a panel; u is where the first one's goes. */
+/* U of channels c0 .. c0 + n - 1 (n <= WINO_FILTERS) of a panel; u is where the first one's
+ * goes. */
 static void wino_filters(const wino_run *r, int64_t g, int64_t panel, int64_t c0, int64_t n,
                          real *u) {
     const wino_shape *s = &r->s;
@@ -84,10 +85,12 @@ static void wino_filters(const wino_run *r, int64_t g, int64_t panel, int64_t c0
 }
 
 /* U of a chunk of a panel. */
-static void wino_chunk_filters(const wino_run *r, int64_t g, int64_t panel, int64_t chunk, real *u) {
+static void wino_chunk_filters(const wino_run *r, int64_t g, int64_t panel, int64_t chunk,
+                               real *u) {
     int64_t c0 = chunk * r->s.chunk, c1 = fc_min(c0 + r->s.chunk, r->s.c);
     for (int64_t c = c0; c < c1; c += WINO_FILTERS)
-        wino_filters(r, g, panel, c, fc_min(WINO_FILTERS, c1 - c), u + (c - c0) * r->s.panels.width);
+        wino_filters(r, g, panel, c, fc_min(WINO_FILTERS, c1 - c),
+                     u + (c - c0) * r->s.panels.width);
 }
 
 /* Item: a chunk of a panel of a group. */
@@ -108,7 +111,8 @@ static void wino_input_task(void *arg, int64_t item, int thread) {
                     r->packed_v + unit * s->block_v, r->scratch + thread * r->thread_reals);
 }
 
-/* M += V U: chunks c0 .. c1 - 1 of some panels of a block; u is the first panel's, u_panel apart. */
+/* M += V U: chunks c0 .. c1 - 1 of some panels of a block; u is the first panel's, u_panel
+ * apart. */
 static void wino_multiply(const wino_run *r, int64_t tiles, int64_t panels, int64_t c0, int64_t c1,
                           const real *pv, const real *u, int64_t u_panel, real *m) {
     const wino_shape *s = &r->s;
@@ -151,7 +155,7 @@ static void wino_product(const wino_run *r, int64_t block, int64_t g, int64_t pa
         wino_multiply(r, b.tiles, panels, 0, s->chunks, pv,
                       r->packed_u + (g * s->panels.count + panel0) * panel_u, panel_u, m);
     }
-    int64_t plane = s->oh * s->ow, cols = s->output_cols;
+    int64_t plane = s->oh * s->ow, cols = s->output_cols, step = wino_step(v, cols);
     real *strip = u; /* the filters are used up */
     for (int64_t j = 0; j < panels * s->panels.nv; j++) {
         int64_t k = panel0 * width + j * VL, have = fc_min(VL, s->k - k);
@@ -160,7 +164,7 @@ static void wino_product(const wino_run *r, int64_t block, int64_t g, int64_t pa
             int64_t n = row / s->tiles_y, y = row % s->tiles_y * v->y.m - s->skip_y;
             int64_t above = fc_max(0, -y);
             for (int64_t x = 0; x < s->tiles_x; x++, from += width)
-                v->output(from, panels * r->plane_m, strip + x * v->x.m * VL, cols * VL);
+                v->output(from, panels * r->plane_m, strip + x * v->x.m * VL, step);
             real *dst = r->dst + ((n * s->groups + g) * s->k + k) * plane + (y + above) * s->ow;
             strip_drain(strip + (above * cols + s->skip_x) * VL, cols,
                         fc_min(v->y.m, s->oh - y) - above, s->ow, dst, plane, have,
@@ -202,8 +206,8 @@ static int wino_stride2_pays(const fc_conv2d_desc *d, int64_t c, int64_t k, wino
     return pass != WINO_BACKWARD_WEIGHT && c >= few && k >= few && direct >= products * tiles;
 }
 
-/* Those for 3, 5 or 7 taps in a row or a column, of stride 1, or NULL; not for backward weights, where
- * the direct kernels are fast. */
+/* Those for 3, 5 or 7 taps in a row or a column, of stride 1, or NULL. Backward weights are left to
+ * the direct kernels. */
 static const winograd_variant *wino_line_variant(const fc_conv2d_desc *d, wino_pass pass) {
     int64_t taps = d->kh * d->kw;
     if (d->kh != 1 && d->kw != 1) return NULL;
@@ -237,7 +241,8 @@ static int wino_pays(const fc_conv2d_desc *d, const winograd_variant *v, wino_pa
     int64_t oh = backward ? d->h : d->oh, ow = backward ? d->w : d->ow;
     if (c < least || k < least || (v->y.m > 1 && oh < 2) || (v->x.m > 1 && ow < 2)) return 0;
     if (!line) return 1;
-    /* A line's last tile may hang over; and a block is whole rows of tiles, which shall fit a cache. */
+    /* A line's last tile may hang over; and a block is whole rows of tiles, which shall fit a
+     * cache. */
     int64_t tiles_y = fc_ceil_div(oh, v->y.m), tiles_x = fc_ceil_div(ow, v->x.m);
     int64_t products = v->y.t * v->x.t * tiles_y * tiles_x, direct = d->kh * d->kw * oh * ow;
     return tiles_x <= 4 * WINO_TILES_MOST && 3 * products <= 2 * direct;
@@ -311,8 +316,8 @@ static int64_t wino_layout(wino_run *r, int prepared, char *base, int n_threads)
 
 /* Backward input, along one axis: where in dy the first tile starts, and how many pixels of its
  * output lie before dx. With stride 2, output pixel i of a tile is pixel 2 * start + 1 + i of the
- * padded x (3 + i with 4 x 4 filters), whatever the padding: where that is even, a tile starts one pixel
- * early. */
+ * padded x (3 + i with 4 x 4 filters), whatever the padding: where that is even, a tile starts one
+ * pixel early. */
 static void wino_backward_origin(int64_t pad, int64_t taps, int64_t stride, int64_t *start,
                                  int64_t *skip) {
     *start = stride == 2 ? (pad + 1) / 2 - taps / 2 : pad - (taps - 1);

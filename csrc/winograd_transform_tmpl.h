@@ -1,10 +1,10 @@
 /* winograd_transform_tmpl.h - the transforms of Winograd's convolution on vectors, a lane a
  * channel; compiled per tier and real type.
  *
- * A transform is a small constant matrix on both sides of a tile. Its first rows are one on its own,
- * then pairs that differ in the sign of some columns (winograd_matrices.h), so that a pair costs as
- * much as one row. Everything is unrolled; the constants end up in the instructions, and rows with a
- * single 1 in none.
+ * A transform is a small constant matrix on both sides of a tile. Its first rows are one on its
+ * own, then pairs that differ in the sign of some columns (winograd_matrices.h), so that a pair
+ * costs as much as one row. Everything is unrolled; the constants end up in the instructions, and
+ * rows with a single 1 in none.
  */
 #include "winograd_matrices.h"
 
@@ -67,7 +67,8 @@ INLINE void wino_columns(const int t, const int n, const int pairs, const real *
     }
 }
 
-/* Which way a matrix is applied: to[out x out] = M from[in x in] M^T, M or its adjoint being t x n. */
+/* Which way a matrix is applied: to[out x out] = M from[in x in] M^T, M or its adjoint being t x
+ * n. */
 INLINE void wino_apply(const int adjoint, const int t, const int n, const int pairs,
                        const real *matrix, const vr *in, vr *out) {
     if (adjoint)
@@ -76,7 +77,8 @@ INLINE void wino_apply(const int adjoint, const int t, const int n, const int pa
         wino_rows(t, n, pairs, matrix, in, out);
 }
 
-/* Both sides of a tile: element (i, j) of `from` at (i * from_row + j * from_col), vectors of VL. */
+/* Both sides of a tile: element (i, j) of `from` at (i * from_row + j * from_col), vectors of
+ * VL. */
 INLINE void wino_tile(const int adjoint, const int t, const int n, const int pairs,
                       const real *matrix, const real *from, int64_t from_row, int64_t from_col,
                       real *to, int64_t to_row, int64_t to_col) {
@@ -162,35 +164,21 @@ WINOGRAD_TILES(S2T, 5, 8, 9, 2)
 WINOGRAD_TILES(S4, 10, 4, 10, 4) WINOGRAD_FILTERS(S4, 4, 4, 10, 10, 4)
 WINOGRAD_TILES(S4T, 6, 8, 10, 4)
 
-/* Tiles of m outputs for r taps in a row (1 x r) or in a column. */
+/* Tiles of m outputs for r taps in a row (1 x r) or in a column: `row` is the step along the
+ * line. */
 #define WINOGRAD_LINES(name, m, r, t, pairs)                                                      \
-    static void wino_input_row_##name(const real *strip, int64_t row, real *products,             \
-                                      int64_t plane) {                                            \
-        (void)row;                                                                                \
-        wino_line(0, t, t, pairs, WINOGRAD_BT_##name, strip, VL, products, plane);                \
-    }                                                                                             \
-    static void wino_input_column_##name(const real *strip, int64_t row, real *products,          \
-                                         int64_t plane) {                                         \
+    static void wino_line_input_##name(const real *strip, int64_t row, real *products,            \
+                                       int64_t plane) {                                           \
         wino_line(0, t, t, pairs, WINOGRAD_BT_##name, strip, row, products, plane);               \
     }                                                                                             \
-    static void wino_output_row_##name(const real *products, int64_t plane, real *strip,          \
-                                       int64_t row) {                                             \
-        (void)row;                                                                                \
-        wino_line(1, t, m, pairs, WINOGRAD_A_##name, products, plane, strip, VL);                 \
-    }                                                                                             \
-    static void wino_output_column_##name(const real *products, int64_t plane, real *strip,       \
-                                          int64_t row) {                                          \
+    static void wino_line_output_##name(const real *products, int64_t plane, real *strip,         \
+                                        int64_t row) {                                            \
         wino_line(1, t, m, pairs, WINOGRAD_A_##name, products, plane, strip, row);                \
     }                                                                                             \
-    static void wino_filter_row_##name(const real *taps, int64_t row, int64_t col,                \
-                                       real *products, int64_t plane) {                           \
-        (void)row;                                                                                \
+    static void wino_line_filter_##name(const real *taps, int64_t row, int64_t col,               \
+                                        real *products, int64_t plane) {                          \
+        (void)row; /* of a column too, taps are neighbours */                                     \
         wino_line(0, t, r, pairs, WINOGRAD_G_##name, taps, col, products, plane);                 \
-    }                                                                                             \
-    static void wino_filter_column_##name(const real *taps, int64_t row, int64_t col,             \
-                                          real *products, int64_t plane) {                        \
-        (void)col;                                                                                \
-        wino_line(0, t, r, pairs, WINOGRAD_G_##name, taps, row, products, plane);                 \
     }
 WINOGRAD_LINES(4_3, 4, 3, 6, 2)
 WINOGRAD_LINES(4_5, 4, 5, 8, 3)
@@ -205,20 +193,20 @@ static const winograd_variant WINOGRAD_6_3 = WINOGRAD_VARIANT(6_3, 8, 6, 6, 3, 8
 static const winograd_variant WINOGRAD_4_5 = WINOGRAD_VARIANT(4_5, 8, 4, 4, 5, 8, 8);
 static const winograd_variant WINOGRAD_S2 = WINOGRAD_VARIANT(S2, 9, 8, 4, 3, 9, 6);
 static const winograd_variant WINOGRAD_S2T = {
-    WINOGRAD_SQUARE(5, 4, 8, 3, 9, 6), wino_input_S2T, wino_output_S2T, wino_filter_S2, NULL, NULL,
+    WINOGRAD_SQUARE(5, 4, 8, 3, 9, 6), wino_input_S2T, wino_output_S2T, wino_filter_S2,
+    NULL, NULL,
 };
 static const winograd_variant WINOGRAD_S4 = WINOGRAD_VARIANT(S4, 10, 8, 4, 4, 10, 10);
 static const winograd_variant WINOGRAD_S4T = {
-    WINOGRAD_SQUARE(6, 4, 8, 4, 10, 10), wino_input_S4T, wino_output_S4T, wino_filter_S4, NULL, NULL,
+    WINOGRAD_SQUARE(6, 4, 8, 4, 10, 10), wino_input_S4T, wino_output_S4T, wino_filter_S4,
+    NULL, NULL,
 };
 
 #define WINOGRAD_ONE {1, 1, 1, 1, 1, 1} /* an axis with nothing to do */
-#define WINOGRAD_ROW(name, m, r, t)                                                               \
-    {WINOGRAD_ONE, {t, m, m, r, t, t}, wino_input_row_##name, wino_output_row_##name,             \
-     wino_filter_row_##name, NULL, NULL}
-#define WINOGRAD_COLUMN(name, m, r, t)                                                            \
-    {{t, m, m, r, t, t}, WINOGRAD_ONE, wino_input_column_##name, wino_output_column_##name,       \
-     wino_filter_column_##name, NULL, NULL}
+#define WINOGRAD_LINE(name) \
+    wino_line_input_##name, wino_line_output_##name, wino_line_filter_##name, NULL, NULL
+#define WINOGRAD_ROW(name, m, r, t) {WINOGRAD_ONE, {t, m, m, r, t, t}, WINOGRAD_LINE(name)}
+#define WINOGRAD_COLUMN(name, m, r, t) {{t, m, m, r, t, t}, WINOGRAD_ONE, WINOGRAD_LINE(name)}
 /* For 3, 5 and 7 taps. */
 static const winograd_variant WINOGRAD_ROWS[] = {
     WINOGRAD_ROW(4_3, 4, 3, 6), WINOGRAD_ROW(4_5, 4, 5, 8), WINOGRAD_ROW(4_7, 4, 7, 10)};

@@ -7,11 +7,12 @@
  *                               and over the xi that meet the same product of a filter
  *   dw                        = G^T D G
  *
- * With many channels, a task owns the D of one chunk of channels and a group of panels, and adds the
- * tiles of a batch of blocks to it, whose V and Z were made before; after the last batch it makes dw
- * of it. With few channels there would be too few such tasks, and V and Z would go from core to core:
- * then the blocks are dealt to `splits` tasks, each of which makes its own V, Z and D of them, and the
- * D are added up in order. The shapes decide, so the bits do not depend on the threads.
+ * With many channels, a task owns the D of one chunk of channels and a group of panels, and adds
+ * the tiles of a batch of blocks to it, whose V and Z were made before; after the last batch it
+ * makes dw of it. With few channels there would be too few such tasks, and V and Z would go from
+ * core to core: then the blocks are dealt to `splits` tasks, each of which makes its own V, Z and D
+ * of them, and the D are added up in order. The shapes decide, so the bits do not depend on the
+ * threads.
  */
 
 enum {
@@ -29,7 +30,7 @@ typedef struct {
     int64_t splits;                /* or 0: tasks own parts of D */
     int64_t batch, first_block, n_blocks; /* blocks at a time; the current ones */
     int64_t plane_z, block_z;      /* reals of Z: of a panel's xi, of a block's group */
-    int64_t plane_d, chunk_d, group_d; /* reals of D: of a xi, of a panel's chunk, of a whole group */
+    int64_t plane_d, chunk_d, group_d; /* reals of D: of a xi, of a panel's chunk, of a group */
     int64_t thread_reals;
     const real *dy;
     real *dw, *db;
@@ -193,7 +194,8 @@ static void wino_weight_plan(wino_weight_run *r) {
     r->chunk_d = s->filter_squares * r->plane_d;
     r->group_d = s->panels.count * s->chunks * r->chunk_d;
     int64_t sums = s->groups * r->group_d * size; /* one split's */
-    r->splits = sums > WINO_SPLIT_BYTES ? 0 : fc_min(TASKS_WANTED, WINO_SUMS_BYTES / fc_max(sums, 1));
+    r->splits =
+        sums > WINO_SPLIT_BYTES ? 0 : fc_min(TASKS_WANTED, WINO_SUMS_BYTES / fc_max(sums, 1));
     wino_cut_blocks(s, WINO_SUM_TILES, fc_max(r->splits, 1));
     r->splits = fc_min(r->splits, s->blocks);
     s->block_v += fc_round_up(OUTER_NP_MAX, VL); /* read past the last tile; not another thread's */

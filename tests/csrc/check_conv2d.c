@@ -136,7 +136,8 @@ static void *scratch(const setting *s, const fc_conv2d_desc *d, workspace_bytes 
 }
 
 /* Direct kernels add integers and are exact. Winograd's transforms divide: its error, of some 1e-5
- * in float, is a promise of the library's Python tests; here a wrong index is what is looked for. */
+ * in float, is a promise of the library's Python tests; here a wrong index is what is looked
+ * for. */
 static void expect_sums(const fc_conv2d_desc *d, const void *got, const double *expected, int64_t n,
                         const char *what) {
     if (d->algorithm == FC_CONV_DIRECT) expect_equal(got, expected, n, what);
@@ -149,7 +150,8 @@ static int in(int lo, int hi) { return (int)random_int(lo, hi); }
 static fc_conv2d_desc begin_shape(const setting *s, const char *pass, const shape *p,
                                   fc_pad_mode mode, fc_conv_algorithm algorithm) {
     static const char *const NAMES[] = {"auto", "direct", "winograd"};
-    begin(s, "%s %s %d,%d,%d,%d -> %d %dx%d stride %d,%d pad %d,%d,%d,%d dilation %d,%d groups %d%s",
+    begin(s,
+          "%s %s %d,%d,%d,%d -> %d %dx%d stride %d,%d pad %d,%d,%d,%d dilation %d,%d groups %d%s",
           pass, NAMES[algorithm], p->n, p->c, p->h, p->w, p->k, p->kh, p->kw, p->stride_h,
           p->stride_w, p->top, p->bottom, p->left, p->right, p->dil_h, p->dil_w, p->groups,
           mode == FC_PAD_REPLICATE ? " replicate" : "");
@@ -214,7 +216,10 @@ static void inference(const setting *s, const shape *p, fc_pad_mode mode,
         int relu = way % 2, adds = way / 2;
         void *y = output(ny);
         if (adds == 2) memcpy(y, residual, (size_t)bytes);
-        fc_conv2d_inference how = {.relu = relu, .residual = adds == 1 ? residual : adds ? y : NULL};
+        fc_conv2d_inference how = {.relu = relu,
+                                   .residual = adds == 1 ? residual
+                                               : adds    ? y
+                                                         : NULL};
         expect_status(fc_conv2d_infer(&d, &how, x, w, b, y, work, s->threads), FC_OK, "infer");
         if (adds) fc_add_forward(d.dtype, ny, relu, sums, residual, apart, s->threads);
         else fc_activation_forward(FC_RELU, d.dtype, ny, 0, sums, apart, s->threads);
@@ -297,7 +302,10 @@ static void bad_descriptors(const setting *s) {
         offsetof(fc_conv2d_desc, dilation_h), offsetof(fc_conv2d_desc, dilation_w),
         offsetof(fc_conv2d_desc, groups), offsetof(fc_conv2d_desc, n),
     };
-    enum { N_FIELDS = sizeof FIELDS / sizeof FIELDS[0], N_VALUES = sizeof VALUES / sizeof VALUES[0] };
+    enum {
+        N_FIELDS = sizeof FIELDS / sizeof FIELDS[0],
+        N_VALUES = sizeof VALUES / sizeof VALUES[0]
+    };
     size_t bytes;
     for (int f = 0; f < N_FIELDS; f++)
         for (int v = 0; v <= N_VALUES; v++) {

@@ -78,7 +78,8 @@ int check_harness(void) {
         int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
         int caught = code == 1 || code == 3; /* a failed check, or a fault */
         int right = caught == MISTAKES[i].caught && (caught || code == 0);
-        printf("%-34s %s\n", MISTAKES[i].name, right ? (caught ? "caught" : "passes") : "NOT CAUGHT");
+        printf("%-34s %s\n", MISTAKES[i].name,
+               right ? (caught ? "caught" : "passes") : "NOT CAUGHT");
         failed += !right;
     }
     return failed != 0;

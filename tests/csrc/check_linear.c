@@ -77,7 +77,8 @@ static void bad_descriptors(const setting *s) {
             expect_true(fc_linear_backward_input(&d, t, NULL, NULL, NULL, NULL, 1) != FC_OK, "dx");
             expect_true(fc_linear_backward_weight(&d, t, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK,
                         "dw");
-            fc_gemm_desc g = {.m = 3, .n = 4, .k = 5, .a_row = 5, .a_col = 1, .b_row = 4, .b_col = 1};
+            fc_gemm_desc g = {
+                .m = 3, .n = 4, .k = 5, .a_row = 5, .a_col = 1, .b_row = 4, .b_col = 1};
             (field == 0 ? &g.m : field == 1 ? &g.n : &g.k)[0] = VALUES[v];
             expect_true(fc_gemm(&g, t, NULL, NULL, NULL, NULL, 1) != FC_OK, "gemm");
         }

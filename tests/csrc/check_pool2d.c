@@ -200,7 +200,8 @@ static void bad_descriptors(const setting *s) {
         d.n = COUNTS[v];
         expect_true(fc_max_pool2d_forward(&d, NULL, NULL, NULL, 1) != FC_OK, "n");
         fc_dtype t = s->dtype;
-        expect_true(fc_global_avg_pool2d_forward(t, COUNTS[v], 4, NULL, NULL, 1) != FC_OK, "planes");
+        expect_true(fc_global_avg_pool2d_forward(t, COUNTS[v], 4, NULL, NULL, 1) != FC_OK,
+                    "planes");
         expect_true(fc_global_avg_pool2d_backward(t, 4, COUNTS[v], NULL, NULL, 1) != FC_OK, "size");
     }
     fc_pool2d_desc d = good;

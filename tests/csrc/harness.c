@@ -109,7 +109,8 @@ void begin(const setting *s, const char *format, ...) {
     va_end(args);
     now.s = s;
     now.random = 1469598103934665603u;
-    for (const char *c = now.name; *c; c++) now.random = (now.random ^ (unsigned char)*c) * 1099511628211u;
+    for (const char *c = now.name; *c; c++)
+        now.random = (now.random ^ (unsigned char)*c) * 1099511628211u;
     now.n_blocks = 0;
     now.mode = fp_mode();
     n_cases++;
