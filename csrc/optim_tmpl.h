@@ -28,7 +28,7 @@ INLINE void sgd_vector(const sgd_arg *a, int64_t i, int64_t n) {
 
 static void sgd_task(void *p, int64_t item, int thread) {
     (void)thread;
-    const sgd_arg *a = p;
+    const sgd_arg own = *(const sgd_arg *)p, *a = &own; /* so that no store can change it */
     int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
     int64_t first = v_unaligned(a->param + i, to - i);
     if (first > 0) sgd_vector(a, i, first);
@@ -74,7 +74,7 @@ INLINE void adam_ahead(const real *p) { PREFETCH_L2((const char *)p + 4096); }
 
 static void adam_task(void *p, int64_t item, int thread) {
     (void)thread;
-    const adam_arg *a = p;
+    const adam_arg own = *(const adam_arg *)p, *a = &own; /* so that no store can change it */
     int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
     int64_t first = v_unaligned(a->param + i, to - i);
     if (first > 0) adam_vector(a, i, first);
