@@ -381,7 +381,7 @@ static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_t
     a->units = fc_ceil_div(d->c, a->width);
     double unit_work = (double)d->n * (double)d->size * (double)a->width;
     a->unit_chunk = (int64_t)fmax(1.0, FC_CHUNK / fmax(unit_work, 64.0));
-    fc_parallel(fc_ceil_div(a->units, a->unit_chunk),
+    fc_parallel_runs(fc_ceil_div(a->units, a->unit_chunk),
                 fc_threads_for(2 * FC_MOVED * unit_work * (double)a->units, n_threads), task, a);
 }
 
@@ -399,7 +399,7 @@ static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const 
     double planes = fmax(1.0, BN_TASK / fmax(1.0, plane));
     a.lines = fc_max(1, (int64_t)fmin(fmin(planes, BN_LINES), (double)d->c));
     a.images = (int64_t)fmax(1.0, planes / (double)a.lines);
-    fc_parallel(fc_ceil_div(d->n, a.images) * fc_ceil_div(d->c, a.lines),
+    fc_parallel_runs(fc_ceil_div(d->n, a.images) * fc_ceil_div(d->c, a.lines),
                 fc_threads_for(2 * FC_MOVED * all, n_threads), bn_inference_planes, &a);
 }
 

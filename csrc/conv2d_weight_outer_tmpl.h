@@ -156,14 +156,14 @@ static void outer_block(weight_run *r, int n_threads) {
     if (bands == 0) fill(r->sums, r->splits * r->split_sums, 0);
     for (r->first_band = 0; r->first_band < bands; r->first_band += r->batch) {
         r->n_bands = fc_min(r->batch, bands - r->first_band);
-        fc_parallel(r->n_bands * s->groups * weight_parts(r), n_threads, weight_pack_task, r);
-        fc_parallel(r->splits * tasks, n_threads, weight_sum_task, r);
+        fc_parallel_runs(r->n_bands * s->groups * weight_parts(r), n_threads, weight_pack_task, r);
+        fc_parallel_runs(r->splits * tasks, n_threads, weight_sum_task, r);
         for (int64_t i = 0; i < r->n_bands; i++) {
             for (int64_t j = 0; j < r->band_db; j++)
                 r->bias_sums[j] += r->packed_db[i * r->band_db + j];
         }
     }
-    fc_parallel(tasks, n_threads, weight_store_task, r);
+    fc_parallel_runs(tasks, n_threads, weight_store_task, r);
 }
 
 static void outer_execute(weight_run *r, int n_threads) {

@@ -42,7 +42,7 @@ static void sgd_update(const fc_sgd_desc *d, void *param, const void *grad, void
         d->n, param, grad, velocity, (real)d->lr, (real)d->momentum, (real)(1.0 - d->dampening),
         (real)d->weight_decay, d->nesterov,
     };
-    fc_parallel(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(5 * FC_MOVED * (double)d->n, n_threads),
+    fc_parallel_runs(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(5 * FC_MOVED * (double)d->n, n_threads),
                 sgd_task, &a);
 }
 
@@ -99,7 +99,7 @@ static void adam_update(const fc_adam_desc *d, void *param, const void *grad, vo
         .eps = (real)(d->eps * correction2),
         .weight_decay = d->decoupled ? 0 : (real)d->weight_decay,
     };
-    fc_parallel(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(7 * FC_MOVED * (double)d->n, n_threads),
+    fc_parallel_runs(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(7 * FC_MOVED * (double)d->n, n_threads),
                 adam_task, &a);
 }
 

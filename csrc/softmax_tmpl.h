@@ -164,7 +164,7 @@ static void softmax_run(softmax_arg *a, fc_task rows, fc_task columns, int n_thr
     a->units = in_rows ? a->outer : a->outer * fc_ceil_div(a->inner, VL);
     a->unit_chunk = fc_max(1, FC_CHUNK / a->c / (in_rows ? 1 : VL));
     double work = 4.0 * (double)a->outer * (double)a->c * (double)a->inner;
-    fc_parallel(fc_ceil_div(a->units, a->unit_chunk), fc_threads_for(work, n_threads),
+    fc_parallel_runs(fc_ceil_div(a->units, a->unit_chunk), fc_threads_for(work, n_threads),
                 in_rows ? rows : columns, a);
 }
 
@@ -225,7 +225,7 @@ static void softmax_cross_entropy(int64_t n, int64_t c, double scale, const void
                                   const int64_t *targets, void *dx, double *losses,
                                   int n_threads) {
     cross_entropy_arg a = {n, c, fc_max(1, FC_CHUNK / c), scale, x, targets, dx, losses};
-    fc_parallel(fc_ceil_div(n, a.chunk), fc_threads_for(4.0 * (double)n * (double)c, n_threads),
+    fc_parallel_runs(fc_ceil_div(n, a.chunk), fc_threads_for(4.0 * (double)n * (double)c, n_threads),
                 cross_entropy_task, &a);
 }
 
@@ -254,5 +254,5 @@ static void mse_task(void *p, int64_t item, int thread) {
 static void mse(int64_t n, double scale, const void *x, const void *target, void *gradient,
                 double *sums, int n_threads) {
     mse_arg a = {n, (real)scale, x, target, gradient, sums};
-    fc_parallel(fc_ceil_div(n, FC_CHUNK), fc_threads_for(2.0 * (double)n, n_threads), mse_task, &a);
+    fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), fc_threads_for(2.0 * (double)n, n_threads), mse_task, &a);
 }

@@ -36,7 +36,7 @@ static struct {
     fc_task task;
     void *arg;
     int64_t items;
-    int n_threads;
+    int in_runs, n_threads;
     atomic_llong next; /* the first task that nobody has */
 
     atomic_int gate;
@@ -70,11 +70,17 @@ static int64_t nanoseconds(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
+/* A run is a share of what is left, so that the last are short, and no thread waits for long. */
 static void take_tasks(int thread) {
-    for (;;) {
-        int64_t i = atomic_fetch_add_explicit(&pool.next, 1, memory_order_relaxed);
-        if (i >= pool.items) return;
-        pool.task(pool.arg, i, thread);
+    long long i = atomic_load_explicit(&pool.next, memory_order_relaxed), end;
+    while (i < pool.items) {
+        long long share = pool.in_runs ? (pool.items - i) / (4 * pool.n_threads) : 1;
+        end = i + (share > 1 ? share : 1);
+        if (!atomic_compare_exchange_weak_explicit(&pool.next, &i, end, memory_order_relaxed,
+                                                   memory_order_relaxed))
+            continue;
+        for (; i < end; i++) pool.task(pool.arg, i, thread);
+        i = atomic_load_explicit(&pool.next, memory_order_relaxed);
     }
 }
 
@@ -153,7 +159,7 @@ static void make_workers(int n) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-int fc_pool_run(int64_t items, int n_threads, fc_task task, void *arg) {
+int fc_pool_run(int64_t items, int in_runs, int n_threads, fc_task task, void *arg) {
     if (n_threads > MOST_THREADS) n_threads = MOST_THREADS;
     if (pthread_mutex_trylock(&pool.busy) != 0) return 0;
     if (pool.n_workers < n_threads - 1) make_workers(n_threads - 1);
@@ -161,7 +167,8 @@ int fc_pool_run(int64_t items, int n_threads, fc_task task, void *arg) {
         pthread_mutex_unlock(&pool.busy);
         return 0;
     }
-    pool.task = task, pool.arg = arg, pool.items = items, pool.n_threads = n_threads;
+    pool.task = task, pool.arg = arg;
+    pool.items = items, pool.in_runs = in_runs, pool.n_threads = n_threads;
     atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
     atomic_store_explicit(&pool.gate, 0, memory_order_release);
     pool.loops++;

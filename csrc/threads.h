@@ -15,6 +15,11 @@ typedef void (*fc_task)(void *arg, int64_t item, int thread);
 /* Runs task(arg, 0..items-1) on at most n_threads threads; returns when all are done. */
 void fc_parallel(int64_t items, int n_threads, fc_task task, void *arg);
 
+/* The same, by runs of neighbouring tasks, shares of what is left. For tasks that stream through
+ * memory: cores that took one array in turns would take each other's lines and pages. Convolutions
+ * do not use it, since two cores at neighbouring bands read the same rows. */
+void fc_parallel_runs(int64_t items, int n_threads, fc_task task, void *arg);
+
 /* How many of n_threads are worth waking for this many multiply-adds: starting a team costs some
  * microseconds, so small work stays serial. A real that is read or written takes as long as
  * FC_MOVED of them, from the second-level cache. */
