@@ -1,4 +1,4 @@
-"""Elementwise work begins with what lies before a whole vector: the same bits wherever arrays lie."""
+"""Elementwise work begins before a whole vector: the same bits wherever arrays lie."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,7 @@ PLACES = range(16)  # elements behind a multiple of 64 bytes
 
 
 def placed(values: np.ndarray, place: int) -> np.ndarray:
-    """A copy that begins `place` elements behind a multiple of 64 bytes, whatever follows it NaN."""
+    """A copy that begins `place` elements behind a multiple of 64 bytes; what follows it is NaN."""
     memory = np.full(values.size + place + 64, np.nan, values.dtype)
     start = -(memory.ctypes.data // memory.itemsize) % (64 // memory.itemsize) + place
     copy = memory[start : start + values.size]
