@@ -420,8 +420,9 @@ INLINE real v_hsum(vr a) {
 
 /* Of n elements from p on, those before a multiple of the vector's size: elementwise work that
  * begins with them has its vectors in whole cache lines. Large blocks of the C library, and so
- * NumPy's large arrays, begin 16 bytes off, where half of all vectors would lie in two lines. 0
- * where n is too small for it to pay. Not for sums, whose order may not follow from an address. */
+ * NumPy's large arrays, begin 16 bytes off, where half of all vectors of 32 bytes, and all of 64,
+ * would lie in two lines. 0 where n is too small for it to pay. Not for sums, whose order may not
+ * follow from an address. */
 INLINE int64_t v_unaligned(const real *p, int64_t n) {
     int64_t over = (int64_t)((uintptr_t)p / sizeof(real) % VL);
     return over > 0 && n >= 64 * VL ? VL - over : 0;

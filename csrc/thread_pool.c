@@ -2,9 +2,9 @@
  *
  * A loop never waits for a thread that has not begun to work on it. The caller takes tasks like any
  * other thread, and when none are left it waits for those threads alone that are in the middle of
- * one. So on a machine whose cores are busy with other programs a loop takes as long as it would on
- * one thread, where OpenMP, which waits for its whole team twice a loop, waits for the scheduler
- * (`python -m benchmarks.busy`: seven times as long).
+ * one, or of a run of them. So on a machine whose cores are busy with other programs a loop takes
+ * about as long as it would on one thread, where OpenMP, which waits for its whole team twice a
+ * loop, waits for the scheduler (`python -m benchmarks.busy`: seven times as long).
  *
  * One loop runs at a time. A second caller meanwhile is told no and runs its loop by itself; the
  * results have the same bits.
