@@ -164,8 +164,8 @@ WINOGRAD_TILES(S2T, 5, 8, 9, 2)
 WINOGRAD_TILES(S4, 10, 4, 10, 4) WINOGRAD_FILTERS(S4, 4, 4, 10, 10, 4)
 WINOGRAD_TILES(S4T, 6, 8, 10, 4)
 
-/* Tiles of m outputs for r taps in a row (1 x r) or in a column: `row` is the step along the
- * line. */
+/* Tiles of m outputs for r taps in a row (1 x r) or in a column. The step along the line is `row`
+ * (wino_step), of a filter `col`. */
 #define WINOGRAD_LINES(name, m, r, t, pairs)                                                      \
     static void wino_line_input_##name(const real *strip, int64_t row, real *products,            \
                                        int64_t plane) {                                           \
