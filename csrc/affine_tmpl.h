@@ -37,9 +37,9 @@ static void affine_copy(const affine_arg *a, const real *x, real *planes) {
         }
 }
 
-/* Where the left upper neighbours are, and those at p[index] and p[index + 1], lane by lane. Pairs
- * of floats are loaded as one, one by one: gathers take several times as long on many
- * processors. */
+/* Where the left upper neighbours are, and those at p[index] and p[index + 1], lane by
+ * lane. Pairs of floats are loaded as one, one by one: gathers take several times as
+ * long on many processors. */
 #if (defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2)) && !defined(FC_REAL_F64)
 typedef struct {
     int32_t at[VL];

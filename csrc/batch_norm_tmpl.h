@@ -381,8 +381,8 @@ static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_t
     a->units = fc_ceil_div(d->c, a->width);
     double unit_work = (double)d->n * (double)d->size * (double)a->width;
     a->unit_chunk = (int64_t)fmax(1.0, FC_CHUNK / fmax(unit_work, 64.0));
-    fc_parallel_runs(fc_ceil_div(a->units, a->unit_chunk),
-                fc_threads_for(2 * FC_MOVED * unit_work * (double)a->units, n_threads), task, a);
+    int threads = fc_threads_for(2 * FC_MOVED * unit_work * (double)a->units, n_threads);
+    fc_parallel_runs(fc_ceil_div(a->units, a->unit_chunk), threads, task, a);
 }
 
 static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const void *x,
@@ -400,7 +400,7 @@ static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const 
     a.lines = fc_max(1, (int64_t)fmin(fmin(planes, BN_LINES), (double)d->c));
     a.images = (int64_t)fmax(1.0, planes / (double)a.lines);
     fc_parallel_runs(fc_ceil_div(d->n, a.images) * fc_ceil_div(d->c, a.lines),
-                fc_threads_for(2 * FC_MOVED * all, n_threads), bn_inference_planes, &a);
+                     fc_threads_for(2 * FC_MOVED * all, n_threads), bn_inference_planes, &a);
 }
 
 static void batch_norm_forward(const fc_batch_norm_desc *d, double eps, const void *x,

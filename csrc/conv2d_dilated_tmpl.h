@@ -12,9 +12,9 @@
 
 enum { DILATED_BYTES = 8 << 20 }; /* of copies of the source at a time, about */
 
-/* Images of a pass: their planes as they lie in x or y, [image][channel][h][w], and cut into
- * phases, [image][phase][channel][ph][pw]. Row v of phase a is row a + v * dh - top of the
- * plane. */
+/* Images of a pass: their planes as they lie in x or y, [image][channel][h][w], and cut
+ * into phases, [image][phase][channel][ph][pw]. Row v of phase a is row a + v * dh -
+ * top of the plane. */
 typedef struct {
     int64_t images, channels, h, w, top, left, dh, dw, ph, pw;
     const real *from;

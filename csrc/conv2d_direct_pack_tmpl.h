@@ -1,11 +1,11 @@
 /* conv2d_direct_pack_tmpl.h - what a direct convolution (conv2d_direct_tmpl.h) packs: panels of
- * weights, and pixels as lines, of a tile or straight from the source; compiled per tier and real
- * type.
+ * weights, and a block's pixels: planes (conv2d_pack_tmpl.h), from which a tile copies its lines,
+ * or lines straight from the source; compiled per tier and real type.
  */
 
-/* to[k * rows + i] = from[i * from_row + k], k < n: where the weights of an output channel follow
- * each other in the order in which they are packed. A whole vector stored reaches into what is
- * written next. */
+/* to[k * rows + i] = from[i * from_row + k], k < n: where the weights of an output channel
+ * follow each other in the order in which they are packed. A whole vector stored reaches into
+ * what is written next. */
 static void pack_columns_of_weights(int64_t rows, const real *from, int64_t from_row, int64_t n,
                                     real *to) {
     int64_t k = 0;
@@ -95,8 +95,8 @@ static void tile_find(const direct_run *r, const shift_band *b, int64_t q, tile_
     }
 }
 
-/* A vector may reach beyond its run, even into the next line: what follows there is written
- * later. */
+/* A vector may reach beyond its run, even into the next line: what follows
+ * there is written later. */
 INLINE void tile_copy(const int64_t n, const tile_copies *copies, int64_t lines, const real *planes,
                       const int32_t *shift, real *to) {
     int64_t from[NR], at[NR]; /* of the copies, in registers: vectors may alias what is in memory */

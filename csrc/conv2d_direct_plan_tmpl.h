@@ -35,7 +35,8 @@ typedef struct {
     conv_epilogue epilogue;
     int64_t weight_m, weight_c;          /* strides of w in output and source channel */
     direct_tiles tiles;
-    int64_t panels, rows, taller;        /* of a group; rows of one: the first have one more */
+    int64_t panels, rows, taller;        /* panels of a group; rows of one, and how many have
+                                          * one more: the first */
     int64_t task_panels, splits;         /* panels of a task, tasks that share a band */
     int64_t block, blocks;               /* source channels of a block, blocks */
     int64_t block_reals;                 /* a band's planes, or its lines, for a block */
@@ -119,8 +120,8 @@ INLINE int64_t source_taps(const shift_problem *s) { return s->y.phases * s->x.p
  * the tiles would share the sets of the first-level cache. */
 INLINE int64_t source_tile(int64_t lines) { return (lines + 1) * NR; }
 
-/* A 1x1 kernel of stride 1 has no use for rows: they are joined to one, which tiles and bands may
- * cut anywhere. */
+/* A 1x1 kernel of stride 1 has no use for rows: they are joined to one, which tiles and
+ * bands may cut anywhere. */
 static void direct_join_rows(shift_problem *s) {
     int64_t steps = s->y.step * s->x.step * s->y.out_step * s->x.out_step;
     if (steps != 1 || s->y.q != s->y.source || s->x.q != s->x.source) return;
@@ -138,9 +139,9 @@ static int64_t rows_for_tasks(const shift_problem *s) {
     return fc_min(s->y.q, fc_max(fc_ceil_div(s->y.q, bands), 4 * fc_max(1, s->y.max_shift)));
 }
 
-/* IN_SOURCE, whose bands share no rows: bands whose pixels fill their tiles best. Of the numbers of
- * bands of an image from the present one to half as many more, the one that makes the fewest
- * tiles. */
+/* IN_SOURCE, whose bands share no rows: bands whose pixels fill their tiles best. Of the
+ * numbers of bands of an image from the present one to half as many more, the one that
+ * makes the fewest tiles. */
 static void direct_fit_bands(shift_problem *s) {
     int64_t cols = s->band_cols, best = s->band_rows, fewest = INT64_MAX;
     if (s->band_images > 1 || s->col_bands > 1) return;

@@ -4,7 +4,7 @@
  * The micro-kernel computes a tile of MR output channels x NV vectors of pixels in registers: per
  * channel and tap it loads NV vectors of source pixels at that tap's shift and MR packed weights.
  * Loop nest of a task (one band, one group, some panels of MR output channels):
- *   for a block of source channels: pack their planes (conv2d_direct_pack_tmpl.h)
+ *   for a block of source channels: pack it (conv2d_direct_pack_tmpl.h)
  *     for each tile of pixels, for each output phase, for each panel: micro-kernel
  * Sums over several blocks wait in `partial`, in L2. Every output is one chain of additions, bias
  * first, then channels and taps in order, whatever the tile, band, batch or thread: same bits.
@@ -44,8 +44,8 @@ INLINE void store_interleaved(real *to, const real *even, const real *odd, int64
     }
 }
 
-/* to[j * phases + p] = from[p][j], `n` elements in all: the phases of VL pixels are a matrix that
- * is transposed. */
+/* to[j * phases + p] = from[p][j], `n` elements in all: the phases of VL pixels are a
+ * matrix that is transposed. */
 static void store_phases(real *to, const real *from, int64_t phases, int64_t n) {
     for (int64_t p = 0; p < phases; p += VL) {
         for (int64_t j = 0; j * phases + p < n; j += VL) {
@@ -333,8 +333,7 @@ static void direct_execute(direct_run *r, const real *src, const real *w, const 
     direct_layout(r, prepared != NULL, workspace, n_threads);
     direct_tables(r, bias);
     r->packed = prepared != NULL ? prepared : r->packing;
-    if (prepared == NULL)
-        pack_weights(r, n_threads);
+    if (prepared == NULL) pack_weights(r, n_threads);
     int64_t units = shift_bands(&r->s) * r->s.groups;
     if (r->shared) fc_parallel(units * r->blocks, n_threads, pack_block_task, r);
     fc_parallel(units * r->splits, n_threads, direct_task, r);

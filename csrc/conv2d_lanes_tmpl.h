@@ -141,8 +141,8 @@ static void lanes_pack(const shift_problem *s, const real *src, int64_t image_st
     fill(to, s->x.max_shift * VL, 0);
 }
 
-/* The terms of a tile's sums: taps first .. first + n - 1 of each of `blocks` blocks of `block`
- * taps. */
+/* The terms of a tile's sums: taps first .. first + n - 1 of each of `blocks`
+ * blocks of `block` taps. */
 typedef struct {
     int64_t blocks, block, first, n;
 } lanes_terms;

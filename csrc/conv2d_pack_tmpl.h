@@ -163,8 +163,8 @@ static void pack_phases(const shift_problem *s, const shift_band *b, const real 
         if (zeroed) fill(dst, phases * s->plane, 0);
         int64_t row0 = b->y0 * step + shift_phase_start(&s->y, py) - s->y.origin;
         for (int64_t n = 0; n < b->images; n++) {
-            /* Of so many rows, first .. end - 1 exist: the source's rows from row0 + first * step
-             * on. */
+            /* Of so many rows, first .. end - 1 exist: the source's rows from row0 +
+             * first * step on. */
             int64_t count = n + 1 < b->images ? s->image_rows : rows - n * s->image_rows;
             int64_t first = fc_min(fc_ceil_div(fc_max(-row0, 0), step), count);
             int64_t end = fc_min(fc_ceil_div(fc_max(s->y.source - row0, 0), step), count);

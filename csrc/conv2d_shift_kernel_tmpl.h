@@ -38,9 +38,9 @@ INLINE void shift_two_taps(const int mr, const int nv, const real *a, const real
     shift_tap(mr, nv, a + mr, q, acc);
 }
 
-/* Instructions, not multiply-adds, are what a processor has too few slots for: so two taps share
- * the loop and the prefetch, and lines need no table. Rows of out are asked for before their
- * sums. */
+/* Instructions, not multiply-adds, are what a processor has too few slots for: so two
+ * taps share the loop and the prefetch, and lines need no table. Rows of out are asked
+ * for before their sums. */
 INLINE void shift_tile(const int lines, const int mr, const int nv, int64_t n, const real *a,
                        const real *b, const int32_t *shift, const real *init, int64_t init_row,
                        real *out, int64_t out_row, shift_ahead ahead) {

@@ -101,8 +101,8 @@ INLINE void window_dot_rows(const int size, const int stride, const int rows, co
     }
 }
 
-/* The strip, cut into threes and fours of rows, or if there are too few for that, fours and
- * ones. */
+/* The strip, cut into threes and fours of rows, or if there are too few for
+ * that, fours and ones. */
 INLINE void window_dot_strip(const int size, const int stride, const int edge,
                              const window_band *b, int64_t q0, int64_t q1, const window_edge *e,
                              const real *dy, vr acc[10]) {

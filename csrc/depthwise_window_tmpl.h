@@ -152,8 +152,8 @@ static void window_cut_band(const window_plane *p, int64_t i, window_band *b) {
     for (int64_t k = 0; k < n; k++) b->row[k] = p->zeros;
 }
 
-/* Band i of the plane at src. Planes of one band are all cut alike, so the first time (rows is 0)
- * will do. */
+/* Band i of the plane at src. Planes of one band are all cut alike, so the first time (rows
+ * is 0) will do. */
 static void window_get_band(const window_plane *p, const real *src, int64_t i, window_band *b) {
     int64_t row = p->src_cols;
     if (p->bands > 1 || b->rows == 0) window_cut_band(p, i, b);

@@ -47,7 +47,8 @@ void fc_threads_pause(void);         /* end all threads; call before fork() */
 typedef enum { FC_PAD_ZEROS = 0, FC_PAD_REPLICATE = 1 } fc_pad_mode;
 
 /* AUTO chooses by shape alone. WINOGRAD serves 3x3 and 5x5 kernels of stride 1, 3x3 and 4x4 of
- * stride 2, and dilated ones of stride 1 on zero padding; elsewhere the direct kernels run. */
+ * stride 2, dilated ones of stride 1 on zero padding, and, but for the weights' gradient, rows and
+ * columns of 3, 5 and 7 taps of stride 1; elsewhere the direct kernels run. */
 typedef enum { FC_CONV_AUTO = 0, FC_CONV_DIRECT = 1, FC_CONV_WINOGRAD = 2 } fc_conv_algorithm;
 
 typedef struct {
@@ -226,9 +227,9 @@ fc_status fc_batch_norm_inference(const fc_batch_norm_desc *d, double eps, const
 fc_status fc_batch_norm_forward(const fc_batch_norm_desc *d, double eps, const void *x,
                                 const void *gamma, const void *beta, const void *residual,
                                 int relu, void *y, double *mean, double *inv_std, int n_threads);
-/* dx, dgamma[c], dbeta[c] from dy, x and what forward gave. With a ReLU, y is its output and dz
- * takes the gradient before it, which is also the residual's; dz may be dy. Without, y is NULL and
- * dz unused. */
+/* dx, dgamma[c], dbeta[c] from dy, x and what forward gave. With a ReLU, y is its output and
+ * dz takes the gradient before it, which is also the residual's; dz may be dy. Without, y is
+ * NULL and dz unused. */
 fc_status fc_batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, const void *y,
                                  const void *x, const void *gamma, const double *mean,
                                  const double *inv_std, void *dz, void *dx, void *dgamma,

@@ -28,7 +28,7 @@ INLINE void sgd_vector(const sgd_arg *a, int64_t i, int64_t n) {
 
 static void sgd_task(void *p, int64_t item, int thread) {
     (void)thread;
-    const sgd_arg own = *(const sgd_arg *)p, *a = &own; /* so that no store can change it */
+    const sgd_arg own = *(const sgd_arg *)p, *a = &own; /* which no store can change */
     int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
     int64_t first = v_unaligned(a->param + i, to - i);
     if (first > 0) sgd_vector(a, i, first);
@@ -42,8 +42,8 @@ static void sgd_update(const fc_sgd_desc *d, void *param, const void *grad, void
         d->n, param, grad, velocity, (real)d->lr, (real)d->momentum, (real)(1.0 - d->dampening),
         (real)d->weight_decay, d->nesterov,
     };
-    fc_parallel_runs(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(5 * FC_MOVED * (double)d->n, n_threads),
-                sgd_task, &a);
+    int threads = fc_threads_for(5 * FC_MOVED * (double)d->n, n_threads);
+    fc_parallel_runs(fc_ceil_div(d->n, FC_CHUNK), threads, sgd_task, &a);
 }
 
 typedef struct {
@@ -74,7 +74,7 @@ INLINE void adam_ahead(const real *p) { PREFETCH_L2((const char *)p + 4096); }
 
 static void adam_task(void *p, int64_t item, int thread) {
     (void)thread;
-    const adam_arg own = *(const adam_arg *)p, *a = &own; /* so that no store can change it */
+    const adam_arg own = *(const adam_arg *)p, *a = &own; /* which no store can change */
     int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
     int64_t first = v_unaligned(a->param + i, to - i);
     if (first > 0) adam_vector(a, i, first);
@@ -99,8 +99,8 @@ static void adam_update(const fc_adam_desc *d, void *param, const void *grad, vo
         .eps = (real)(d->eps * correction2),
         .weight_decay = d->decoupled ? 0 : (real)d->weight_decay,
     };
-    fc_parallel_runs(fc_ceil_div(d->n, FC_CHUNK), fc_threads_for(7 * FC_MOVED * (double)d->n, n_threads),
-                adam_task, &a);
+    int threads = fc_threads_for(7 * FC_MOVED * (double)d->n, n_threads);
+    fc_parallel_runs(fc_ceil_div(d->n, FC_CHUNK), threads, adam_task, &a);
 }
 
 #define OPTIM_KERNELS { .sgd_update = sgd_update, .adam_update = adam_update }

@@ -233,9 +233,9 @@ static void plan_conv_pool_forward(const plan_run *r, const plan_stage *g, const
 
 /* ---- gradient of the weights, where dy is dense ---- */
 
-/* dw[o][kx] += the sum over pixels and lanes, for ob output channels, one input channel, one kernel
- * row and kb kernel columns. dy's channels are `plane` apart; rows of both tensors start at x and
- * dy. */
+/* dw[o][kx] += the sum over pixels and lanes, for ob output channels, one input channel, one
+ * kernel row and kb kernel columns. dy's channels are `plane` apart; rows of both tensors start
+ * at x and dy. */
 INLINE void conv_weight_sum(const int ob, const int kb, const plan_tensor *x,
                             const plan_tensor *dy, const real *x_at, const real *dy_at, real *dw,
                             int64_t dw_channel, int64_t dw_column) {

@@ -8,10 +8,10 @@
  *
  *     g * (patch of x)       to the filter's dw,     and     g * filter     to the patch of dx,
  *
- * and where the maximum was is only an offset of the patch. dx is summed for the (kh + 1) x (kw +
- * 1) pixels that a window's four patches cover, in registers over all output channels; there the
- * offset is taken in the filter, which lies between zeros: row a - 1 and c columns are added where
- * the maximum was further down and right.
+ * and where the maximum was is only an offset of the patch. dx is summed for the
+ * (kh + 1) x (kw + 1) pixels that a window's four patches cover, in registers over all output
+ * channels; there the offset is taken in the filter, which lies between zeros: row a - 1 and c
+ * columns are added where the maximum was further down and right.
  *
  * This is exact, not an approximation: what is left out are products with zero.
  */
@@ -41,8 +41,8 @@ static void lanes_to_rows(int64_t count, const real *from, real *to, int64_t str
     }
 }
 
-/* The pixels of `x`, borders included, as VL images [hp][wp][stack][c]: a pixel with those
- * below. */
+/* The pixels of `x`, borders included, as VL images [hp][wp][stack][c]: a
+ * pixel with those below. */
 static void images_from_lanes(const plan_tensor *x, const plan_patch *p, const real *arena,
                               real *images) {
     int64_t plane = x->hp * x->wp, count = plane * p->pixel, down = x->wp;
@@ -88,9 +88,9 @@ typedef struct {
     int64_t pitch;      /* between the rows of a patch */
 } sparse_shape;
 
-/* dw[rows][vectors] += the sum over an image's pooled gradients g of one channel of g * patch. Up
- * to `at_once` windows have sums of their own, so that a multiply-add need not wait for the
- * last. */
+/* dw[rows][vectors] += the sum over an image's pooled gradients g of one channel of
+ * g * patch. Up to `at_once` windows have sums of their own, so that a multiply-add need not wait
+ * for the last. */
 INLINE void sparse_weight_sum(const sparse_shape *s, const int rows, const int vectors,
                               const int at_once, const real *x, const real *g, const real *at,
                               real *dw, int64_t dw_pitch) {

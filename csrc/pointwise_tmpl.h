@@ -89,7 +89,7 @@ static void activation_backward(fc_activation f, int64_t n, double parameter, co
                                 const void *saved, void *dx, int n_threads) {
     map_arg a = {n, (real)parameter, dy, saved, dx};
     fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), fc_threads_for(3 * FC_MOVED * (double)n, n_threads),
-                ACTIVATIONS[f].backward, &a);
+                     ACTIVATIONS[f].backward, &a);
 }
 
 /* ---- sums: the loop of a backward pass, which has two inputs as well ---- */
@@ -103,7 +103,7 @@ static void add_relu(void *a, int64_t i, int t) { (void)t, map_backward(a, i, ad
 static void add(int64_t n, int relu, const void *a, const void *b, void *y, int n_threads) {
     map_arg arg = {n, 0, a, b, y};
     fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), fc_threads_for(3 * FC_MOVED * (double)n, n_threads),
-                relu ? add_relu : add_plain, &arg);
+                     relu ? add_relu : add_plain, &arg);
 }
 
 #include "softmax_tmpl.h"

@@ -162,8 +162,8 @@ typedef struct {
     vm nan;
 } max_row;
 
-/* Of three columns of a row from col + lane * stride on. A row of padding is -inf, which is never
- * taken. */
+/* Of three columns of a row from col + lane * stride on. A row of padding is -inf,
+ * which is never taken. */
 INLINE max_row max_row_of(const int stride, const pool_problem *p, const real *x, int64_t row,
                           int64_t col, int edge) {
     vr none = v_set1(-INFINITY);
@@ -261,9 +261,9 @@ static int indices_one_by_one(const pool_problem *p, const int32_t *at, pool_see
     return 1;
 }
 
-/* The same for VL outputs from ox on, without dilation of the columns: less that of the first
- * element on one of its rows, an index is in 0..seen-1. Compared without a sign, by a shift of
- * both. */
+/* The same for VL outputs from ox on, without dilation of the columns: less that of the
+ * first element on one of its rows, an index is in 0..seen-1. Compared without a sign, by
+ * a shift of both. */
 INLINE int indices_vector(const pool_problem *p, const int32_t *at, pool_seen rows, int64_t ox,
                           int edge) {
     int64_t width = p->w.size, n = p->w.out - ox;
@@ -356,9 +356,9 @@ static void max_backward_rows(const pool_rows *a, int64_t plane, int64_t from, i
 MAX_STRIPS(max_backward_3x3_stride1, 3, 1)
 MAX_STRIPS(max_backward_3x3_stride2, 3, 2)
 
-/* The 2 x 2 windows of an output row write two rows of dx, and an index that names none of the four
- * elements of its window is wrong: then the result is 0. edge: the vector reaches over the row's
- * end. */
+/* The 2 x 2 windows of an output row write two rows of dx, and an index that names none of
+ * the four elements of its window is wrong: then the result is 0. edge: the vector reaches
+ * over the row's end. */
 INLINE int max_backward_2x2_vector(const pool_problem *p, const real *dy, const int32_t *at,
                                    int64_t oy, int64_t ox, real *dx, int edge) {
     int64_t ow = p->w.out, width = p->w.size, n = ow - ox;

@@ -93,8 +93,8 @@ static void pool_run(pool_rows *a, int64_t rows, int64_t moved, int n_threads) {
     a->total = a->p->planes * rows;
     a->rows_per_task = fc_max(1, POOL_TASK / moved);
     double work = (double)a->total * (FC_MOVED * (double)moved + POOL_ROW);
-    fc_parallel_runs(fc_ceil_div(a->total, a->rows_per_task), fc_threads_for(work, n_threads), pool_task,
-                a);
+    fc_parallel_runs(fc_ceil_div(a->total, a->rows_per_task), fc_threads_for(work, n_threads),
+                     pool_task, a);
 }
 
 /* Starts loading what comes POOL_AHEAD after `rows` rows of the image, and after a row of the
@@ -196,8 +196,8 @@ static int is_square(const pool_problem *p, int64_t size, int64_t stride) {
 typedef void (*pool_strip)(const pool_problem *p, const real *in, int64_t from, int64_t to,
                            int64_t o, real *out, int32_t *at, int edge);
 
-/* Rows from..to-1 of a plane; in_width, out_width: of its rows; before: the padding before the rows
- * of `in`. */
+/* Rows from..to-1 of a plane; in_width, out_width: of its rows; before: the padding before
+ * the rows of `in`. */
 INLINE void pool_strips(pool_strip strip, const int stride, const pool_problem *p, const real *in,
                         int64_t in_width, int64_t before, int64_t from, int64_t to,
                         int64_t out_width, real *out, int32_t *at) {

@@ -6,12 +6,13 @@
  *
  * The ..._range functions touch lanes from..to-1 only, where from and to may lie beyond the vector
  * on either side; p is where lane 0 would be. Loads give `fill` in the other lanes.
- * v_trunc drops what is behind the point; v_gather(p, i) is p[i] lane by lane, for whole numbers i
- * that are kept as reals. A v_part is such a range of lanes, made once for many loads; v_load_part
- * and vi_load_part give zero in the others. v_pick_even and v_pick_odd give the even and the odd
- * elements of two vectors as v_even and v_odd do, but in whatever order is cheap; v_order turns
- * that order into the right one, and back. v_add_where(m, a, b) is a + b where m, else a (or a +
- * 0). v_unordered(a, b): either is NaN.
+ * v_trunc drops what is behind the point; v_gather(p, i) is p[i] lane by lane, for whole numbers
+ * i that are kept as reals.
+ * A v_part is such a range of lanes, made once for many loads; v_load_part and vi_load_part give
+ * zero in the others.
+ * v_pick_even and v_pick_odd give the even and the odd elements of two vectors as v_even and v_odd
+ * do, but in whatever order is cheap; v_order turns that order into the right one, and back.
+ * v_add_where(m, a, b) is a + b where m, else a (or a + 0). v_unordered(a, b): either is NaN.
  */
 #ifndef FC_SIMD_INDEX_H
 #define FC_SIMD_INDEX_H

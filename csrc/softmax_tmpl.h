@@ -71,9 +71,9 @@ INLINE vr add_row_part(const softmax_arg *a, const real *dy, const real *y, int6
     return a->log ? v_add(sum, d) : v_fma(d, v_loadn(y, n), sum);
 }
 
-/* n values of a row of dx, or VL if there are more. */
-INLINE void row_gradient(const softmax_arg *a, const real *dy, const real *y, real *dx, int64_t n,
-                         vr total) {
+/* n values of dx, or VL if there are more; total: the sum of each lane's row or column. */
+INLINE void softmax_gradient(const softmax_arg *a, const real *dy, const real *y, real *dx,
+                             int64_t n, vr total) {
     vr d = v_loadn(dy, n), v = v_loadn(y, n);
     d = a->log ? v_sub(d, v_mul(v_exp(v), total)) : v_mul(v, v_sub(d, total));
     v_storen(dx, d, n);
@@ -91,8 +91,8 @@ static void row_backward(const softmax_arg *a, int64_t row) {
     for (; j < a->c; j += VL) sum[0] = add_row_part(a, dy + j, y + j, a->c - j, sum[0]);
     vr total = v_set1(v_hsum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]))));
     j = v_unaligned(dx, a->c);
-    if (j > 0) row_gradient(a, dy, y, dx, j, total);
-    for (; j < a->c; j += VL) row_gradient(a, dy + j, y + j, dx + j, a->c - j, total);
+    if (j > 0) softmax_gradient(a, dy, y, dx, j, total);
+    for (; j < a->c; j += VL) softmax_gradient(a, dy + j, y + j, dx + j, a->c - j, total);
 }
 
 /* The columns of block `unit`: where they start in the array, and how many of VL are there. */
@@ -136,11 +136,8 @@ static void column_backward(const softmax_arg *a, int64_t unit) {
         vr d = v_loadn(dy + j * step, n);
         sum = a->log ? v_add(sum, d) : v_fma(d, v_loadn(y + j * step, n), sum);
     }
-    for (int64_t j = 0; j < c; j++) {
-        vr d = v_loadn(dy + j * step, n), v = v_loadn(y + j * step, n);
-        d = a->log ? v_sub(d, v_mul(v_exp(v), sum)) : v_mul(v, v_sub(d, sum));
-        v_storen(dx + j * step, d, n);
-    }
+    for (int64_t j = 0; j < c; j++)
+        softmax_gradient(a, dy + j * step, y + j * step, dx + j * step, n, sum);
 }
 
 INLINE void softmax_task(const softmax_arg *a, int64_t item,
@@ -165,7 +162,7 @@ static void softmax_run(softmax_arg *a, fc_task rows, fc_task columns, int n_thr
     a->unit_chunk = fc_max(1, FC_CHUNK / a->c / (in_rows ? 1 : VL));
     double work = 4.0 * (double)a->outer * (double)a->c * (double)a->inner;
     fc_parallel_runs(fc_ceil_div(a->units, a->unit_chunk), fc_threads_for(work, n_threads),
-                in_rows ? rows : columns, a);
+                     in_rows ? rows : columns, a);
 }
 
 static void softmax_forward(const fc_softmax *d, const void *x, void *y, int n_threads) {
@@ -225,8 +222,8 @@ static void softmax_cross_entropy(int64_t n, int64_t c, double scale, const void
                                   const int64_t *targets, void *dx, double *losses,
                                   int n_threads) {
     cross_entropy_arg a = {n, c, fc_max(1, FC_CHUNK / c), scale, x, targets, dx, losses};
-    fc_parallel_runs(fc_ceil_div(n, a.chunk), fc_threads_for(4.0 * (double)n * (double)c, n_threads),
-                cross_entropy_task, &a);
+    int threads = fc_threads_for(4.0 * (double)n * (double)c, n_threads);
+    fc_parallel_runs(fc_ceil_div(n, a.chunk), threads, cross_entropy_task, &a);
 }
 
 typedef struct {
@@ -254,5 +251,6 @@ static void mse_task(void *p, int64_t item, int thread) {
 static void mse(int64_t n, double scale, const void *x, const void *target, void *gradient,
                 double *sums, int n_threads) {
     mse_arg a = {n, (real)scale, x, target, gradient, sums};
-    fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), fc_threads_for(2.0 * (double)n, n_threads), mse_task, &a);
+    int threads = fc_threads_for(2.0 * (double)n, n_threads);
+    fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), threads, mse_task, &a);
 }

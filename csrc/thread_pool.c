@@ -72,10 +72,10 @@ static int64_t nanoseconds(void) {
 
 /* A run is a share of what is left, so that the last are short, and no thread waits for long. */
 static void take_tasks(int thread) {
-    long long i = atomic_load_explicit(&pool.next, memory_order_relaxed), end;
+    long long i = atomic_load_explicit(&pool.next, memory_order_relaxed);
     while (i < pool.items) {
         long long share = pool.in_runs ? (pool.items - i) / (4 * pool.n_threads) : 1;
-        end = i + (share > 1 ? share : 1);
+        long long end = i + (share > 1 ? share : 1);
         if (!atomic_compare_exchange_weak_explicit(&pool.next, &i, end, memory_order_relaxed,
                                                    memory_order_relaxed))
             continue;

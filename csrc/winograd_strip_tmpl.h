@@ -3,9 +3,9 @@
  *
  * Lanes are channels. A strip holds a tile's rows of VL channels, transposed to
  * [row][column][channel] by register transposes, so that tiles may start anywhere, and images of
- * any size fill a block of tiles. A block is some rows of tiles, across images. Its V is [chunk of
- * channels][xi][tile][c]: a chunk's plane lies in one piece, as a product reads it. Planes are an
- * odd number of cache lines apart, since powers of two would fall into the same cache sets.
+ * any size fill a block of tiles. A block is some rows of tiles, across images. Its V is
+ * [chunk of channels][xi][tile][c]: a chunk's plane lies in one piece, as a product reads it.
+ * Planes are an odd number of cache lines apart, since powers of two would share cache sets.
  */
 
 typedef struct {
@@ -80,9 +80,9 @@ INLINE vr strip_pixel(const real *src, int64_t plane, int64_t channels) {
     return v_load(t);
 }
 
-/* rows x cols pixels from (y0, x0) on of `channels` <= VL planes, transposed to [row][col][VL];
- * outside of the h x w planes zero, or the nearest pixel, and zero in the lanes without a
- * channel. */
+/* rows x cols pixels from (y0, x0) on of `channels` <= VL planes, transposed to
+ * [row][col][VL]; outside of the h x w planes zero, or the nearest pixel, and zero in the
+ * lanes without a channel. */
 static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t h, int64_t w,
                        int64_t y0, int64_t rows, int64_t x0, int64_t cols, int replicate,
                        real *strip) {
@@ -119,8 +119,8 @@ static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t
     }
 }
 
-/* The way back: rows x w pixels of a strip, `cols` wide, to `channels` planes, plus a bias each,
- * and finished. */
+/* The way back: rows x w pixels of a strip, `cols` wide, to `channels` planes, plus a
+ * bias each, and finished. */
 static void strip_drain(const real *strip, int64_t cols, int64_t rows, int64_t w, real *dst,
                         int64_t plane, int64_t channels, const real *bias,
                         const conv_epilogue *epilogue) {
@@ -164,9 +164,9 @@ static void wino_input(const wino_shape *s, int64_t block, int64_t g, int64_t c0
     }
 }
 
-/* Channels of V that one task writes: threads that wrote parts of a cache line would take it from
- * each other again and again. (Where a tile's channels are not whole lines, some are still
- * shared.) */
+/* Channels of V that one task writes: threads that wrote parts of a cache line would
+ * take it from each other again and again. (Where a tile's channels are not whole lines,
+ * some are still shared.) */
 enum { WINO_LINE = VL * (int)sizeof(real) < 64 ? 64 / (int)sizeof(real) : VL };
 
 /* Some channels' V, of WINO_LINE at a time. */

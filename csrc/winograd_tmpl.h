@@ -2,9 +2,9 @@
  * compiled per tier and real type.
  *
  * Tiles of m x m outputs become t x t products, each a matrix product over channels; t = m + r - 1
- * for an r x r filter; with stride 2 m is 4, t 9 for 3 x 3 filters, where products share them, f x
- * f, and 10 for 4 x 4. Filters of one row or column have tiles of one row or column, and products
- * of one side's transform:
+ * for an r x r filter; with stride 2 m is 4, t 9 for 3 x 3 filters, where products share them,
+ * f x f, and 10 for 4 x 4. Filters of one row or column have tiles of one row or column, and
+ * products (outer_tmpl.h) of one side's transform:
  *   input:    V[chunk][xi][tile][c]        = BT d BT^T    of every tile of the source
  *   filter:   U[panel][chunk][xi][c][k]    = G w G^T
  *   product:  M[xi][panel][tile][k]        = sum over c of V[xi][tile][c] * U[xi][c][k]
@@ -56,8 +56,8 @@ typedef struct {
 
 /* ---------------------------------------------------------------- tasks */
 
-/* U of channels c0 .. c0 + n - 1 (n <= WINO_FILTERS) of a panel; u is where the first one's
- * goes. */
+/* U of channels c0 .. c0 + n - 1 (n <= WINO_FILTERS) of a panel; u is where
+ * the first one's goes. */
 static void wino_filters(const wino_run *r, int64_t g, int64_t panel, int64_t c0, int64_t n,
                          real *u) {
     const wino_shape *s = &r->s;
@@ -111,8 +111,8 @@ static void wino_input_task(void *arg, int64_t item, int thread) {
                     r->packed_v + unit * s->block_v, r->scratch + thread * r->thread_reals);
 }
 
-/* M += V U: chunks c0 .. c1 - 1 of some panels of a block; u is the first panel's, u_panel
- * apart. */
+/* M += V U: chunks c0 .. c1 - 1 of some panels of a block; u is the
+ * first panel's, u_panel apart. */
 static void wino_multiply(const wino_run *r, int64_t tiles, int64_t panels, int64_t c0, int64_t c1,
                           const real *pv, const real *u, int64_t u_panel, real *m) {
     const wino_shape *s = &r->s;
@@ -241,8 +241,7 @@ static int wino_pays(const fc_conv2d_desc *d, const winograd_variant *v, wino_pa
     int64_t oh = backward ? d->h : d->oh, ow = backward ? d->w : d->ow;
     if (c < least || k < least || (v->y.m > 1 && oh < 2) || (v->x.m > 1 && ow < 2)) return 0;
     if (!line) return 1;
-    /* A line's last tile may hang over; and a block is whole rows of tiles, which shall fit a
-     * cache. */
+    /* A line's last tile may hang over; and a block's whole rows of tiles shall fit a cache. */
     int64_t tiles_y = fc_ceil_div(oh, v->y.m), tiles_x = fc_ceil_div(ow, v->x.m);
     int64_t products = v->y.t * v->x.t * tiles_y * tiles_x, direct = d->kh * d->kw * oh * ow;
     return tiles_x <= 4 * WINO_TILES_MOST && 3 * products <= 2 * direct;
@@ -315,9 +314,9 @@ static int64_t wino_layout(wino_run *r, int prepared, char *base, int n_threads)
 }
 
 /* Backward input, along one axis: where in dy the first tile starts, and how many pixels of its
- * output lie before dx. With stride 2, output pixel i of a tile is pixel 2 * start + 1 + i of the
- * padded x (3 + i with 4 x 4 filters), whatever the padding: where that is even, a tile starts one
- * pixel early. */
+ * output lie before dx. With stride 2, output pixel i of a tile is pixel 2 * start + 1 + i of
+ * the padded x (3 + i with 4 x 4 filters), whatever the padding: where that is even, a tile
+ * starts one pixel early. */
 static void wino_backward_origin(int64_t pad, int64_t taps, int64_t stride, int64_t *start,
                                  int64_t *skip) {
     *start = stride == 2 ? (pad + 1) / 2 - taps / 2 : pad - (taps - 1);

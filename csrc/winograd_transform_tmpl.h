@@ -67,8 +67,8 @@ INLINE void wino_columns(const int t, const int n, const int pairs, const real *
     }
 }
 
-/* Which way a matrix is applied: to[out x out] = M from[in x in] M^T, M or its adjoint being t x
- * n. */
+/* Which way a matrix is applied: to[out x out] = M from[in x in] M^T, M or its adjoint
+ * being t x n. */
 INLINE void wino_apply(const int adjoint, const int t, const int n, const int pairs,
                        const real *matrix, const vr *in, vr *out) {
     if (adjoint)
@@ -77,8 +77,8 @@ INLINE void wino_apply(const int adjoint, const int t, const int n, const int pa
         wino_rows(t, n, pairs, matrix, in, out);
 }
 
-/* Both sides of a tile: element (i, j) of `from` at (i * from_row + j * from_col), vectors of
- * VL. */
+/* Both sides of a tile: element (i, j) of `from` at
+ * (i * from_row + j * from_col), vectors of VL. */
 INLINE void wino_tile(const int adjoint, const int t, const int n, const int pairs,
                       const real *matrix, const real *from, int64_t from_row, int64_t from_col,
                       real *to, int64_t to_row, int64_t to_col) {
@@ -115,9 +115,9 @@ typedef struct {
     int64_t t, f;         /* products; the last of them share the filter's last, f - 1 */
 } winograd_axis;
 
-/* A variant's tiles, squares, or lines along an axis while the other has single pixels, and its
- * transforms. "Products" are vectors, y.t x x.t of a tile and y.f x x.f of a filter, `plane` reals
- * apart. */
+/* A variant's tiles, squares, or lines along an axis while the other has single pixels,
+ * and its transforms. "Products" are vectors, y.t x x.t of a tile and y.f x x.f of a
+ * filter, `plane` reals apart. */
 typedef struct {
     winograd_axis y, x;
     void (*input)(const real *strip, int64_t row, real *products, int64_t plane);

@@ -135,9 +135,9 @@ static void *scratch(const setting *s, const fc_conv2d_desc *d, workspace_bytes 
     return workspace((int64_t)bytes);
 }
 
-/* Direct kernels add integers and are exact. Winograd's transforms divide: its error, of some 1e-5
- * in float, is a promise of the library's Python tests; here a wrong index is what is looked
- * for. */
+/* Direct kernels add integers and are exact. Winograd's transforms divide: its error, of
+ * some 1e-5 in float, is a promise of the library's Python tests; here a wrong index is
+ * what is looked for. */
 static void expect_sums(const fc_conv2d_desc *d, const void *got, const double *expected, int64_t n,
                         const char *what) {
     if (d->algorithm == FC_CONV_DIRECT) expect_equal(got, expected, n, what);

@@ -12,53 +12,62 @@ SIZES = [1, 63, 511, 1024, 1541, 16384 + 700]  # too short to be aligned, and no
 PLACES = range(16)  # elements behind a multiple of 64 bytes
 
 
-def placed(values: np.ndarray, place: int) -> np.ndarray:
-    """A copy that begins `place` elements behind a multiple of 64 bytes; what follows it is NaN."""
-    memory = np.full(values.size + place + 64, np.nan, values.dtype)
-    start = -(memory.ctypes.data // memory.itemsize) % (64 // memory.itemsize) + place
-    copy = memory[start : start + values.size]
-    copy[...] = values
-    assert copy.ctypes.data % 64 == place * values.itemsize % 64
-    return copy
+class Placed:
+    """A copy that begins `place` elements behind a multiple of 64 bytes, between NaN."""
+
+    def __init__(self, values: np.ndarray, place: int):
+        self.memory = np.full(values.size + place + 64, np.nan, values.dtype)
+        start = -(self.memory.ctypes.data // values.itemsize) % (64 // values.itemsize) + place
+        self.array = self.memory[start : start + values.size]
+        self.array[...] = values
+        self.start, self.end = start, start + values.size
+        assert self.array.ctypes.data % 64 == place * values.itemsize % 64
+
+    def assert_nothing_beside(self) -> None:
+        assert np.isnan(self.memory[: self.start]).all()
+        assert np.isnan(self.memory[self.end :]).all()
 
 
-def _relu(x: np.ndarray, _: np.ndarray, out: np.ndarray) -> None:
+def _relu(out: np.ndarray, x: np.ndarray, *_: np.ndarray) -> None:
     ops.relu(x, out=out)
 
 
-def _relu_backward(dy: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+def _relu_in_place(x: np.ndarray, *_: np.ndarray) -> None:
+    ops.relu(x, out=x)
+
+
+def _relu_backward(out: np.ndarray, dy: np.ndarray, y: np.ndarray, _: np.ndarray) -> None:
     ops.relu_backward(dy, y, out=out)
 
 
-def _add(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
+def _add(out: np.ndarray, a: np.ndarray, b: np.ndarray, _: np.ndarray) -> None:
     ops.add(a, b, relu=True, out=out)
 
 
-def _sgd(grad: np.ndarray, velocity: np.ndarray, param: np.ndarray) -> None:
+def _sgd(param: np.ndarray, velocity: np.ndarray, grad: np.ndarray, _: np.ndarray) -> None:
     ops.sgd_update(param, grad, velocity, lr=0.1, momentum=0.9, weight_decay=0.01)
 
 
-def _adam(grad: np.ndarray, v: np.ndarray, param: np.ndarray) -> None:
-    m, v = np.zeros_like(v), np.abs(v)
+def _adam(param: np.ndarray, v: np.ndarray, m: np.ndarray, grad: np.ndarray) -> None:
     ops.adam_update(param, grad, m, v, step=3, lr=0.1, weight_decay=0.01)
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("work", [_relu, _relu_backward, _add, _sgd, _adam])
+@pytest.mark.parametrize("work", [_relu, _relu_in_place, _relu_backward, _add, _sgd, _adam])
 def test_same_bits_at_every_place(
-    work: Callable[[np.ndarray, np.ndarray, np.ndarray], None],
-    size: int,
-    rng: np.random.Generator,
-    dtype: np.dtype,
+    work: Callable[..., None], size: int, rng: np.random.Generator, dtype: np.dtype
 ):
-    a, b, start = (normal(rng, (size,), dtype) for _ in range(3))
-    expected = placed(start, 0)
-    work(placed(a, 0), placed(b, 0), expected)
-    assert not np.array_equal(expected, start)
+    """Of all arrays that the work has, and nothing is written beside them."""
+    values = [np.abs(normal(rng, (size,), dtype)) - (i == 0) for i in range(4)]
+    expected = [Placed(v, 0) for v in values]
+    work(*(e.array for e in expected))
+    assert not np.array_equal(expected[0].array, values[0])
     for place in PLACES:
-        out = placed(start, place)
-        work(placed(a, place), placed(b, (3 * place) % 16), out)
-        assert_same_bits(out, expected)
+        got = [Placed(v, (place + i * (place // 4)) % 16) for i, v in enumerate(values)]
+        work(*(g.array for g in got))
+        for one, other in zip(got, expected, strict=True):
+            assert_same_bits(one.array, other.array)
+            one.assert_nothing_beside()
 
 
 @pytest.mark.parametrize("width", [777, 1541])
