@@ -188,7 +188,7 @@ static void source_tiles(int64_t channels, const real *src, int64_t plane, int64
 static void pack_block(const direct_run *r, const shift_band *b, int64_t g, int64_t block,
                        real *to) {
     const shift_problem *s = &r->s;
-    int64_t c0 = block * r->block, nc = fc_min(r->block, s->channels - c0);
+    int64_t c0 = block * r->block, nc = direct_channels(r, block);
     int64_t src_plane = s->y.source * s->x.source;
     int64_t image_stride = s->groups * s->channels * src_plane;
     int64_t taps = source_taps(s);

@@ -59,6 +59,11 @@ INLINE int64_t panel_row(const direct_run *r, int64_t panel) {
     return panel * r->rows + fc_min(panel, r->taller);
 }
 
+/* Source channels of a block. */
+INLINE int64_t direct_channels(const direct_run *r, int64_t block) {
+    return fc_min(r->block, r->s.channels - block * r->block);
+}
+
 /* How the pixels of a band are told apart: with the gaps of the planes, or without. */
 typedef struct {
     int64_t pitch, image_rows; /* pixels from row to row, rows from image to image */

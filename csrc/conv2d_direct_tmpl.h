@@ -68,16 +68,22 @@ static void store_phases(real *to, const real *from, int64_t phases, int64_t n) 
     }
 }
 
-/* Where a tile begins in its band: found once for all panels, since a division is slow. */
+/* Where a tile begins: found once for all panels, since a division is slow. */
 typedef struct {
     direct_rows rows;
-    int64_t row, col;
+    int64_t row, col; /* in its band */
+    int64_t pixel;    /* in a channel of dst, as far as it has a pixel there */
 } tile_start;
 
-static tile_start tile_start_of(const direct_run *r, const shift_band *b, int64_t q) {
+static tile_start tile_start_of(const direct_run *r, const shift_band *b, int64_t py, int64_t q) {
+    const shift_problem *s = &r->s;
     tile_start t = {.rows = direct_rows_of(r, b)};
     t.row = (int32_t)q / (int32_t)t.rows.pitch;
     t.col = q - t.row * t.rows.pitch;
+    int64_t image = b->images > 1 ? t.row / t.rows.image_rows : 0;
+    int64_t y = (b->y0 + t.row - image * t.rows.image_rows) * s->y.out_step + py;
+    int64_t x = (b->x0 + fc_min(t.col, t.rows.cols - 1)) * s->x.out_step;
+    t.pixel = (image * s->groups * s->m * s->y.out + y) * s->x.out + x;
     return t;
 }
 
@@ -126,75 +132,80 @@ static void store_tile(const direct_run *r, const shift_band *b, int64_t py,
     }
 }
 
-/* Starts loading what a tile's stores will need, once its sums are done: the residual, or, of
- * several column phases, px's share of the many lines that they fill. */
-INLINE void direct_prefetch(const direct_run *r, const shift_band *b, int64_t py, int64_t px,
-                            const tile_start *start, int64_t nq, int64_t rows, const real *dst,
-                            int64_t image_stride) {
+/* Starts loading what the stores of a tile will need, once its sums are done: the residual, or, of
+ * several column phases, px's share of the many lines that they fill. `to` is the tile's pixel. */
+INLINE void direct_prefetch(const direct_run *r, int64_t px, int64_t nq, int64_t rows,
+                            const real *to) {
     const shift_problem *s = &r->s;
-    if (r->epilogue.residual == NULL && s->x.out_phases == 1) return;
-    int64_t image = b->images > 1 ? start->row / start->rows.image_rows : 0;
-    int64_t y = (b->y0 + start->row - image * start->rows.image_rows) * s->y.out_step + py;
-    int64_t x = (b->x0 + fc_min(start->col, start->rows.cols - 1)) * s->x.out_step;
-    dst += image * image_stride + y * s->x.out + x;
-    int64_t dst_plane = s->y.out * s->x.out;
-    if (s->x.out_phases == 1)
-        for (int64_t i = 0; i < rows; i++) epilogue_prefetch(&r->epilogue, dst + i * dst_plane, nq);
-    else
-        for (int64_t i = 0; i < rows; i++)
-            prefetch_bytes(dst + i * dst_plane + px * NR, NR * (int64_t)sizeof(real));
+    const real *end = to + rows * s->y.out * s->x.out;
+    if (s->x.out_phases > 1)
+        for (to += px * NR; rows > 0; rows--, to += s->y.out * s->x.out)
+            prefetch_bytes(to, NR * (int64_t)sizeof(real));
+    else if (r->epilogue.residual != NULL)
+        for (; to < end; to += s->y.out * s->x.out) epilogue_prefetch(&r->epilogue, to, nq);
 }
 
-/* IN_SOURCE: what the thread is likely to pack next, which is asked for while it computes. */
+/* IN_SOURCE: what the thread is likely to pack next. It asks for it while it computes, in the order
+ * of the packing, with each call of the kernel one cache line of as many channels as the call has
+ * time for; and as late as it can: all weights pass through the cache with every tile. */
 typedef struct {
-    const real *src; /* NULL: nothing */
+    int64_t wait; /* calls before the first that asks */
     shift_band band;
-    int64_t channels;
-    int64_t row_lines, lines; /* cache lines of a tile in a row of a channel, in all rows */
+    int64_t channels, some;
+    int64_t q, row, line, channel; /* what comes next: pixel, kernel row, cache line in the row */
+    const real *src, *at;          /* the block; the line in its first channel */
 } direct_next;
 
-static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t block) {
+/* Goes on to the next line of all channels. */
+static void direct_next_line(const direct_run *r, direct_next *next) {
     const shift_problem *s = &r->s;
-    if (r->tiles != IN_SOURCE || r->shared) return (direct_next){0};
+    const shift_band *b = &next->band;
+    int64_t reals = 64 / (int64_t)sizeof(real);
+    next->channel = 0;
+    if (++next->line * reals >= NR * s->x.step) next->line = 0, next->row++;
+    if (next->row == s->y.phases) next->row = 0, next->q += NR;
+    if (next->q >= b->q) {
+        next->wait = INT64_MAX;
+        return;
+    }
+    int64_t row = next->q / b->cols, col = next->q % b->cols, image = row / b->rows;
+    int64_t y = (b->y0 + row - image * b->rows) * s->y.step + next->row * s->y.dilation;
+    next->at = next->src + (image * s->groups * s->channels * s->y.source + y) * s->x.source +
+               (b->x0 + col) * s->x.step + next->line * reals;
+}
+
+/* calls: of the kernel, for all tiles of this block. */
+static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t block,
+                                    int64_t calls) {
+    const shift_problem *s = &r->s;
+    direct_next next = {.wait = INT64_MAX};
+    if (r->tiles != IN_SOURCE || r->shared) return next;
+    int64_t some = fc_max(1, direct_channels(r, block) * source_taps(s) / AHEAD_TAPS);
     if (++block == r->blocks) block = 0, unit += fc_ceil_div(r->n_threads, r->splits);
-    if (unit >= shift_bands(s) * s->groups) return (direct_next){0};
-    direct_next next = {.band = direct_band(r, unit / s->groups)};
-    int64_t c0 = block * r->block, image = next.band.n0 * s->groups + unit % s->groups;
-    next.channels = fc_min(r->block, s->channels - c0);
-    next.row_lines = fc_ceil_div(NR * s->x.step * (int64_t)sizeof(real), 64);
-    next.lines = s->y.phases * next.row_lines;
-    next.src = r->src + (image * s->channels + c0) * s->y.source * s->x.source;
+    next.channels = direct_channels(r, block);
+    if (unit >= shift_bands(s) * s->groups || some > next.channels) return next;
+    next.some = some;
+    next.band = direct_band(r, unit / s->groups);
+    int64_t image = next.band.n0 * s->groups + unit % s->groups;
+    next.src = r->src + (image * s->channels + block * r->block) * s->y.source * s->x.source;
+    next.line = -1;
+    int64_t lines = fc_ceil_div(NR * s->x.step * (int64_t)sizeof(real), 64) * s->y.phases;
+    int64_t asks = fc_ceil_div(next.band.q, NR) * lines * fc_ceil_div(next.channels, some);
+    next.wait = fc_max(0, calls - asks);
+    direct_next_line(r, &next);
     return next;
 }
 
-/* Pixel q of the next band, in its first channel. */
-static const real *direct_next_pixel(const direct_run *r, const direct_next *next, int64_t q) {
-    const shift_problem *s = &r->s;
-    const shift_band *b = &next->band;
-    if (next->src == NULL) return NULL;
-    q = fc_min(q, b->q - 1);
-    int64_t row = q / b->cols, image = row / b->rows, y = b->y0 + row - image * b->rows;
-    int64_t channel = image * s->groups * s->channels;
-    return next->src + (channel * s->y.source + y * s->y.step) * s->x.source +
-           (b->x0 + q % b->cols) * s->x.step;
-}
-
-/* What the kernel's call number `call` for a tile asks for: one cache line of as many channels as
- * it has time for; or `nothing`, once all are asked for. */
-INLINE shift_ahead direct_ahead(const direct_run *r, const direct_next *next, const real *pixel,
-                                int64_t channels, int64_t call, shift_ahead nothing) {
-    const shift_problem *s = &r->s;
-    int64_t some = fc_ceil_div(channels * source_taps(s), AHEAD_TAPS);
-    int64_t c = call, line = 0, row = 0;
-    if (next->lines > 1) {
-        c = call / next->lines, line = call % next->lines;
-        row = line / next->row_lines, line -= row * next->row_lines;
-    }
-    if (c * some + some > next->channels) return nothing;
-    int64_t plane = s->y.source * s->x.source;
-    pixel += c * some * plane + row * s->y.dilation * s->x.source;
-    pixel += line * (64 / (int64_t)sizeof(real));
-    return (shift_ahead){pixel, plane};
+/* What the next call of the kernel asks for, or `nothing`. */
+INLINE shift_ahead direct_ahead(const direct_run *r, direct_next *next, shift_ahead nothing) {
+    if (next->wait-- > 0) return nothing;
+    int64_t plane = r->s.y.source * r->s.x.source;
+    int64_t channel = fc_min(next->channel, next->channels - next->some);
+    shift_ahead ahead = {next->at + channel * plane, plane};
+    next->wait = 0;
+    next->channel += next->some;
+    if (next->channel >= next->channels) direct_next_line(r, next);
+    return ahead;
 }
 
 /* 1 if no tap reaches the output's row phase py: backward, with a stride beyond the kernel. */
@@ -218,14 +229,12 @@ static void direct_zero_rows(const direct_run *r, const shift_band *b, int64_t m
 }
 
 /* One tile of some panels, for one block of source channels and the output's row phase py. `pixels`
- * is where the tile begins in the planes, or its lines; `next` are the next band's channels, and
- * next_pixel those pixels of them that take the place of this tile. */
+ * is where the tile begins in the planes, or its lines. */
 INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int64_t panel0,
                         int64_t panel1, int64_t block, int64_t py, int64_t q, const real *pixels,
-                        const direct_next *next, const real *next_pixel, real *partial,
-                        real *tile) {
+                        direct_next *next, real *partial, real *tile) {
     const shift_problem *s = &r->s;
-    int64_t c0 = block * r->block, nc = fc_min(r->block, s->channels - c0);
+    int64_t c0 = block * r->block, nc = direct_channels(r, block);
     int64_t nq = fc_min(NR, b->q - q), nv = fc_ceil_div(nq, VL), dst_plane = s->y.out * s->x.out;
     int64_t image_stride = s->groups * s->m * dst_plane, image = 0, in_image = q;
     int first = block == 0, last = block == r->blocks - 1;
@@ -236,7 +245,7 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
         full = in_image + NR <= b->rows * b->cols;
     }
     int at_once = last && full && !r->epilogue.used;
-    tile_start start = tile_start_of(r, b, q);
+    tile_start start = tile_start_of(r, b, py, q);
     int64_t first_m = panel_row(r, panel0);
     for (int64_t panel = panel0; panel < panel1; panel++) {
         int64_t m0 = panel_row(r, panel), rows = panel_row(r, panel + 1) - m0;
@@ -244,7 +253,7 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
         real *whole = dst + image * image_stride + b->y0 * s->x.out + b->x0 + in_image;
         const real *at = pixels;
         for (int64_t px = 0; px < s->x.out_phases; px++) {
-            if (last) direct_prefetch(r, b, py, px, &start, nq, rows, dst, image_stride);
+            if (last) direct_prefetch(r, px, nq, rows, dst + start.pixel);
             int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
             int64_t taps = s->first[phase + 1] - from;
             if (taps == 0 && !last) continue;
@@ -256,12 +265,9 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
             const real *init = init_row == 0 ? r->bias + g * s->m + m0 : sums;
             real *out = at_once ? whole : last ? tile + px * MR_MAX * NR : sums;
             int64_t out_row = at_once ? dst_plane : last ? NR : r->partial_row;
-            const int32_t *shift = r->shifts + r->block * from;
-            int64_t call = (py * (panel1 - panel0) + panel - panel0) * s->x.out_phases + px;
-            shift_ahead ahead = {r->packed, 0};
-            if (next_pixel != NULL) ahead = direct_ahead(r, next, next_pixel, nc, call, ahead);
+            shift_ahead ahead = direct_ahead(r, next, (shift_ahead){r->packed, 0});
             SHIFT_KERNELS[r->tiles != IN_PLANES][rows - 1][nv - 1](
-                nc * taps, a, at, shift, init, init_row, out, out_row, ahead);
+                nc * taps, a, at, r->shifts + r->block * from, init, init_row, out, out_row, ahead);
             if (r->tiles == IN_LINES) at += nc * taps * NR;
         }
         if (!last || at_once) continue;
@@ -282,16 +288,16 @@ static void direct_task(void *arg, int64_t item, int thread) {
     real *scratch = r->scratch + thread * r->thread_reals;
     real *lines = scratch + (r->shared ? 0 : r->block_reals), *partial = lines + r->line_reals;
     real *tile = partial + r->partial_phase * shift_out_phases(s);
+    int64_t calls = fc_ceil_div(b.q, NR) * (panel1 - panel0) * shift_out_phases(s);
     for (int64_t block = 0; block < r->blocks; block++) {
-        int64_t nc = fc_min(r->block, s->channels - block * r->block);
+        int64_t nc = direct_channels(r, block);
         const real *planes = scratch;
         if (r->shared)
             planes = r->planes + (unit * r->blocks + block) * r->block_reals;
         else
             pack_block(r, &b, g, block, scratch);
-        direct_next next = direct_find_next(r, unit, block);
+        direct_next next = direct_find_next(r, unit, block, calls);
         for (int64_t q = 0; q < b.q; q += NR) {
-            const real *next_pixel = direct_next_pixel(r, &next, q);
             for (int64_t py = 0; py < s->y.out_phases; py++) {
                 if (direct_empty(s, py)) continue;
                 const real *pixels = planes + q;
@@ -301,8 +307,7 @@ static void direct_task(void *arg, int64_t item, int thread) {
                     tile_lines(r, &b, nc, py, q, planes, lines);
                     pixels = lines;
                 }
-                direct_tile(r, &b, g, panel0, panel1, block, py, q, pixels, &next, next_pixel,
-                            partial, tile);
+                direct_tile(r, &b, g, panel0, panel1, block, py, q, pixels, &next, partial, tile);
             }
         }
     }
