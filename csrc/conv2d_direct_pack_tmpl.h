@@ -21,31 +21,25 @@ static void pack_columns_of_weights(int64_t rows, const real *from, int64_t from
 }
 
 enum { PACK_PANELS = 8 }; /* of a task: neighbours share cache lines where output channels do */
-enum { PACK_AHEAD = 8 };  /* source channels ahead, whose weights are asked for: far apart, often */
+enum { WEIGHT_CHANNELS = 8 }; /* source channels at a time: the next are asked for meanwhile */
 
-/* The same for any order of the weights, of some panels. */
-static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1, const real *w,
-                             real *group) {
+/* The same for any order of the weights, of some panels and source channels c0 to c1. */
+static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1, int64_t c0,
+                             int64_t c1, int64_t phase, const real *w, real *group) {
     const shift_problem *s = &r->s;
-    int64_t first_m = panel_row(r, panel0), wanted = panel_row(r, panel1) - first_m;
-    for (int64_t p = 0; p < shift_out_phases(s); p++) {
-        int64_t first = s->first[p], n = s->first[p + 1] - first;
-        for (int64_t c = 0; c < s->channels; c++) {
-            const real *of_c = w + c * r->weight_c, *ahead = of_c + PACK_AHEAD * r->weight_c;
-            if (r->weight_m == 1 && c + PACK_AHEAD < s->channels)
-                prefetch_bytes(ahead + first_m, wanted * (int64_t)sizeof(real));
-            for (int64_t panel = panel0; panel < panel1; panel++) {
-                int64_t m0 = panel_row(r, panel), rows = panel_row(r, panel + 1) - m0;
-                real *to = group + (s->m * first + m0 * n) * s->channels + c * n * rows;
-                const real *from = of_c + m0 * r->weight_m;
-                int whole = r->weight_m == 1 && n == 1 && rows <= VL && m0 + VL <= s->m;
-                if (whole && c + VL < s->channels) v_store(to, v_load(from));
-                else
-                    for (int64_t t = 0; t < n; t++)
-                        copy_strided(to + t * rows, from + s->tap_kernel[first + t], rows,
-                                     r->weight_m);
-            }
+    int64_t first = s->first[phase], n = s->first[phase + 1] - first;
+    for (int64_t panel = panel0; panel < panel1; panel++) {
+        int64_t m0 = panel_row(r, panel), rows = panel_row(r, panel + 1) - m0;
+        real *to = group + (s->m * first + m0 * n) * s->channels + c0 * n * rows;
+        const real *from = w + c0 * r->weight_c + m0 * r->weight_m;
+        if (r->weight_m == 1 && n == 1 && rows <= VL && m0 + VL <= s->m && c1 + VL <= s->channels) {
+            const real *end = to + (c1 - c0) * rows;
+            for (; to < end; to += rows, from += r->weight_c) v_store(to, v_load(from));
+            continue;
         }
+        for (int64_t c = c0; c < c1; c++, from += r->weight_c)
+            for (int64_t t = 0; t < n; t++, to += rows)
+                copy_strided(to, from + s->tap_kernel[first + t], rows, r->weight_m);
     }
 }
 
@@ -59,8 +53,17 @@ static void pack_weights_task(void *arg, int64_t item, int thread) {
     int64_t kernel = s->y.taps * s->x.taps, n = s->channels * kernel;
     const real *w = r->w + g * s->m * n;
     real *group = r->packing + g * r->packed_group;
+    int64_t bytes = (panel_row(r, panel1) - panel_row(r, panel0)) * (int64_t)sizeof(real);
     if (s->x.reversed || r->weight_m != n || r->weight_c != kernel) {
-        pack_any_weights(r, panel0, panel1, w, group);
+        for (int64_t p = 0; p < shift_out_phases(s); p++) {
+            for (int64_t c0 = 0, c1; c0 < s->channels; c0 = c1) {
+                c1 = fc_min(c0 + WEIGHT_CHANNELS, s->channels);
+                for (int64_t c = c1; c < fc_min(c1 + WEIGHT_CHANNELS, s->channels); c++)
+                    if (r->weight_m == 1) /* of neighbours, far from channel to channel */
+                        prefetch_bytes(w + c * r->weight_c + panel_row(r, panel0), bytes);
+                pack_any_weights(r, panel0, panel1, c0, c1, p, w, group);
+            }
+        }
         return;
     }
     for (int64_t panel = panel0; panel < panel1; panel++) {
@@ -74,61 +77,69 @@ static void pack_weights(direct_run *r, int n_threads) {
     fc_parallel(tasks, n_threads, pack_weights_task, r);
 }
 
-/* Where the vectors of a tile's lines come from, in the planes, and where they go. */
+/* Where the vectors of a tile's lines come from, in a channel of what they are copied from, and
+ * where they go. */
 typedef struct {
-    int64_t n;
-    int32_t from[NR], to[NR];
+    int64_t n, from[NR], to[NR];
 } tile_copies;
 
-static void tile_find(const direct_run *r, const shift_band *b, int64_t q, tile_copies *copies) {
-    const shift_problem *s = &r->s;
+/* `row_step` and `image_step`: from row to row and image to image there, in pixels. */
+static void tile_find(const shift_band *b, int64_t row_step, int64_t image_step, int64_t q,
+                      tile_copies *copies) {
     int64_t row = q / b->cols, col = q % b->cols, nq = fc_min(NR, b->q - q);
     copies->n = 0;
     for (int64_t at = 0, run; at < nq; at += run, row++, col = 0) {
-        int64_t image = row / b->rows, from = (image * s->image_rows + row - image * b->rows) *
-                                              s->pitch + col;
+        int64_t image = row / b->rows;
+        int64_t from = image * image_step + (row - image * b->rows) * row_step + col;
         run = fc_min(nq - at, b->cols - col);
         for (int64_t i = 0; i < run; i += VL, copies->n++) {
-            copies->from[copies->n] = (int32_t)(from + i);
-            copies->to[copies->n] = (int32_t)(at + i);
+            copies->from[copies->n] = from + i;
+            copies->to[copies->n] = at + i;
         }
     }
 }
 
-/* A vector may reach beyond its run, even into the next line: what follows
- * there is written later. */
-INLINE void tile_copy(const int64_t n, const tile_copies *copies, int64_t lines, const real *planes,
-                      const int32_t *shift, real *to) {
+/* Line k comes from shift[k], or, without shifts, from k planes, behind `base`. A vector may reach
+ * beyond its run, even into the next line: what follows there is written later. */
+INLINE void tile_copy(const int64_t n, const tile_copies *copies, int64_t lines, const real *base,
+                      const int32_t *shift, int64_t plane, real *to) {
     int64_t from[NR], at[NR]; /* of the copies, in registers: vectors may alias what is in memory */
     for (int64_t i = 0; i < n; i++) from[i] = copies->from[i], at[i] = copies->to[i];
-    for (int64_t k = 0; k < lines; k++, to += NR) {
-        const real *line = planes + shift[k];
+    for (int64_t k = 0; k < lines; k++, to += NR, base += plane) {
+        const real *line = shift != NULL ? base + shift[k] : base;
         UNROLL for (int64_t i = 0; i < n; i++) v_store(to + at[i], v_load(line + from[i]));
     }
 }
 
 #define TILE_COPY(name, n) \
-    static void tile_copy_##name(const tile_copies *copies, int64_t lines, const real *planes, \
-                                 const int32_t *shift, real *to) { \
-        tile_copy(n, copies, lines, planes, shift, to); \
+    static void planes_##name(const tile_copies *copies, int64_t lines, const real *base, \
+                              const int32_t *shift, int64_t plane, real *to) { \
+        (void)plane; \
+        tile_copy(n, copies, lines, base, shift, 0, to); \
+    } \
+    static void source_##name(const tile_copies *copies, int64_t lines, const real *base, \
+                              const int32_t *shift, int64_t plane, real *to) { \
+        (void)shift; \
+        tile_copy(n, copies, lines, base, NULL, plane, to); \
     }
 TILE_COPY(any, copies->n)
 TILE_COPY(1, 1) TILE_COPY(2, 2) TILE_COPY(3, 3) TILE_COPY(4, 4)
-static void (*const TILE_COPIES[])(const tile_copies *, int64_t, const real *, const int32_t *,
-                                   real *) = {tile_copy_any, tile_copy_1, tile_copy_2, tile_copy_3,
-                                              tile_copy_4};
+#define TILE_COPIES(from) {from##_any, from##_1, from##_2, from##_3, from##_4}
+static void (*const TILE_COPIES[2][5])(const tile_copies *, int64_t, const real *, const int32_t *,
+                                       int64_t, real *) = {TILE_COPIES(planes),
+                                                           TILE_COPIES(source)};
 
 /* All lines of a tile for the output's row phase py: [column phase][channel][tap][NR]. */
 static void tile_lines(const direct_run *r, const shift_band *b, int64_t nc, int64_t py, int64_t q,
                        const real *planes, real *to) {
     const shift_problem *s = &r->s;
     tile_copies copies;
-    tile_find(r, b, q, &copies);
+    tile_find(b, s->pitch, s->image_rows * s->pitch, q, &copies);
     for (int64_t px = 0; px < s->x.out_phases; px++) {
         int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
         int64_t lines = nc * (s->first[phase + 1] - from);
         const int32_t *shift = r->shifts + r->block * from;
-        TILE_COPIES[copies.n <= 4 ? copies.n : 0](&copies, lines, planes, shift, to);
+        TILE_COPIES[0][copies.n <= 4 ? copies.n : 0](&copies, lines, planes, shift, 0, to);
         to += lines * NR;
     }
 }
@@ -138,14 +149,13 @@ static void tile_lines(const direct_run *r, const shift_band *b, int64_t nc, int
 static void source_lines(const direct_run *r, const shift_band *b, const real *src,
                          int64_t image_stride, int64_t lines, real *to) {
     const shift_problem *s = &r->s;
-    int follow = s->x.step == 1 && s->y.step == 1 && b->cols == s->x.source;
-    int64_t rows = follow ? 1 : b->rows, cols = follow ? b->rows * b->cols : b->cols, at = 0;
+    int64_t at = 0;
     for (int64_t n = 0; n < b->images; n++) {
-        for (int64_t row = 0; row < rows; row++) {
+        for (int64_t row = 0; row < b->rows; row++) {
             const real *from = src + n * image_stride + (b->y0 + row) * s->y.step * s->x.source +
                                b->x0 * s->x.step;
-            for (int64_t i = 0, run; i < cols; i += run) {
-                run = fc_min(cols - i, NR - at);
+            for (int64_t i = 0, run; i < b->cols; i += run) {
+                run = fc_min(b->cols - i, NR - at);
                 if (s->x.step == 1 && run == NR) {
                     UNROLL for (int j = 0; j < NV_MAX; j++)
                         v_store(to + j * VL, v_load(from + i + j * VL));
@@ -168,18 +178,25 @@ static void source_lines(const direct_run *r, const shift_band *b, const real *s
     }
 }
 
-/* IN_SOURCE where a channel's pixels follow each other: all channels' lines, tile by tile. */
-static void source_tiles(int64_t channels, const real *src, int64_t plane, int64_t pixels,
-                         real *to) {
-    for (int64_t at = 0; at < pixels; at += NR, to += source_tile(channels)) {
-        int64_t n = fc_min(NR, pixels - at);
-        const real *from = src + at;
-        for (int64_t c = 0; c < channels; c++, from += plane) {
-            if (n == NR) {
-                UNROLL for (int j = 0; j < NR; j += VL) v_store(to + c * NR + j, v_load(from + j));
-            } else {
-                copy_strided(to + c * NR, from, n, 1);
-            }
+/* IN_SOURCE with strides of one: all channels' lines, tile by tile. */
+static void source_tiles(const direct_run *r, const shift_band *b, int64_t channels,
+                         const real *src, int64_t image_stride, real *to) {
+    const shift_problem *s = &r->s;
+    int64_t plane = s->y.source * s->x.source;
+    /* From so many channels at the end, a vector could reach beyond the source. */
+    int64_t single = fc_min(channels, fc_ceil_div(VL - 1, plane)), many = channels - single;
+    shift_band joined = *b;
+    if (b->cols == s->x.source) joined.cols *= b->rows, joined.rows = 1;
+    src += b->y0 * s->x.source + b->x0;
+    for (int64_t q = 0; q < b->q; q += NR, to += source_tile(channels)) {
+        tile_copies copies;
+        tile_find(&joined, s->x.source, image_stride, q, &copies);
+        TILE_COPIES[1][copies.n <= 4 ? copies.n : 0](&copies, many, src, NULL, plane, to);
+        for (int64_t i = 0; i < copies.n; i++) {
+            int64_t next = i + 1 < copies.n ? copies.to[i + 1] : fc_min(NR, b->q - q);
+            for (int64_t c = many; c < channels; c++)
+                copy_strided(to + c * NR + copies.to[i], src + c * plane + copies.from[i],
+                             next - copies.to[i], 1);
         }
     }
 }
@@ -193,9 +210,8 @@ static void pack_block(const direct_run *r, const shift_band *b, int64_t g, int6
     int64_t image_stride = s->groups * s->channels * src_plane;
     int64_t taps = source_taps(s);
     const real *src = r->src + b->n0 * image_stride + (g * s->channels + c0) * src_plane;
-    int follow = s->x.step == 1 && s->y.step == 1 && (b->cols == s->x.source || b->rows == 1);
-    if (r->tiles == IN_SOURCE && follow && b->images == 1) {
-        source_tiles(nc, src + b->y0 * s->x.source + b->x0, src_plane, b->rows * b->cols, to);
+    if (r->tiles == IN_SOURCE && s->x.step == 1 && s->y.step == 1) {
+        source_tiles(r, b, nc, src, image_stride, to);
         return;
     }
     for (int64_t c = 0; c < nc; c++, src += src_plane) {

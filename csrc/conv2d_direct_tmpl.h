@@ -5,7 +5,8 @@
  * channel and tap it loads NV vectors of source pixels at that tap's shift and MR packed weights.
  * Loop nest of a task (one band, one group, some panels of MR output channels):
  *   for a block of source channels: pack it (conv2d_direct_pack_tmpl.h)
- *     for each tile of pixels, for each output phase, for each panel: micro-kernel
+ *     for some panels, whose weights a cache holds: a pass
+ *       for each tile of pixels, for each output phase, for each panel: micro-kernel
  * Sums over several blocks wait in `partial`, in L2. Every output is one chain of additions, bias
  * first, then channels and taps in order, whatever the tile, band, batch or thread: same bits.
  */
@@ -279,6 +280,25 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
     }
 }
 
+/* The tiles of pixels q to q + NR of all row phases of the output, of some panels. */
+static void direct_tiles_at(const direct_run *r, const shift_band *b, int64_t g, int64_t panel0,
+                            int64_t panel1, int64_t block, int64_t q, const real *planes,
+                            direct_next *next, real *lines, real *partial, real *tile) {
+    const shift_problem *s = &r->s;
+    int64_t nc = direct_channels(r, block);
+    for (int64_t py = 0; py < s->y.out_phases; py++) {
+        if (direct_empty(s, py)) continue;
+        const real *pixels = planes + q;
+        if (r->tiles == IN_SOURCE)
+            pixels = planes + q / NR * source_tile(nc * source_taps(s));
+        if (r->tiles == IN_LINES) {
+            tile_lines(r, b, nc, py, q, planes, lines);
+            pixels = lines;
+        }
+        direct_tile(r, b, g, panel0, panel1, block, py, q, pixels, next, partial, tile);
+    }
+}
+
 static void direct_task(void *arg, int64_t item, int thread) {
     const direct_run *r = arg;
     const shift_problem *s = &r->s;
@@ -290,24 +310,16 @@ static void direct_task(void *arg, int64_t item, int thread) {
     real *tile = partial + r->partial_phase * shift_out_phases(s);
     int64_t calls = fc_ceil_div(b.q, NR) * (panel1 - panel0) * shift_out_phases(s);
     for (int64_t block = 0; block < r->blocks; block++) {
-        int64_t nc = direct_channels(r, block);
         const real *planes = scratch;
         if (r->shared)
             planes = r->planes + (unit * r->blocks + block) * r->block_reals;
         else
             pack_block(r, &b, g, block, scratch);
         direct_next next = direct_find_next(r, unit, block, calls);
-        for (int64_t q = 0; q < b.q; q += NR) {
-            for (int64_t py = 0; py < s->y.out_phases; py++) {
-                if (direct_empty(s, py)) continue;
-                const real *pixels = planes + q;
-                if (r->tiles == IN_SOURCE)
-                    pixels = planes + q / NR * source_tile(nc * source_taps(s));
-                if (r->tiles == IN_LINES) {
-                    tile_lines(r, &b, nc, py, q, planes, lines);
-                    pixels = lines;
-                }
-                direct_tile(r, &b, g, panel0, panel1, block, py, q, pixels, &next, partial, tile);
+        for (int64_t from = panel0; from < panel1; from += r->pass_panels) {
+            int64_t to = fc_min(from + r->pass_panels, panel1);
+            for (int64_t q = 0; q < b.q; q += NR) {
+                direct_tiles_at(r, &b, g, from, to, block, q, planes, &next, lines, partial, tile);
             }
         }
     }
