@@ -87,9 +87,9 @@ static void weight_sum_task(void *arg, int64_t item, int thread) {
     (void)thread;
     const weight_run *r = arg;
     const shift_problem *s = &r->s;
-    int64_t chunk = item % r->chunks, panel = item / r->chunks % r->panels;
-    int64_t g = item / r->chunks / r->panels % s->groups;
-    int64_t split = item / r->chunks / r->panels / s->groups;
+    int64_t panel = item % r->panels, chunk = item / r->panels % r->chunks;
+    int64_t g = item / r->panels / r->chunks % s->groups;
+    int64_t split = item / r->panels / r->chunks / s->groups;
     int64_t t0 = chunk * r->chunk, t1 = fc_min(t0 + r->chunk, r->tap_groups);
     int64_t width = r->nv * VL, tile = r->np * width;
     int64_t pixels = r->band_dy / (s->groups * r->panels * width);
