@@ -23,7 +23,8 @@ static void pack_columns_of_weights(int64_t rows, const real *from, int64_t from
 enum { PACK_PANELS = 8 }; /* of a task: neighbours share cache lines where output channels do */
 enum { WEIGHT_CHANNELS = 8 }; /* source channels at a time: the next are asked for meanwhile */
 
-/* The same for any order of the weights, of some panels and source channels c0 to c1. */
+/* The same for any order of the weights, of some panels, source channels c0 to c1, and one output
+ * phase. */
 static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1, int64_t c0,
                              int64_t c1, int64_t phase, const real *w, real *group) {
     const shift_problem *s = &r->s;
@@ -56,6 +57,7 @@ static void pack_weights_task(void *arg, int64_t item, int thread) {
     int64_t bytes = (panel_row(r, panel1) - panel_row(r, panel0)) * (int64_t)sizeof(real);
     if (s->x.reversed || r->weight_m != n || r->weight_c != kernel) {
         for (int64_t p = 0; p < shift_out_phases(s); p++) {
+            if (s->first[p] == s->first[p + 1]) continue;
             for (int64_t c0 = 0, c1; c0 < s->channels; c0 = c1) {
                 c1 = fc_min(c0 + WEIGHT_CHANNELS, s->channels);
                 for (int64_t c = c1; c < fc_min(c1 + WEIGHT_CHANNELS, s->channels); c++)
@@ -112,22 +114,15 @@ INLINE void tile_copy(const int64_t n, const tile_copies *copies, int64_t lines,
 }
 
 #define TILE_COPY(name, n) \
-    static void planes_##name(const tile_copies *copies, int64_t lines, const real *base, \
-                              const int32_t *shift, int64_t plane, real *to) { \
-        (void)plane; \
-        tile_copy(n, copies, lines, base, shift, 0, to); \
-    } \
-    static void source_##name(const tile_copies *copies, int64_t lines, const real *base, \
-                              const int32_t *shift, int64_t plane, real *to) { \
-        (void)shift; \
-        tile_copy(n, copies, lines, base, NULL, plane, to); \
+    static void tile_copy_##name(const tile_copies *copies, int64_t lines, const real *base, \
+                                 const int32_t *shift, int64_t plane, real *to) { \
+        tile_copy(n, copies, lines, base, shift, plane, to); \
     }
 TILE_COPY(any, copies->n)
 TILE_COPY(1, 1) TILE_COPY(2, 2) TILE_COPY(3, 3) TILE_COPY(4, 4)
-#define TILE_COPIES(from) {from##_any, from##_1, from##_2, from##_3, from##_4}
-static void (*const TILE_COPIES[2][5])(const tile_copies *, int64_t, const real *, const int32_t *,
-                                       int64_t, real *) = {TILE_COPIES(planes),
-                                                           TILE_COPIES(source)};
+static void (*const TILE_COPIES[])(const tile_copies *, int64_t, const real *, const int32_t *,
+                                   int64_t, real *) = {tile_copy_any, tile_copy_1, tile_copy_2,
+                                                       tile_copy_3, tile_copy_4};
 
 /* All lines of a tile for the output's row phase py: [column phase][channel][tap][NR]. */
 static void tile_lines(const direct_run *r, const shift_band *b, int64_t nc, int64_t py, int64_t q,
@@ -139,7 +134,7 @@ static void tile_lines(const direct_run *r, const shift_band *b, int64_t nc, int
         int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
         int64_t lines = nc * (s->first[phase + 1] - from);
         const int32_t *shift = r->shifts + r->block * from;
-        TILE_COPIES[0][copies.n <= 4 ? copies.n : 0](&copies, lines, planes, shift, 0, to);
+        TILE_COPIES[copies.n <= 4 ? copies.n : 0](&copies, lines, planes, shift, 0, to);
         to += lines * NR;
     }
 }
@@ -183,7 +178,7 @@ static void source_tiles(const direct_run *r, const shift_band *b, int64_t chann
                          const real *src, int64_t image_stride, real *to) {
     const shift_problem *s = &r->s;
     int64_t plane = s->y.source * s->x.source;
-    /* From so many channels at the end, a vector could reach beyond the source. */
+    /* Of the last channels, which go one by one, a vector could reach beyond the source. */
     int64_t single = fc_min(channels, fc_ceil_div(VL - 1, plane)), many = channels - single;
     shift_band joined = *b;
     if (b->cols == s->x.source) joined.cols *= b->rows, joined.rows = 1;
@@ -191,7 +186,7 @@ static void source_tiles(const direct_run *r, const shift_band *b, int64_t chann
     for (int64_t q = 0; q < b->q; q += NR, to += source_tile(channels)) {
         tile_copies copies;
         tile_find(&joined, s->x.source, image_stride, q, &copies);
-        TILE_COPIES[1][copies.n <= 4 ? copies.n : 0](&copies, many, src, NULL, plane, to);
+        TILE_COPIES[copies.n <= 4 ? copies.n : 0](&copies, many, src, NULL, plane, to);
         for (int64_t i = 0; i < copies.n; i++) {
             int64_t next = i + 1 < copies.n ? copies.to[i + 1] : fc_min(NR, b->q - q);
             for (int64_t c = many; c < channels; c++)

@@ -10,7 +10,8 @@ enum { MR_MAX = 6, NV_MAX = 2 };
 enum { NR = NV_MAX * VL };
 
 /* Budgets in bytes, for caches from 32 KiB of L1 and 512 KiB of L2 up. */
-enum { L1_BUDGET = 24576, PLANES_BUDGET = 98304, PARTIAL_BUDGET = 425984 };
+enum { L1_BUDGET = 24576, PLANES_BUDGET = 98304 };
+enum { PARTIAL_BUDGET = 425984 };                /* 416 floats of 256 channels: 8 maps of 7x7 */
 enum { TILE_BUDGET = 24576 };                    /* the lines of a tile */
 enum { LINES_BUDGET = 196608 };                  /* those of a band, at least */
 enum { LINES_AND_WEIGHTS = 2 * LINES_BUDGET };   /* and together with a task's weights */
@@ -38,7 +39,9 @@ typedef struct {
     int64_t panels, rows, taller;        /* panels of a group; rows of one, and how many have
                                           * one more: the first */
     int64_t task_panels, splits;         /* panels of a task, tasks that share a band */
-    int64_t pass_panels;                 /* panels that go through a band's tiles together */
+    int64_t pass_panels;                 /* those that go through a band's tiles together: all
+                                          * of a task, where blocks leave partial sums */
+    int64_t tile_calls;                  /* of the kernel, for a panel of a tile and one block */
     int64_t block, blocks;               /* source channels of a block, blocks */
     int64_t block_reals;                 /* a band's planes, or its lines, for a block */
     int64_t line_reals;                  /* IN_LINES: lines of a tile */
@@ -207,12 +210,15 @@ static void direct_plan(direct_run *r) {
 
     int64_t tasks = shift_bands(s) * s->groups;
     int64_t passes = fc_ceil_div(s->m, task_m);
-    r->splits = r->blocks == 1 ? 1 : passes; /* sums of several blocks are for one pass */
+    /* One task for all passes packs its band once; but few tasks are shared unevenly. */
+    r->splits = r->blocks == 1 && tasks >= 4 * TASKS_WANTED ? 1 : passes;
     if (tasks > 0 && tasks * r->splits < TASKS_WANTED) r->splits = fc_ceil_div(TASKS_WANTED, tasks);
     r->splits = fc_min(r->splits, r->panels);
     r->task_panels = fc_ceil_div(r->panels, r->splits);
     r->splits = fc_ceil_div(r->panels, r->task_panels);
-    r->pass_panels = fc_min(fc_ceil_div(r->panels, passes), r->task_panels);
+    r->pass_panels = r->task_panels;
+    if (r->blocks == 1) r->pass_panels = fc_min(fc_ceil_div(r->panels, passes), r->task_panels);
+    r->tile_calls = live_phases(&s->y) * live_phases(&s->x);
     shift_band largest = {.images = s->band_images, .rows = s->band_rows, .cols = s->band_cols};
     int64_t q = ((largest.images - 1) * s->image_rows + largest.rows - 1) * s->pitch + largest.cols;
     if (r->tiles != IN_PLANES) q = largest.images * largest.rows * largest.cols;

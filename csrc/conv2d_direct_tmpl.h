@@ -73,7 +73,8 @@ static void store_phases(real *to, const real *from, int64_t phases, int64_t n) 
 typedef struct {
     direct_rows rows;
     int64_t row, col; /* in its band */
-    int64_t pixel;    /* in a channel of dst, as far as it has a pixel there */
+    int64_t pixel;    /* in a channel of dst, from the band's first image on; in a gap, the last
+                       * of the row */
 } tile_start;
 
 static tile_start tile_start_of(const direct_run *r, const shift_band *b, int64_t py, int64_t q) {
@@ -148,9 +149,9 @@ INLINE void direct_prefetch(const direct_run *r, int64_t px, int64_t nq, int64_t
 
 /* IN_SOURCE: what the thread is likely to pack next. It asks for it while it computes, in the order
  * of the packing, with each call of the kernel one cache line of as many channels as the call has
- * time for; and as late as it can: all weights pass through the cache with every tile. */
+ * time for; and as late as it can: with every tile, the weights of a pass go through the cache. */
 typedef struct {
-    int64_t wait; /* calls before the first that asks */
+    int64_t wait; /* calls before the first that asks; INT64_MAX: nothing left to ask for */
     shift_band band;
     int64_t channels, some;
     int64_t q, row, line, channel; /* what comes next: pixel, kernel row, cache line in the row */
@@ -197,9 +198,10 @@ static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t b
     return next;
 }
 
-/* What the next call of the kernel asks for, or `nothing`. */
-INLINE shift_ahead direct_ahead(const direct_run *r, direct_next *next, shift_ahead nothing) {
-    if (next->wait-- > 0) return nothing;
+/* What the next call of the kernel asks for: of so many taps, or else of none, again and again the
+ * first weights. */
+INLINE shift_ahead direct_ahead(const direct_run *r, direct_next *next, int64_t taps) {
+    if (taps < AHEAD_TAPS || next->wait-- > 0) return (shift_ahead){r->packed, 0};
     int64_t plane = r->s.y.source * r->s.x.source;
     int64_t channel = fc_min(next->channel, next->channels - next->some);
     shift_ahead ahead = {next->at + channel * plane, plane};
@@ -266,7 +268,7 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
             const real *init = init_row == 0 ? r->bias + g * s->m + m0 : sums;
             real *out = at_once ? whole : last ? tile + px * MR_MAX * NR : sums;
             int64_t out_row = at_once ? dst_plane : last ? NR : r->partial_row;
-            shift_ahead ahead = direct_ahead(r, next, (shift_ahead){r->packed, 0});
+            shift_ahead ahead = direct_ahead(r, next, nc * taps);
             SHIFT_KERNELS[r->tiles != IN_PLANES][rows - 1][nv - 1](
                 nc * taps, a, at, r->shifts + r->block * from, init, init_row, out, out_row, ahead);
             if (r->tiles == IN_LINES) at += nc * taps * NR;
@@ -308,7 +310,7 @@ static void direct_task(void *arg, int64_t item, int thread) {
     real *scratch = r->scratch + thread * r->thread_reals;
     real *lines = scratch + (r->shared ? 0 : r->block_reals), *partial = lines + r->line_reals;
     real *tile = partial + r->partial_phase * shift_out_phases(s);
-    int64_t calls = fc_ceil_div(b.q, NR) * (panel1 - panel0) * shift_out_phases(s);
+    int64_t calls = fc_ceil_div(b.q, NR) * (panel1 - panel0) * r->tile_calls;
     for (int64_t block = 0; block < r->blocks; block++) {
         const real *planes = scratch;
         if (r->shared)

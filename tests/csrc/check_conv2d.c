@@ -27,10 +27,16 @@ static const shape SHAPES[] = {
     {  5, 290, 7,  7, 26, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1: tiles across images */
     {  3, 10,  9, 11, 50, 1, 1,  2, 2,  0, 0, 0, 0,  1, 1,  2}, /* 1x1 with stride 2, lines */
     {  9, 20,  1,  1, 26, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1, images of a pixel */
+    { 50, 20,  1,  1, 30, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* the same, tiles of many images */
     {  7, 11,  1,  3, 40, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1, images below a vector */
-    {  1, 16,  4,  5, 2064, 1, 1, 1, 1,  0, 0, 0, 0, 1, 1,  8}, /* 1x1, wide: two passes a band */
-    {  1, 16,  4,  5, 2064, 3, 3, 1, 1,  1, 1, 1, 1, 1, 1,  8}, /* the same of lines from planes */
-    {  4,  3,  6,  7, 26, 2, 1,  2, 1,  0, 0, 0, 0,  1, 1,  1}, /* strides of one and two */
+    {  1,  3, 65, 67,  5, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1, bands of columns */
+    {  3, 20,  7,  9, 30, 1, 1,  1, 1,  0, 2, 0, 3,  1, 1,  1}, /* 1x1, rows that end early */
+    {  3, 10,  4,  6, 30, 2, 2,  2, 2,  0, 2, 0, 2,  1, 1,  1}, /* 2x2, the same */
+    {  1, 64,  3,  5, 8320, 1, 1, 1, 1, 0, 0, 0, 0,  1, 1, 32}, /* 1x1, wide: two passes a band */
+    {  1, 64,  3,  5, 8320, 3, 3, 1, 1, 1, 1, 1, 1,  1, 1, 32}, /* the same of lines from planes */
+    {  1, 8320, 3, 5, 64, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1, 32}, /* the same backward */
+    {  4,  3,  6,  7, 26, 2, 1,  2, 1,  0, 0, 0, 0,  1, 1,  1}, /* strides of two and one */
+    {  2, 10,  9, 40, 26, 1, 1,  1, 2,  0, 0, 0, 0,  1, 1,  2}, /* of one and two */
     {  2, 33, 18, 70, 37, 2, 2,  2, 2,  0, 0, 0, 0,  1, 1,  1}, /* kernel = stride: no planes */
     {  5, 40,  6,  6, 30, 2, 2,  2, 2,  0, 0, 0, 0,  1, 1,  1}, /* the same, tiles across images */
     {  2,  9, 15, 41, 26, 2, 1,  3, 2,  0, 1, 0, 0,  2, 1,  1}, /* kernel < stride, dilated */
