@@ -23,10 +23,9 @@ static void pack_columns_of_weights(int64_t rows, const real *from, int64_t from
 enum { PACK_PANELS = 8 }; /* of a task: neighbours share cache lines where output channels do */
 enum { WEIGHT_CHANNELS = 8 }; /* source channels at a time: the next are asked for meanwhile */
 
-/* The same for any order of the weights, of some panels, source channels c0 to c1, and one output
- * phase. */
-static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1, int64_t c0,
-                             int64_t c1, int64_t phase, const real *w, real *group) {
+/* Of source channels c0 to c1 and one output phase, some panels, in any order of the weights. */
+static void pack_some_weights(const direct_run *r, int64_t panel0, int64_t panel1, int64_t c0,
+                              int64_t c1, int64_t phase, const real *w, real *group) {
     const shift_problem *s = &r->s;
     int64_t first = s->first[phase], n = s->first[phase + 1] - first;
     for (int64_t panel = panel0; panel < panel1; panel++) {
@@ -44,6 +43,22 @@ static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1
     }
 }
 
+static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1, const real *w,
+                             real *group) {
+    const shift_problem *s = &r->s;
+    int64_t m0 = panel_row(r, panel0), m1 = panel_row(r, panel1);
+    for (int64_t p = 0; p < shift_out_phases(s); p++) {
+        if (s->first[p] == s->first[p + 1]) continue;
+        for (int64_t c0 = 0, c1; c0 < s->channels; c0 = c1) {
+            c1 = fc_min(c0 + WEIGHT_CHANNELS, s->channels);
+            int64_t ahead = r->weight_m == 1 ? fc_min(c1 + WEIGHT_CHANNELS, s->channels) : c1;
+            for (int64_t c = c1; c < ahead; c++) /* short pieces, far apart */
+                prefetch_bytes(w + c * r->weight_c + m0, (m1 - m0) * (int64_t)sizeof(real));
+            pack_some_weights(r, panel0, panel1, c0, c1, p, w, group);
+        }
+    }
+}
+
 /* Packs some panels of weights: per output phase [channel][tap][row]. */
 static void pack_weights_task(void *arg, int64_t item, int thread) {
     (void)thread;
@@ -54,18 +69,8 @@ static void pack_weights_task(void *arg, int64_t item, int thread) {
     int64_t kernel = s->y.taps * s->x.taps, n = s->channels * kernel;
     const real *w = r->w + g * s->m * n;
     real *group = r->packing + g * r->packed_group;
-    int64_t bytes = (panel_row(r, panel1) - panel_row(r, panel0)) * (int64_t)sizeof(real);
     if (s->x.reversed || r->weight_m != n || r->weight_c != kernel) {
-        for (int64_t p = 0; p < shift_out_phases(s); p++) {
-            if (s->first[p] == s->first[p + 1]) continue;
-            for (int64_t c0 = 0, c1; c0 < s->channels; c0 = c1) {
-                c1 = fc_min(c0 + WEIGHT_CHANNELS, s->channels);
-                for (int64_t c = c1; c < fc_min(c1 + WEIGHT_CHANNELS, s->channels); c++)
-                    if (r->weight_m == 1) /* of neighbours, far from channel to channel */
-                        prefetch_bytes(w + c * r->weight_c + panel_row(r, panel0), bytes);
-                pack_any_weights(r, panel0, panel1, c0, c1, p, w, group);
-            }
-        }
+        pack_any_weights(r, panel0, panel1, w, group);
         return;
     }
     for (int64_t panel = panel0; panel < panel1; panel++) {

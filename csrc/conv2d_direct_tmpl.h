@@ -139,12 +139,11 @@ static void store_tile(const direct_run *r, const shift_band *b, int64_t py,
 INLINE void direct_prefetch(const direct_run *r, int64_t px, int64_t nq, int64_t rows,
                             const real *to) {
     const shift_problem *s = &r->s;
-    const real *end = to + rows * s->y.out * s->x.out;
-    if (s->x.out_phases > 1)
-        for (to += px * NR; rows > 0; rows--, to += s->y.out * s->x.out)
-            prefetch_bytes(to, NR * (int64_t)sizeof(real));
-    else if (r->epilogue.residual != NULL)
-        for (; to < end; to += s->y.out * s->x.out) epilogue_prefetch(&r->epilogue, to, nq);
+    if (s->x.out_phases == 1 && r->epilogue.residual == NULL) return;
+    for (int64_t i = 0; i < rows; i++, to += s->y.out * s->x.out) {
+        if (s->x.out_phases == 1) epilogue_prefetch(&r->epilogue, to, nq);
+        else prefetch_bytes(to + px * NR, NR * (int64_t)sizeof(real));
+    }
 }
 
 /* IN_SOURCE: what the thread is likely to pack next. It asks for it while it computes, in the order
@@ -320,9 +319,8 @@ static void direct_task(void *arg, int64_t item, int thread) {
         direct_next next = direct_find_next(r, unit, block, calls);
         for (int64_t from = panel0; from < panel1; from += r->pass_panels) {
             int64_t to = fc_min(from + r->pass_panels, panel1);
-            for (int64_t q = 0; q < b.q; q += NR) {
+            for (int64_t q = 0; q < b.q; q += NR)
                 direct_tiles_at(r, &b, g, from, to, block, q, planes, &next, lines, partial, tile);
-            }
         }
     }
     int64_t m0 = g * s->m + panel_row(r, panel0), m1 = g * s->m + panel_row(r, panel1);

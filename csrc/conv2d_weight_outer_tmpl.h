@@ -82,8 +82,8 @@ static void weight_pack_task(void *arg, int64_t item, int thread) {
     }
 }
 
-/* Item: a split, a group, a chunk of tap groups and a panel: adds the batch's bands. Neighbours read
- * the same x. */
+/* Item: a split, a group, a chunk of tap groups and a panel: adds the batch's bands. Neighbours
+ * read the same x. */
 static void weight_sum_task(void *arg, int64_t item, int thread) {
     (void)thread;
     const weight_run *r = arg;
