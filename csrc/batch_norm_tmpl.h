@@ -13,16 +13,17 @@
  * outweighs what was lost. The second pass over a unit goes backwards, so that it begins with what
  * the first has left in the cache.
  *
- * Threads: a task is a fixed number of whole units, so no sum is ever split between threads.
- * Inference has no sums: there a task is some planes in the order of the memory (features
- * excepted).
+ * Threads: a task is a fixed number of whole units, so no sum is ever split between threads. The
+ * tasks are taken from as many places as there are threads: a core reads ahead into the unit next
+ * to its own, and would do so in what another core is just writing. Inference has no sums: there a
+ * task is some planes in the order of the memory (features excepted).
  */
 
 enum {
     BN_BLOCK = 4096, /* elements of a block, about */
     BN_ROWS = 256,   /* images of a block where the lanes are channels */
     BN_RUN = 1024,   /* elements of an image, from which on a unit's planes are long enough */
-    BN_UNITS = 8,    /* units that are wanted as tasks */
+    BN_UNITS = 4,    /* units that are wanted as tasks */
     BN_MOST = 16,    /* channels of a unit */
     BN_LINES = 256,  /* channels of a task of inference, at most */
     BN_TASK = 32768  /* its elements, about: many times the work of finding its channels' numbers */
@@ -34,6 +35,7 @@ typedef struct {
     int64_t width;                 /* channels of a unit */
     int64_t units, unit_chunk;     /* and how many of them are a task */
     int64_t images, piece, pieces; /* of a block: images, elements of a plane; blocks a plane */
+    int64_t threads, share;        /* tasks taken from `threads` places, `share` apart */
     int64_t lines;                 /* inference: channels of a task */
     int64_t blocks;                /* of a channel */
     double eps;
@@ -360,7 +362,8 @@ static void bn_unit_backward(const bn_arg *given, int64_t unit) {
 /* ---- tasks ---- */
 
 INLINE void bn_task(const bn_arg *a, int64_t item, void (*unit)(const bn_arg *a, int64_t unit)) {
-    int64_t from = item * a->unit_chunk, to = fc_min(from + a->unit_chunk, a->units);
+    int64_t task = item % a->threads * a->share + item / a->threads;
+    int64_t from = task * a->unit_chunk, to = fc_min(from + a->unit_chunk, a->units);
     for (int64_t u = from; u < to; u++) unit(a, u);
 }
 static void bn_inference(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_inference); }
@@ -381,8 +384,11 @@ static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_t
     a->units = fc_ceil_div(d->c, a->width);
     double unit_work = (double)d->n * (double)d->size * (double)a->width;
     a->unit_chunk = (int64_t)fmax(1.0, FC_CHUNK / fmax(unit_work, 64.0));
+    int64_t tasks = fc_ceil_div(a->units, a->unit_chunk);
     int threads = fc_threads_for(2 * FC_MOVED * unit_work * (double)a->units, n_threads);
-    fc_parallel_runs(fc_ceil_div(a->units, a->unit_chunk), threads, task, a);
+    a->threads = fc_max(1, fc_min(threads, tasks));
+    a->share = fc_ceil_div(tasks, a->threads);
+    fc_parallel_runs(a->share * a->threads, (int)a->threads, task, a);
 }
 
 static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const void *x,
