@@ -220,6 +220,8 @@ static fc_status lay_out(const fc_plan_desc *d, const plan_kernels *k, int64_t n
             else g->dy.at = take(&arena, volume(&g->dy));
         }
         g->dw_pitch = s->kw * s->c;
+        if (is_conv(s) && !training) /* a single image's output, and what is stored beyond it */
+            largest(&scratch, fc_add(fc_mul(s->k, fc_mul(value.hp, value.wp)), 2 * l->lanes));
         if (s->kind == FC_PLAN_CONV_POOL && trains) lay_out_patch(g, l->lanes, &scratch);
         if (s->kind == FC_PLAN_LINEAR && g->needs_dx) largest(&scratch, fc_mul(s->c, l->lanes));
         lay_out_shared(l, g, training, k->update_rows);

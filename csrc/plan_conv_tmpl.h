@@ -34,21 +34,23 @@ INLINE int64_t tensor_inside(const plan_tensor *t, int64_t c, int64_t y, int64_t
 }
 INLINE int tensor_has_border(const plan_tensor *t) { return t->hp != t->h || t->wp != t->w; }
 
-static void plan_zero_border(const plan_tensor *t, real *arena) {
+/* `lanes` reals for each element. */
+static void zero_border(const plan_tensor *t, int64_t lanes, real *arena) {
     if (!tensor_has_border(t)) return;
-    size_t vector = VL * sizeof(real);
+    size_t element = (size_t)lanes * sizeof(real);
     int64_t right = t->wp - t->left - t->w;
+    real *row = arena + t->at * VL;
     for (int64_t c = 0; c < t->c; c++)
-        for (int64_t y = 0; y < t->hp; y++) {
-            real *row = arena + tensor_at(t, c, y, 0);
+        for (int64_t y = 0; y < t->hp; y++, row += t->wp * lanes) {
             if (y < t->top || y >= t->top + t->h) {
-                memset(row, 0, (size_t)t->wp * vector);
+                memset(row, 0, (size_t)t->wp * element);
                 continue;
             }
-            memset(row, 0, (size_t)t->left * vector);
-            memset(row + (t->left + t->w) * VL, 0, (size_t)right * vector);
+            memset(row, 0, (size_t)t->left * element);
+            memset(row + (t->left + t->w) * lanes, 0, (size_t)right * element);
         }
 }
+static void plan_zero_border(const plan_tensor *t, real *arena) { zero_border(t, VL, arena); }
 
 /* ---- packing ---- */
 
@@ -80,38 +82,41 @@ typedef struct {
     const real *bias;   /* or NULL */
 } conv_shape;
 
-/* A row of the kernel: kw taps of one input channel. */
-INLINE void conv_row_sum(const int ob, const int pb, const int64_t kw, const real *first,
-                         const real *second, const real *w, vr sum[CONV_OB][4]) {
-    UNROLL for (int64_t kx = 0; kx < kw; kx++, first += VL, second += VL, w += ob) {
-        vr v[4];
-        v[0] = v_load(first);
-        if (pb == 4) {
-            v[1] = v_load(first + VL);
-            v[2] = v_load(second);
-            v[3] = v_load(second + VL);
-        }
-        UNROLL for (int o = 0; o < ob; o++) {
-            vr one = v_set1(w[o]);
-            UNROLL for (int p = 0; p < pb; p++) sum[o][p] = v_fma(one, v[p], sum[o][p]);
-        }
+/* One tap of one input channel: ob output channels x pb vectors, which are at x[i] + at. */
+INLINE void conv_tap(const int ob, const int pb, const real *const x[4], int64_t at, const real *w,
+                     vr sum[CONV_OB][4]) {
+    vr v[4];
+    UNROLL for (int p = 0; p < pb; p++) v[p] = v_load(x[p] + at);
+    UNROLL for (int o = 0; o < ob; o++) {
+        vr one = v_set1(w[o]);
+        UNROLL for (int p = 0; p < pb; p++) sum[o][p] = v_fma(one, v[p], sum[o][p]);
     }
 }
 
-/* ob output channels x pb pixels (4 or 1) from x on. Rows of 5 taps, LeNet's, are unrolled: a pixel
- * is then loaded once for two neighbours. */
-INLINE void conv_sum(const conv_shape *s, const int ob, const int pb, const real *x, const real *w,
-                     const real *bias, vr sum[CONV_OB][4]) {
+/* All taps, `step` reals apart in a row. Rows of 5, LeNet's, are unrolled: a pixel is then loaded
+ * once for two neighbours. */
+INLINE void conv_taps(const conv_shape *s, const int ob, const int pb, const int64_t step,
+                      const real *const x[4], const real *w, const real *bias,
+                      vr sum[CONV_OB][4]) {
     UNROLL for (int o = 0; o < ob; o++)
         UNROLL for (int p = 0; p < pb; p++) sum[o][p] = bias ? v_set1(bias[o]) : v_zero();
     for (int64_t c = 0; c < s->c; c++)
         for (int64_t ky = 0; ky < s->kh; ky++, w += s->kw * ob) {
-            const real *first = x + c * s->plane + ky * s->row, *second = first + s->second;
+            int64_t at = c * s->plane + ky * s->row;
             if (s->kw == 5)
-                conv_row_sum(ob, pb, 5, first, second, w, sum);
+                UNROLL for (int kx = 0; kx < 5; kx++, at += step)
+                    conv_tap(ob, pb, x, at, w + kx * ob, sum);
             else
-                conv_row_sum(ob, pb, s->kw, first, second, w, sum);
+                for (int64_t kx = 0; kx < s->kw; kx++, at += step)
+                    conv_tap(ob, pb, x, at, w + kx * ob, sum);
         }
+}
+
+/* Those of a block: pb pixels (4 or 1) from x on. */
+INLINE void conv_sum(const conv_shape *s, const int ob, const int pb, const real *x, const real *w,
+                     const real *bias, vr sum[CONV_OB][4]) {
+    const real *pixel[4] = {x, x + VL, x + s->second, x + s->second + VL};
+    conv_taps(s, ob, pb, VL, pixel, w, bias, sum);
 }
 
 /* Plain outputs: ob channels, `plane` apart, of pb pixels of a row. */
@@ -123,8 +128,11 @@ INLINE void conv_plain(const conv_shape *s, const int ob, const int pb, const re
         UNROLL for (int p = 0; p < pb; p++) v_store(y + o * plane + p * VL, sum[o][p]);
 }
 
+/* Where the maximum so far stays: if it is NaN or >= the next one. */
+INLINE vm still_most(vr most, vr next) { return v_or(v_ge(most, next), v_isnan(most)); }
+
 /* Pooled outputs: the maximum of the four pixels and, unless best is NULL, where it was: its offset
- * in the input, given by `offsets`. The maximum so far stays if it is NaN or >= the next one. */
+ * in the input, given by `offsets`. */
 INLINE void conv_pooled(const conv_shape *s, const int ob, const real *x, const real *w,
                         const real *bias, int relu, const real offsets[4], real *y, real *best,
                         int64_t plane) {
@@ -133,7 +141,7 @@ INLINE void conv_pooled(const conv_shape *s, const int ob, const real *x, const 
     UNROLL for (int o = 0; o < ob; o++) {
         vr most = sum[o][0], at = v_set1(offsets[0]);
         UNROLL for (int p = 1; p < 4; p++) {
-            vm stays = v_or(v_ge(most, sum[o][p]), v_isnan(most));
+            vm stays = still_most(most, sum[o][p]);
             most = v_select(stays, most, sum[o][p]);
             at = v_select(stays, at, v_set1(offsets[p]));
         }

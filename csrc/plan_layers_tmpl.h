@@ -16,7 +16,7 @@ static void plan_max_pool_forward(const plan_run *r, const plan_stage *g, real *
                 vr most = v_load(window), at = v_zero();
                 for (int64_t i = 1; i < s->kh * s->kw; i++) {
                     vr v = v_load(window + (i / s->kw * x->wp + i % s->kw) * VL);
-                    vm stays = v_or(v_ge(most, v), v_isnan(most));
+                    vm stays = still_most(most, v);
                     most = v_select(stays, most, v);
                     at = v_select(stays, at, v_set1((real)i));
                 }
@@ -219,7 +219,7 @@ static int64_t correct_in_block(const plan_run *r, int64_t classes, int64_t firs
     vr most = v_load(x), at = v_zero();
     for (int64_t c = 1; c < classes; c++) {
         vr v = v_load(x + c * VL);
-        vm stays = v_or(v_ge(most, v), v_isnan(most));
+        vm stays = still_most(most, v);
         most = v_select(stays, most, v);
         at = v_select(stays, at, v_set1((real)c));
     }

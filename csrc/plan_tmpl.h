@@ -8,14 +8,15 @@
  * the cache.
  *
  * Blocks and chunks are cut by the size of the batch alone, and all sums run in a fixed order, so
- * the bits are the same at any number of threads. An image has a lane for itself: its outputs
- * depend on no other image.
+ * the bits are the same at any number of threads. An image has a lane for itself, or where a batch
+ * leaves most lanes empty, all of them: its outputs depend on no other image.
  */
 #include "simd_index.h"
 
 #include "plan_conv_tmpl.h"
 #include "plan_sparse_tmpl.h"
 #include "plan_layers_tmpl.h"
+#include "plan_image_tmpl.h"
 
 /* ---- in and out ---- */
 
@@ -60,6 +61,8 @@ static void plan_store(const plan_run *r, int64_t block, int64_t lanes, const re
 
 /* ---- first loop: blocks forward and backward ---- */
 
+#define PLAN_FEW (3 * VL / 8) /* images that take less time one by one than as a block */
+
 static void plan_forward(const plan_run *r, int64_t block, real *arena) {
     for (int i = 0; i < r->layout->n_stages; i++) {
         const plan_stage *g = &r->layout->stages[i];
@@ -101,6 +104,10 @@ static void plan_chunk(void *arg, int64_t chunk, int thread) {
     int64_t from = chunk * p->blocks / p->chunks, to = (chunk + 1) * p->blocks / p->chunks;
     for (int64_t block = from; block < to; block++) {
         int64_t lanes = fc_min(p->n - block * VL, VL);
+        if (!r->training && lanes <= PLAN_FEW) {
+            for (int64_t l = 0; l < lanes; l++) plan_image(r, block * VL + l, arena);
+            continue;
+        }
         plan_load(r, block, arena);
         plan_forward(r, block, arena);
         if (r->training) {

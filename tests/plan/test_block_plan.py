@@ -185,15 +185,16 @@ def test_ties_go_where_the_layers_send_them(rng: np.random.Generator) -> None:
             assert_same(p.grad, expected, zeros=0.9)
 
 
+@pytest.mark.parametrize("n", [1, 19])  # one image has all lanes, one of many a lane
 @pytest.mark.parametrize("at", range(4))
-def test_nan_in_a_window_gives_nan(at: int) -> None:
+def test_nan_in_a_window_gives_nan(at: int, n: int) -> None:
     net = nn.Sequential(nn.Conv2d(1, 1, 1), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4, 4))
     net[0].weight.data[...] = 1
     net[3].weight.data[...] = np.eye(4)
-    x = np.arange(16, dtype=np.float32).reshape(1, 1, 4, 4)
-    x[0, 0, at // 2, 2 + at % 2] = np.nan
+    x = np.arange(n * 16, dtype=np.float32).reshape(n, 1, 4, 4)
+    x[:, 0, at // 2, 2 + at % 2] = np.nan
     np.testing.assert_array_equal(np.isnan(net(x)), np.isnan(plan.compile(net, (1, 4, 4))(x)))
-    x[0, 0, 0, 0] = np.nan  # NaN * 0 in the linear layer would spread: pools alone
+    x[:, 0, 0, 0] = np.nan  # NaN * 0 in the linear layer would spread: pools alone
     alone = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.ReLU(), net[3])
     assert np.isnan(plan.compile(alone, (1, 4, 4))(x)).all()
 
@@ -232,6 +233,25 @@ def test_an_images_result_is_the_same_in_any_batch(name: str, rng: np.random.Gen
         for start in range(0, 41 - n + 1, 4):
             assert_same_bits(program(x[start : start + n]), alone[start : start + n])
     assert program(x[:0]).shape == (0, 10)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_so_are_zeros_of_either_sign_and_what_is_not_finite(
+    name: str, rng: np.random.Generator
+) -> None:
+    make, shape = NETS[name]
+    net = make()
+    for p in net.parameters():
+        p.data[...] = rng.choice([-1, -0.0, 0.0, 1], p.data.shape)
+    x = rng.choice([-1, -0.0, 0.0, 1], (17, *shape)).astype(np.float32)
+    for i, value in ((3, np.nan), (5, np.inf), (16, -np.inf)):
+        x[i].flat[rng.integers(x[i].size, size=3)] = value
+    program = plan.compile(net, shape)
+    y = program(x)
+    for i in range(17):
+        np.testing.assert_array_equal(np.isnan(program(x[i : i + 1])), np.isnan(y[i : i + 1]))
+        finite = np.nan_to_num(y[i : i + 1], nan=7.0)
+        assert_same_bits(np.nan_to_num(program(x[i : i + 1]), nan=7.0), finite)
 
 
 def test_many_threads_may_infer_at_once(rng: np.random.Generator) -> None:
