@@ -79,6 +79,11 @@ static fc_status check_chain(const fc_plan_desc *d) {
 
 /* ---- memory ---- */
 
+enum {
+    ALIGNED = 64 / sizeof(float), /* reals that are whole cache lines */
+    EXACT = 1 << 24               /* places up to here can be kept as reals */
+};
+
 /* The next `count` (-1: too many) of what *used counts; *used becomes -1 when it overflows. */
 static int64_t take(int64_t *used, int64_t count) {
     int64_t at = *used;
@@ -138,16 +143,23 @@ static void lay_out_patch(plan_stage *g, int64_t lanes, int64_t *scratch) {
     p->image = fc_add(fc_round_up(fc_mul(g->x.hp, p->pitch), lanes), p->vectors * lanes);
     p->map = fc_round_up(fc_mul(s->k, fc_mul(s->oh, s->ow)), lanes);
     g->dw_pitch = p->vectors * lanes;
-    /* Of each lane: its image, its dy and where each of them goes; then dx, and of one lane where
-     * each window's gradients start in a list (int64), and that list (16 bytes each). */
-    int64_t reals = fc_mul(lanes, fc_add(p->image, fc_mul(2, p->map)));
+    /* Of one lane where each window's gradients start in a list (int64), where windows or filters
+     * are, and that list, gradients and places; of each lane its image, its dy and where each of
+     * them goes; then dx. Loads and stores may go a vector further. */
+    int64_t windows = fc_mul(s->oh, s->ow);
+    int64_t list = fc_add(fc_round_up(fc_mul(s->k, windows), lanes), lanes);
+    p->lists = fc_add(fc_mul(2, fc_add(windows, 1)), fc_round_up(fc_max(windows, s->k), lanes));
+    p->lists = fc_round_up(fc_add(p->lists, fc_mul(2, list)), ALIGNED);
+    int64_t reals = fc_add(p->lists, fc_mul(lanes, fc_add(p->image, fc_mul(2, p->map))));
     if (g->needs_dx) {
-        int64_t wide = fc_round_up((s->kw + 1) * s->c, lanes);
+        int64_t wide = fc_round_up(fc_mul(s->kw + 1, s->c), lanes);
         int64_t plane = fc_mul(g->x.hp, fc_mul(g->x.wp, s->c));
+        int64_t filters = fc_mul(fc_mul(s->k, s->kh + 2), fc_add(s->c, wide));
         reals = fc_add(reals, fc_mul(lanes, fc_add(fc_round_up(plane, lanes), wide)));
-        reals = fc_add(reals, fc_mul(2, fc_mul(s->oh, s->ow) + 2));
-        reals = fc_add(reals, fc_mul(4, fc_add(p->map, 1)));
+        if (filters > EXACT) reals = -1;
     }
+    if (p->image > EXACT) reals = -1;
+    reals = fc_add(reals, lanes);
     largest(scratch, reals);
 }
 
@@ -235,11 +247,11 @@ static fc_status lay_out(const fc_plan_desc *d, const plan_kernels *k, int64_t n
     }
     l->output = value;
     l->output_gradient = gradient;
-    l->scratch = fc_mul(arena, l->lanes);
-    l->arena = fc_round_up(fc_add(l->scratch, scratch), 64 / (int64_t)sizeof(float));
-    l->sums_each = fc_round_up(l->sums_each, 64 / (int64_t)sizeof(float));
+    l->scratch = fc_round_up(fc_mul(arena, l->lanes), ALIGNED);
+    l->arena = fc_round_up(fc_add(l->scratch, scratch), ALIGNED);
+    l->sums_each = fc_round_up(l->sums_each, ALIGNED);
     l->sums = take(&l->shared, fc_mul(l->chunks, l->sums_each));
-    l->shared = fc_round_up(l->shared, 64 / (int64_t)sizeof(float));
+    l->shared = fc_round_up(l->shared, ALIGNED);
     return l->arena < 0 || l->shared < 0 ? FC_ERROR_OVERFLOW : FC_OK;
 }
 

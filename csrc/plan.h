@@ -31,6 +31,7 @@ typedef struct {
     int64_t pixel, pitch;  /* reals of a pixel and of a row of pixels */
     int64_t image;         /* reals of an image */
     int64_t map;           /* reals of an image's pooled maps */
+    int64_t lists;         /* reals of the lists of gradients, first in the scratch */
 } plan_patch;
 
 typedef struct {

@@ -4,7 +4,7 @@
  * At most one in four gradients of the convolution's output is not zero: that of the window's
  * maximum. Where it is differs from image to image, so here the work goes image by image, with
  * vectors along what a filter sees: in an image whose channels are neighbours the kw * c elements
- * of a patch's row are contiguous. Each pooled gradient g then adds
+ * of a patch's row are contiguous. Each pooled gradient g that is not zero then adds
  *
  *     g * (patch of x)       to the filter's dw,     and     g * filter     to the patch of dx,
  *
@@ -36,6 +36,21 @@ static void lanes_to_rows(int64_t count, const real *from, real *to, int64_t str
         else
             for (int l = 0; l < VL; l++)
                 v[l] = i + l < count ? v_load(from + (i + l) * VL) : v_zero();
+        v_transpose(v);
+        UNROLL for (int l = 0; l < VL; l++) v_store(to + l * stride + i, v[l]);
+    }
+}
+
+/* The same of n x m vectors, whose rows and columns change places. */
+static void lanes_to_rows_turned(int64_t n, int64_t m, const real *from, real *to,
+                                 int64_t stride) {
+    int64_t row = 0, col = 0; /* of the next vector */
+    for (int64_t i = 0; i < n * m; i += VL) {
+        vr v[VL];
+        for (int l = 0; l < VL; l++) {
+            v[l] = col < m ? v_load(from + (row * m + col) * VL) : v_zero();
+            if (++row == n) row = 0, col++;
+        }
         v_transpose(v);
         UNROLL for (int l = 0; l < VL; l++) v_store(to + l * stride + i, v[l]);
     }
@@ -80,177 +95,107 @@ static void images_to_lanes(const plan_tensor *x, const plan_tensor *t, const re
     }
 }
 
-/* ---- gradient of the weights ---- */
+/* ---- sums of what gradients multiply ---- */
 
+/* The gradients that are not zero, and where what each multiplies starts, from `from` on. */
+typedef struct {
+    real *g, *at;
+    const real *from;
+} sparse_list;
+
+/* Where to add: the windows of an image's gradient, or one place, the gradient of a filter. */
 typedef struct {
     int64_t oh, ow;
-    int64_t step, down; /* from a window to the next, and to the row below, in reals of the image */
-    int64_t pitch;      /* between the rows of a patch */
+    int64_t step, down; /* from a window to the next, and to the row below, in reals */
+    int64_t pitch;      /* between the rows of what is added to, */
+    int64_t from_pitch; /* and of what is multiplied */
 } sparse_shape;
 
-/* dw[rows][vectors] += the sum over an image's pooled gradients g of one channel of
- * g * patch. Up to `at_once` windows have sums of their own, so that a multiply-add need not wait
- * for the last. */
-INLINE void sparse_weight_sum(const sparse_shape *s, const int rows, const int vectors,
-                              const int at_once, const real *x, const real *g, const real *at,
-                              real *dw, int64_t dw_pitch) {
-    vr sum[4][SPARSE_ROWS][SPARSE_VECTORS];
-    UNROLL for (int q = 0; q < at_once; q++)
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int j = 0; j < vectors; j++)
-                sum[q][i][j] = q ? v_zero() : v_load(dw + i * dw_pitch + j * VL);
-    for (int64_t y = 0; y < s->oh; y++, x += s->down) {
-        const real *window = x;
-        int64_t col = 0;
-        for (; col + at_once <= s->ow; col += at_once)
-            UNROLL for (int q = 0; q < at_once; q++, window += s->step, g++, at++) {
-                const real *patch = window + (int64_t)*at;
-                vr one = v_set1(*g);
-                UNROLL for (int i = 0; i < rows; i++)
-                    UNROLL for (int j = 0; j < vectors; j++)
-                        sum[q][i][j] =
-                            v_fma(one, v_load(patch + i * s->pitch + j * VL), sum[q][i][j]);
-            }
-        for (; at_once > 1 && col < s->ow; col++, window += s->step, g++, at++) {
-            const real *patch = window + (int64_t)*at;
-            vr one = v_set1(*g);
-            UNROLL for (int i = 0; i < rows; i++)
-                UNROLL for (int j = 0; j < vectors; j++)
-                    sum[0][i][j] = v_fma(one, v_load(patch + i * s->pitch + j * VL), sum[0][i][j]);
-        }
-    }
-    UNROLL for (int q = 1; q < at_once; q++)
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int j = 0; j < vectors; j++)
-                sum[0][i][j] = v_add(sum[0][i][j], sum[q][i][j]);
+INLINE void sparse_add(const sparse_shape *s, const int rows, const int vectors, const real *from,
+                       const real *g, vr sum[SPARSE_ROWS][SPARSE_VECTORS]) {
+    vr one = v_set1(*g);
     UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int j = 0; j < vectors; j++) v_store(dw + i * dw_pitch + j * VL, sum[0][i][j]);
+        UNROLL for (int j = 0; j < vectors; j++)
+            sum[i][j] = v_fma(one, v_load(from + i * s->from_pitch + j * VL), sum[i][j]);
 }
 
-/* ---- gradient of the input ---- */
-
-/* A gradient that is not zero: its value, and where its filter starts for this maximum. */
-typedef struct {
-    const real *filter;
-    real g;
-} sparse_entry;
-
-/* For each window: dx[rows][vectors] += the sum of g * filter over its entries, starts[window] to
- * starts[window + 1]. w_pitch and s->pitch are between rows of filters and of dx. */
-INLINE void sparse_input_sum(const sparse_shape *s, const int rows, const int vectors,
-                             const sparse_entry *e, const int64_t *starts, int64_t offset,
-                             int64_t w_pitch, real *dx) {
-    for (int64_t y = 0; y < s->oh; y++, dx += s->down) {
-        real *region = dx;
-        for (int64_t x = 0; x < s->ow; x++, region += s->step, starts++) {
-            vr sum[SPARSE_ROWS][SPARSE_VECTORS];
-            UNROLL for (int i = 0; i < rows; i++)
-                UNROLL for (int j = 0; j < vectors; j++)
-                    sum[i][j] = v_load(region + i * s->pitch + j * VL);
-            for (const sparse_entry *one = e + starts[0], *end = e + starts[1]; one < end; one++) {
-                const real *w = one->filter + offset;
-                vr g = v_set1(one->g);
+/* For each window: to[rows][vectors] += the sum of g * what it multiplies, `offset` further on,
+ * over entries starts[window] to starts[window + 1]. Up to `at_once` entries have sums of their
+ * own, so that a multiply-add need not wait for the last. */
+INLINE void sparse_sum(const sparse_shape *s, const int rows, const int vectors,
+                       const int at_once, const sparse_list *list, const int64_t *starts,
+                       int64_t offset, real *to) {
+    const real *g = list->g, *at = list->at, *from = list->from + offset;
+    for (int64_t y = 0; y < s->oh; y++, to += s->down) {
+        real *window = to;
+        for (int64_t x = 0; x < s->ow; x++, window += s->step, starts++) {
+            vr sum[4][SPARSE_ROWS][SPARSE_VECTORS];
+            UNROLL for (int q = 0; q < at_once; q++)
                 UNROLL for (int i = 0; i < rows; i++)
                     UNROLL for (int j = 0; j < vectors; j++)
-                        sum[i][j] = v_fma(g, v_load(w + i * w_pitch + j * VL), sum[i][j]);
-            }
+                        sum[q][i][j] = q ? v_zero() : v_load(window + i * s->pitch + j * VL);
+            int64_t e = starts[0], end = starts[1];
+            for (; e + at_once <= end; e += at_once)
+                UNROLL for (int q = 0; q < at_once; q++)
+                    sparse_add(s, rows, vectors, from + (int64_t)at[e + q], &g[e + q], sum[q]);
+            for (; at_once > 1 && e < end; e++)
+                sparse_add(s, rows, vectors, from + (int64_t)at[e], &g[e], sum[0]);
             UNROLL for (int i = 0; i < rows; i++)
-                UNROLL for (int j = 0; j < vectors; j++)
-                    v_store(region + i * s->pitch + j * VL, sum[i][j]);
-        }
-    }
-}
-
-/* ---- both for any number of rows and vectors, cut into what fits in registers ---- */
-
-typedef void sparse_weight_fn(const sparse_shape *s, const real *x, const real *g, const real *at,
-                              real *dw, int64_t dw_pitch);
-typedef void sparse_input_fn(const sparse_shape *s, const sparse_entry *e, const int64_t *starts,
-                             int64_t offset, int64_t w_pitch, real *dx);
-
-#define SPARSE_KERNELS(rows, vectors)                                                             \
-    static void sparse_weight_##rows##_##vectors(const sparse_shape *s, const real *x,            \
-                                                 const real *g, const real *at, real *dw,         \
-                                                 int64_t dw_pitch) {                              \
-        enum { SUMS = rows * vectors, AT_ONCE = SUMS >= 8 ? 1 : SUMS >= 4 ? 2 : 4 };              \
-        sparse_weight_sum(s, rows, vectors, AT_ONCE, x, g, at, dw, dw_pitch);                     \
-    }                                                                                             \
-    static void sparse_input_##rows##_##vectors(const sparse_shape *s, const sparse_entry *e,     \
-                                                const int64_t *starts, int64_t offset,            \
-                                                int64_t w_pitch, real *dx) {                      \
-        sparse_input_sum(s, rows, vectors, e, starts, offset, w_pitch, dx);                       \
-    }
-#define SPARSE_KERNELS_OF(vectors)                                                               \
-    SPARSE_KERNELS(1, vectors) SPARSE_KERNELS(2, vectors) SPARSE_KERNELS(3, vectors)
-SPARSE_KERNELS_OF(1)
-SPARSE_KERNELS_OF(2)
-SPARSE_KERNELS_OF(3)
-SPARSE_KERNELS_OF(4)
-SPARSE_KERNELS(4, 1)
-SPARSE_KERNELS(4, 2)
-SPARSE_KERNELS(4, 3)
-SPARSE_KERNELS(5, 1)
-SPARSE_KERNELS(5, 2)
-#if SPARSE_ACCUMULATORS == 20
-SPARSE_KERNELS(4, 4)
-SPARSE_KERNELS(5, 3)
-SPARSE_KERNELS(5, 4)
-#else
-#define sparse_weight_4_4 NULL
-#define sparse_weight_5_3 NULL
-#define sparse_weight_5_4 NULL
-#define sparse_input_4_4 NULL
-#define sparse_input_5_3 NULL
-#define sparse_input_5_4 NULL
-#endif
-#define SPARSE_ROW(name, rows) \
-    {name##rows##_1, name##rows##_2, name##rows##_3, name##rows##_4}
-#define SPARSE_TABLE(name)                                                          \
-    {SPARSE_ROW(name, 1), SPARSE_ROW(name, 2), SPARSE_ROW(name, 3), SPARSE_ROW(name, 4), \
-     SPARSE_ROW(name, 5)}
-static sparse_weight_fn *const SPARSE_WEIGHT[][SPARSE_VECTORS] = SPARSE_TABLE(sparse_weight_);
-static sparse_input_fn *const SPARSE_INPUT[][SPARSE_VECTORS] = SPARSE_TABLE(sparse_input_);
-
-/* Most rows of a group of `vectors` vectors. */
-INLINE int64_t sparse_rows(int64_t vectors) {
-    return fc_min(SPARSE_ROWS, SPARSE_ACCUMULATORS / vectors);
-}
-
-/* dw of all channels: x, g and at are the images, gradients and offsets of all lanes. */
-static void sparse_weight(const plan_stage *stage, const real *x, const real *g, const real *at,
-                          real *dw) {
-    const fc_plan_step *d = stage->step;
-    const plan_patch *p = &stage->patch;
-    sparse_shape s = {d->oh, d->ow, 2 * p->pixel, 2 * p->pitch, p->stack * p->pitch};
-    int64_t groups = fc_ceil_div(p->vectors, SPARSE_VECTORS), map = d->oh * d->ow;
-    for (int64_t group = 0; group < groups; group++) {
-        int64_t v = group * p->vectors / groups, n = (group + 1) * p->vectors / groups - v;
-        int64_t most = sparse_rows(n), cuts = fc_ceil_div(p->rows, most);
-        for (int64_t i = 0; i < cuts; i++) {
-            int64_t row = even_cut(p->rows, most, i), rows = even_cut(p->rows, most, i + 1) - row;
-            sparse_weight_fn *kernel = SPARSE_WEIGHT[rows - 1][n - 1];
-            for (int64_t lane = 0; lane < VL; lane++)
-                for (int64_t k = 0; k < d->k; k++) {
-                    const real *image = x + lane * p->image + row * s.pitch + v * VL;
-                    int64_t from = lane * p->map + k * map;
-                    kernel(&s, image, g + from, at + from,
-                           dw + (k * p->rows + row) * stage->dw_pitch + v * VL, stage->dw_pitch);
+                UNROLL for (int j = 0; j < vectors; j++) {
+                    vr all = sum[0][i][j];
+                    UNROLL for (int q = 1; q < at_once; q++) all = v_add(all, sum[q][i][j]);
+                    v_store(window + i * s->pitch + j * VL, all);
                 }
         }
     }
 }
 
-/* dx of one image, in regions of `all_rows` x `vectors`. */
-static void sparse_input(const sparse_shape *s, int64_t all_rows, int64_t vectors,
-                         const sparse_entry *e, const int64_t *starts, int64_t w_pitch, real *dx) {
+/* ---- the same for any number of rows and vectors, cut into what fits in registers ---- */
+
+typedef void sparse_fn(const sparse_shape *s, const sparse_list *list, const int64_t *starts,
+                       int64_t offset, real *to);
+
+#define SPARSE_KERNEL(rows, vectors)                                                         \
+    static void sparse_##rows##_##vectors(const sparse_shape *s, const sparse_list *list,    \
+                                          const int64_t *starts, int64_t offset, real *to) { \
+        enum { SUMS = rows * vectors, AT_ONCE = SUMS >= 8 ? 1 : SUMS >= 4 ? 2 : 4 };         \
+        sparse_sum(s, rows, vectors, AT_ONCE, list, starts, offset, to);                     \
+    }
+#define SPARSE_KERNELS_OF(vectors) \
+    SPARSE_KERNEL(1, vectors) SPARSE_KERNEL(2, vectors) SPARSE_KERNEL(3, vectors)
+SPARSE_KERNELS_OF(1)
+SPARSE_KERNELS_OF(2)
+SPARSE_KERNELS_OF(3)
+SPARSE_KERNELS_OF(4)
+SPARSE_KERNEL(4, 1)
+SPARSE_KERNEL(4, 2)
+SPARSE_KERNEL(4, 3)
+SPARSE_KERNEL(5, 1)
+SPARSE_KERNEL(5, 2)
+#if SPARSE_ACCUMULATORS == 20
+SPARSE_KERNEL(4, 4)
+SPARSE_KERNEL(5, 3)
+SPARSE_KERNEL(5, 4)
+#else
+#define sparse_4_4 NULL
+#define sparse_5_3 NULL
+#define sparse_5_4 NULL
+#endif
+#define SPARSE_ROW(rows) {sparse_##rows##_1, sparse_##rows##_2, sparse_##rows##_3, sparse_##rows##_4}
+static sparse_fn *const SPARSE[][SPARSE_VECTORS] = {SPARSE_ROW(1), SPARSE_ROW(2), SPARSE_ROW(3),
+                                                    SPARSE_ROW(4), SPARSE_ROW(5)};
+
+static void sparse_sums(const sparse_shape *s, int64_t all_rows, int64_t vectors,
+                        const sparse_list *list, const int64_t *starts, real *to) {
     int64_t groups = fc_ceil_div(vectors, SPARSE_VECTORS);
     for (int64_t group = 0; group < groups; group++) {
         int64_t v = group * vectors / groups, n = (group + 1) * vectors / groups - v;
-        int64_t most = sparse_rows(n), cuts = fc_ceil_div(all_rows, most);
+        int64_t most = fc_min(SPARSE_ROWS, SPARSE_ACCUMULATORS / n);
+        int64_t cuts = fc_ceil_div(all_rows, most);
         for (int64_t i = 0; i < cuts; i++) {
             int64_t row = even_cut(all_rows, most, i), rows = even_cut(all_rows, most, i + 1) - row;
-            SPARSE_INPUT[rows - 1][n - 1](s, e, starts, row * w_pitch + v * VL, w_pitch,
-                                          dx + row * s->pitch + v * VL);
+            SPARSE[rows - 1][n - 1](s, list, starts, row * s->from_pitch + v * VL,
+                                    to + row * s->pitch + v * VL);
         }
     }
 }
@@ -275,14 +220,11 @@ static void sparse_pack(const fc_plan_step *s, const real *w, real *to) {
 
 /* ---- the pass ---- */
 
-/* dy, masked by the ReLU, and where each goes, as rows: [lane][k][oh * ow]. Returns in sums db. */
-static void sparse_gather(const plan_stage *g, real *dy_rows, real *at_rows, real *db,
-                          real *arena) {
+/* dy is masked by the ReLU, and summed in db; best, which may have borders, is moved together. */
+static void sparse_gather(const plan_stage *g, real *db, real *arena) {
     const fc_plan_step *s = g->step;
     const plan_tensor *y = &g->y, *dy = &g->dy;
-    int64_t count = s->k * s->oh * s->ow;
-    real *grads = arena + tensor_at(dy, 0, 0, 0), *best = arena + g->best * VL, *to = best;
-    /* y and best may have borders: their insides are moved together, the mask is applied to dy. */
+    real *best = arena + g->best * VL, *to = best;
     for (int64_t k = 0; k < s->k; k++) {
         vr sum = v_zero();
         for (int64_t row = 0; row < s->oh; row++) {
@@ -300,54 +242,91 @@ static void sparse_gather(const plan_stage *g, real *dy_rows, real *at_rows, rea
         }
         db[k] += v_hsum(sum);
     }
-    lanes_to_rows(count, grads, dy_rows, g->patch.map);
-    lanes_to_rows(count, best, at_rows, g->patch.map);
 }
 
-/* dx of one image: lists for each window the gradients that are not zero, then adds their filters.
- * Which are listed is decided without branches: they would be guessed wrong half of the time. */
-static void sparse_image_input(const plan_stage *g, const real *filters, const real *dy,
-                               const real *at, int64_t *starts, sparse_entry *list, real *dx) {
+/* Where each window is in the image. */
+static void sparse_windows(const plan_stage *g, real *where) {
+    const plan_patch *p = &g->patch;
+    for (int64_t y = 0; y < g->step->oh; y++)
+        for (int64_t x = 0; x < g->step->ow; x++)
+            *where++ = (real)(2 * (y * p->pitch + x * p->pixel));
+}
+
+/* dw of all filters += what one image gives; dy and at are the image's, [k][oh][ow]. */
+static void sparse_image_weight(const plan_stage *g, const real *where, const real *dy,
+                                const real *at, const sparse_list *list, real *dw) {
     const fc_plan_step *s = g->step;
-    int64_t pitch = sparse_pitch(s), filter = (s->kh + 2) * pitch, map = s->oh * s->ow, n = 0;
-    int64_t dx_pitch = g->x.wp * s->c, below = g->patch.pitch, c = s->c;
-    /* Filters start one row and one pixel further on where the maximum was not below or right. */
-    const real *start = filters + pitch + c;
-    for (int64_t i = 0; i < map; i++) {
+    const plan_patch *p = &g->patch;
+    int64_t map = s->oh * s->ow;
+    sparse_shape filter = {1, 1, 0, 0, g->dw_pitch, p->stack * p->pitch};
+    for (int64_t k = 0; k < s->k; k++, dy += map, at += map, dw += p->rows * g->dw_pitch) {
+        int64_t starts[2] = {0, 0}, n = 0;
+        for (int64_t i = 0; i < map; i += VL)
+            n += v_pack(v_loadn(dy + i, map - i), v_add(v_load(where + i), v_load(at + i)),
+                        list->g + n, list->at + n);
+        starts[1] = n;
+        sparse_sums(&filter, p->rows, p->vectors, list, starts, dw);
+    }
+}
+
+/* dx of one image; dy and at are [oh][ow][k], and a window's entries are those of all channels.
+ * Filters start one row and one pixel further on where the maximum was not below or right. */
+static void sparse_image_input(const plan_stage *g, const real *filter_at, const real *dy,
+                               const real *at, const sparse_list *list, int64_t *starts,
+                               real *dx) {
+    const fc_plan_step *s = g->step;
+    int64_t pitch = sparse_pitch(s), map = s->oh * s->ow, dx_pitch = g->x.wp * s->c, n = 0;
+    vr below = v_set1((real)g->patch.pitch), row = v_set1((real)pitch), pixel = v_set1((real)s->c);
+    for (int64_t i = 0; i < map; i++, dy += s->k, at += s->k) {
         starts[i] = n;
-        for (int64_t k = 0; k < s->k; k++) {
-            real one = dy[k * map + i];
-            int64_t offset = (int64_t)at[k * map + i], lower = -(int64_t)(offset >= below);
-            int64_t right = -(int64_t)(offset > (lower & below));
-            list[n].filter = start + k * filter - (lower & pitch) - (right & c);
-            list[n].g = one;
-            n += one != 0;
+        for (int64_t k = 0; k < s->k; k += VL) {
+            vr from = v_load(filter_at + k), to = v_load(at + k);
+            vm lower = v_ge(to, below);
+            from = v_sub(from, v_select(lower, row, v_zero()));
+            to = v_sub(to, v_select(lower, below, v_zero()));
+            from = v_sub(from, v_select(v_gt(to, v_zero()), pixel, v_zero()));
+            n += v_pack(v_loadn(dy + k, s->k - k), from, list->g + n, list->at + n);
         }
     }
     starts[map] = n;
-    sparse_shape shape = {s->oh, s->ow, 2 * c, 2 * dx_pitch, dx_pitch};
-    sparse_input(&shape, s->kh + 1, sparse_wide(s) / VL, list, starts, pitch, dx);
+    sparse_shape windows = {s->oh, s->ow, 2 * s->c, 2 * dx_pitch, dx_pitch, pitch};
+    sparse_sums(&windows, s->kh + 1, sparse_wide(s) / VL, list, starts, dx);
 }
 
 static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real *sums,
                                     real *arena) {
     const fc_plan_step *s = g->step;
     const plan_patch *p = &g->patch;
-    real *scratch = arena + r->layout->scratch;
-    real *images = scratch, *dy = images + VL * p->image, *at = dy + VL * p->map;
-    sparse_gather(g, dy, at, sums + g->db, arena);
+    real *scratch = arena + r->layout->scratch, *images = scratch + p->lists;
+    real *dy = images + VL * p->image, *at = dy + VL * p->map, *dx = at + VL * p->map;
+    int64_t map = s->oh * s->ow, *starts = (int64_t *)scratch;
+    real *where = scratch + 2 * (map + 1);
+    sparse_list list = {.g = where + fc_round_up(fc_max(map, s->k), VL)};
+    list.at = list.g + fc_round_up(s->k * map, VL) + VL;
+    const real *gradients = arena + g->dy.at * VL, *best = arena + g->best * VL;
+    sparse_gather(g, sums + g->db, arena);
     if (s->train_weight) {
         images_from_lanes(&g->x, p, arena, images);
-        sparse_weight(g, images, dy, at, sums + g->dw);
+        lanes_to_rows(s->k * map, gradients, dy, p->map);
+        lanes_to_rows(s->k * map, best, at, p->map);
+        sparse_windows(g, where);
+        for (int64_t lane = 0; lane < VL; lane++) {
+            list.from = images + lane * p->image;
+            sparse_image_weight(g, where, dy + lane * p->map, at + lane * p->map, &list,
+                                sums + g->dw);
+        }
     }
     if (!g->needs_dx) return;
     int64_t plane = fc_round_up(g->x.hp * g->x.wp * s->c, VL) + sparse_wide(s);
-    real *dx = at + VL * p->map;
-    int64_t *starts = (int64_t *)(dx + VL * plane);
-    sparse_entry *list = (sparse_entry *)(starts + fc_round_up(s->oh * s->ow + 1, 2));
+    lanes_to_rows_turned(s->k, map, gradients, dy, p->map);
+    lanes_to_rows_turned(s->k, map, best, at, p->map);
+    int64_t filter = (s->kh + 2) * sparse_pitch(s);
+    for (int64_t k = 0; k < s->k; k++)
+        where[k] = (real)(k * filter + sparse_pitch(s) + s->c);
+    list.from = (const real *)r->shared + g->packed_back;
     memset(dx, 0, (size_t)(VL * plane) * sizeof(real));
     for (int64_t lane = 0; lane < VL; lane++)
-        sparse_image_input(g, (const real *)r->shared + g->packed_back, dy + lane * p->map,
-                           at + lane * p->map, starts, list, dx + lane * plane);
+        sparse_image_input(g, where, dy + lane * p->map, at + lane * p->map, &list, starts,
+                           dx + lane * plane);
     images_to_lanes(&g->x, &g->dx, dx, plane, arena);
 }

@@ -12,6 +12,8 @@
  * zero in the others.
  * v_pick_even and v_pick_odd give the even and the odd elements of two vectors as v_even and v_odd
  * do, but in whatever order is cheap; v_order turns that order into the right one, and back.
+ * v_pack(a, b, to_a, to_b) writes the lanes of a and b in which a is not zero, side by side, and
+ * tells how many these are; it may write up to VL of each.
  * v_add_where(m, a, b) is a + b where m, else a (or a + 0). v_unordered(a, b): either is NaN.
  */
 #ifndef FC_SIMD_INDEX_H
@@ -376,6 +378,46 @@ INLINE vr v_gather(const real *p, vr i) {
     v_store(t, i);
     UNROLL for (int k = 0; k < VL; k++) t[k] = p[(int32_t)t[k]];
     return v_load(t);
+}
+#endif
+
+#if defined(FC_TIER_AVX512)
+INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
+    vm here = M(cmp)(a, v_zero(), _CMP_NEQ_UQ);
+    v_store(to_a, I(maskz_compress)(here, a));
+    v_store(to_b, I(maskz_compress)(here, b));
+    return __builtin_popcount(here);
+}
+#elif defined(FC_TIER_AVX2) && !defined(FC_REAL_F64)
+/* Four lanes at a time: row m of the table names those of the bits of m. */
+INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
+    static const int32_t LANES_OF[16][4] = {
+        {0}, {0}, {1}, {0, 1}, {2}, {0, 2}, {1, 2}, {0, 1, 2},
+        {3}, {0, 3}, {1, 3}, {0, 1, 3}, {2, 3}, {0, 2, 3}, {1, 2, 3}, {0, 1, 2, 3},
+    };
+    int here = I(movemask)(I(cmp)(a, v_zero(), _CMP_NEQ_UQ)), n = 0;
+    UNROLL for (int half = 0; half < 2; half++, here >>= 4) {
+        __m128i lanes = _mm_loadu_si128((const __m128i *)LANES_OF[here & 15]);
+        __m128 four_a = half ? _mm256_extractf128_ps(a, 1) : _mm256_castps256_ps128(a);
+        __m128 four_b = half ? _mm256_extractf128_ps(b, 1) : _mm256_castps256_ps128(b);
+        _mm_storeu_ps(to_a + n, _mm_permutevar_ps(four_a, lanes));
+        _mm_storeu_ps(to_b + n, _mm_permutevar_ps(four_b, lanes));
+        n += __builtin_popcount((unsigned)here & 15);
+    }
+    return n;
+}
+#else
+INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
+    real lanes_a[VL], lanes_b[VL];
+    int64_t n = 0;
+    v_store(lanes_a, a);
+    v_store(lanes_b, b);
+    for (int i = 0; i < VL; i++) {
+        to_a[n] = lanes_a[i];
+        to_b[n] = lanes_b[i];
+        n += lanes_a[i] != 0;
+    }
+    return n;
 }
 #endif
 
