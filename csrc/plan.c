@@ -154,7 +154,7 @@ static void lay_out_patch(plan_stage *g, int64_t lanes, int64_t *scratch) {
     if (g->needs_dx) {
         int64_t wide = fc_round_up(fc_mul(s->kw + 1, s->c), lanes);
         int64_t plane = fc_mul(g->x.hp, fc_mul(g->x.wp, s->c));
-        int64_t filters = fc_mul(fc_mul(s->k, s->kh + 2), fc_add(s->c, wide));
+        int64_t filters = fc_mul(fc_mul(2, s->k), fc_mul(s->kh + 2, wide));
         reals = fc_add(reals, fc_mul(lanes, fc_add(fc_round_up(plane, lanes), wide)));
         if (filters > EXACT) reals = -1;
     }
@@ -173,10 +173,10 @@ static void lay_out_shared(plan_layout *l, plan_stage *g, int training, int upda
         if (g->needs_dx && s->kind == FC_PLAN_CONV)
             g->packed_back = take(&l->shared, fc_round_up(weights, lanes));
         if (g->needs_dx && s->kind == FC_PLAN_CONV_POOL) {
-            /* kh rows between two of zeros, each between zeros: see plan_sparse_tmpl.h */
-            int64_t row = fc_add(s->c, fc_round_up(fc_mul(s->kw + 1, s->c), lanes));
-            int64_t bordered = fc_mul(s->k, fc_mul(s->kh + 2, row));
-            g->packed_back = take(&l->shared, fc_round_up(bordered, lanes));
+            /* twice, kh rows between two of zeros: see plan_sparse_tmpl.h */
+            int64_t row = fc_round_up(fc_mul(s->kw + 1, s->c), lanes);
+            l->shared = fc_round_up(l->shared, ALIGNED);
+            g->packed_back = take(&l->shared, fc_mul(fc_mul(2, s->k), fc_mul(s->kh + 2, row)));
         }
         if (g->backward) {
             int64_t rows = s->kind == FC_PLAN_CONV ? s->kh : g->patch.rows;

@@ -10,8 +10,7 @@
  *
  * and where the maximum was is only an offset of the patch. dx is summed for the
  * (kh + 1) x (kw + 1) pixels that a window's four patches cover, in registers over all output
- * channels; there the offset is taken in the filter, which lies between zeros: row a - 1 and c
- * columns are added where the maximum was further down and right.
+ * channels; there the offset is taken in the filter, which lies between zeros.
  *
  * This is exact, not an approximation: what is left out are products with zero.
  */
@@ -181,7 +180,8 @@ SPARSE_KERNEL(5, 4)
 #define sparse_5_3 NULL
 #define sparse_5_4 NULL
 #endif
-#define SPARSE_ROW(rows) {sparse_##rows##_1, sparse_##rows##_2, sparse_##rows##_3, sparse_##rows##_4}
+#define SPARSE_ROW(rows) \
+    {sparse_##rows##_1, sparse_##rows##_2, sparse_##rows##_3, sparse_##rows##_4}
 static sparse_fn *const SPARSE[][SPARSE_VECTORS] = {SPARSE_ROW(1), SPARSE_ROW(2), SPARSE_ROW(3),
                                                     SPARSE_ROW(4), SPARSE_ROW(5)};
 
@@ -205,17 +205,20 @@ static void sparse_sums(const sparse_shape *s, int64_t all_rows, int64_t vectors
 INLINE int64_t sparse_wide(const fc_plan_step *s) { /* a row of the region that dx is summed in */
     return fc_round_up((s->kw + 1) * s->c, VL);
 }
-INLINE int64_t sparse_pitch(const fc_plan_step *s) { return s->c + sparse_wide(s); }
+INLINE int64_t sparse_filter(const fc_plan_step *s) { return (s->kh + 2) * sparse_wide(s); }
 
-/* [k][kh + 2][pitch]: rows 0 and kh + 1 are zero, a row is c zeros, [kw][c], and zeros again. */
+/* [2][k][kh + 2][wide]: rows 0 and kh + 1 are zero, a row is [kw][c] and zeros; in the second half
+ * it is a pixel further right, so that either way its vectors are whole in a cache line. */
 static void sparse_pack(const fc_plan_step *s, const real *w, real *to) {
-    int64_t pitch = sparse_pitch(s);
-    memset(to, 0, (size_t)(s->k * (s->kh + 2) * pitch) * sizeof(real));
-    for (int64_t k = 0; k < s->k; k++, to += (s->kh + 2) * pitch)
+    int64_t wide = sparse_wide(s), filter = sparse_filter(s), half = s->k * filter;
+    memset(to, 0, (size_t)(2 * half) * sizeof(real));
+    for (int64_t k = 0; k < s->k; k++, to += filter)
         for (int64_t c = 0; c < s->c; c++)
             for (int64_t y = 0; y < s->kh; y++)
-                for (int64_t x = 0; x < s->kw; x++)
-                    to[(y + 1) * pitch + (x + 1) * s->c + c] = *w++;
+                for (int64_t x = 0; x < s->kw; x++) {
+                    real *left = to + (y + 1) * wide + x * s->c + c;
+                    left[0] = left[half + s->c] = *w++;
+                }
 }
 
 /* ---- the pass ---- */
@@ -265,18 +268,19 @@ static void sparse_image_weight(const plan_stage *g, const real *where, const re
             n += v_pack(v_loadn(dy + i, map - i), v_add(v_load(where + i), v_load(at + i)),
                         list->g + n, list->at + n);
         starts[1] = n;
-        sparse_sums(&filter, p->rows, p->vectors, list, starts, dw);
+        if (n > 0) sparse_sums(&filter, p->rows, p->vectors, list, starts, dw);
     }
 }
 
 /* dx of one image; dy and at are [oh][ow][k], and a window's entries are those of all channels.
- * Filters start one row and one pixel further on where the maximum was not below or right. */
+ * A filter starts one row further on where the maximum was not below. */
 static void sparse_image_input(const plan_stage *g, const real *filter_at, const real *dy,
                                const real *at, const sparse_list *list, int64_t *starts,
                                real *dx) {
     const fc_plan_step *s = g->step;
-    int64_t pitch = sparse_pitch(s), map = s->oh * s->ow, dx_pitch = g->x.wp * s->c, n = 0;
-    vr below = v_set1((real)g->patch.pitch), row = v_set1((real)pitch), pixel = v_set1((real)s->c);
+    int64_t wide = sparse_wide(s), map = s->oh * s->ow, dx_pitch = g->x.wp * s->c, n = 0;
+    vr below = v_set1((real)g->patch.pitch), row = v_set1((real)wide);
+    vr half = v_set1((real)(s->k * sparse_filter(s)));
     for (int64_t i = 0; i < map; i++, dy += s->k, at += s->k) {
         starts[i] = n;
         for (int64_t k = 0; k < s->k; k += VL) {
@@ -284,13 +288,13 @@ static void sparse_image_input(const plan_stage *g, const real *filter_at, const
             vm lower = v_ge(to, below);
             from = v_sub(from, v_select(lower, row, v_zero()));
             to = v_sub(to, v_select(lower, below, v_zero()));
-            from = v_sub(from, v_select(v_gt(to, v_zero()), pixel, v_zero()));
+            from = v_add(from, v_select(v_gt(to, v_zero()), half, v_zero()));
             n += v_pack(v_loadn(dy + k, s->k - k), from, list->g + n, list->at + n);
         }
     }
     starts[map] = n;
-    sparse_shape windows = {s->oh, s->ow, 2 * s->c, 2 * dx_pitch, dx_pitch, pitch};
-    sparse_sums(&windows, s->kh + 1, sparse_wide(s) / VL, list, starts, dx);
+    sparse_shape windows = {s->oh, s->ow, 2 * s->c, 2 * dx_pitch, dx_pitch, wide};
+    sparse_sums(&windows, s->kh + 1, wide / VL, list, starts, dx);
 }
 
 static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real *sums,
@@ -320,9 +324,7 @@ static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real
     int64_t plane = fc_round_up(g->x.hp * g->x.wp * s->c, VL) + sparse_wide(s);
     lanes_to_rows_turned(s->k, map, gradients, dy, p->map);
     lanes_to_rows_turned(s->k, map, best, at, p->map);
-    int64_t filter = (s->kh + 2) * sparse_pitch(s);
-    for (int64_t k = 0; k < s->k; k++)
-        where[k] = (real)(k * filter + sparse_pitch(s) + s->c);
+    for (int64_t k = 0; k < s->k; k++) where[k] = (real)(k * sparse_filter(s) + sparse_wide(s));
     list.from = (const real *)r->shared + g->packed_back;
     memset(dx, 0, (size_t)(VL * plane) * sizeof(real));
     for (int64_t lane = 0; lane < VL; lane++)
