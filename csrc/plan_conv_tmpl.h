@@ -131,29 +131,32 @@ INLINE void conv_plain(const conv_shape *s, const int ob, const int pb, const re
 /* Where the maximum so far stays: if it is NaN or >= the next one. */
 INLINE vm still_most(vr most, vr next) { return v_or(v_ge(most, next), v_isnan(most)); }
 
-/* Pooled outputs: the maximum of the four pixels and, unless best is NULL, where it was: its offset
- * in the input, given by `offsets`. */
-INLINE void conv_pooled(const conv_shape *s, const int ob, const real *x, const real *w,
+/* Pooled outputs, a row of n: the maximum of the four pixels and, unless best is NULL, where it was:
+ * its offset in the input, given by `offsets`. */
+INLINE void conv_pooled(const conv_shape *s, const int ob, int64_t n, const real *x, const real *w,
                         const real *bias, int relu, const real offsets[4], real *y, real *best,
                         int64_t plane) {
-    vr sum[CONV_OB][4];
-    conv_sum(s, ob, 4, x, w, bias, sum);
-    UNROLL for (int o = 0; o < ob; o++) {
-        vr most = sum[o][0], at = v_set1(offsets[0]);
-        UNROLL for (int p = 1; p < 4; p++) {
-            vm stays = still_most(most, sum[o][p]);
-            most = v_select(stays, most, sum[o][p]);
-            at = v_select(stays, at, v_set1(offsets[p]));
+    for (int64_t i = 0; i < n * VL; i += VL) {
+        vr sum[CONV_OB][4];
+        conv_sum(s, ob, 4, x + 2 * i, w, bias, sum);
+        UNROLL for (int o = 0; o < ob; o++) {
+            vr most = sum[o][0], at = v_set1(offsets[0]);
+            UNROLL for (int p = 1; p < 4; p++) {
+                vm stays = still_most(most, sum[o][p]);
+                most = v_select(stays, most, sum[o][p]);
+                at = v_select(stays, at, v_set1(offsets[p]));
+            }
+            v_store(y + o * plane + i, relu ? v_max(v_zero(), most) : most);
+            if (best != NULL) v_store(best + o * plane + i, at);
         }
-        v_store(y + o * plane, relu ? v_max(v_zero(), most) : most);
-        if (best != NULL) v_store(best + o * plane, at);
     }
 }
 
 typedef void conv_plain_fn(const conv_shape *s, const real *x, const real *w, const real *bias,
                            real *y, int64_t plane);
-typedef void conv_pooled_fn(const conv_shape *s, const real *x, const real *w, const real *bias,
-                            int relu, const real offsets[4], real *y, real *best, int64_t plane);
+typedef void conv_pooled_fn(const conv_shape *s, int64_t n, const real *x, const real *w,
+                            const real *bias, int relu, const real offsets[4], real *y, real *best,
+                            int64_t plane);
 
 #define CONV_KERNELS_OF(ob)                                                                      \
     static void conv_plain_##ob##_1(const conv_shape *s, const real *x, const real *w,           \
@@ -164,10 +167,10 @@ typedef void conv_pooled_fn(const conv_shape *s, const real *x, const real *w, c
                                     const real *bias, real *y, int64_t plane) {                  \
         conv_plain(s, ob, 4, x, w, bias, y, plane);                                              \
     }                                                                                            \
-    static void conv_pooled_##ob(const conv_shape *s, const real *x, const real *w,              \
+    static void conv_pooled_##ob(const conv_shape *s, int64_t n, const real *x, const real *w,   \
                                  const real *bias, int relu, const real offsets[4], real *y,     \
                                  real *best, int64_t plane) {                                    \
-        conv_pooled(s, ob, x, w, bias, relu, offsets, y, best, plane);                           \
+        conv_pooled(s, ob, n, x, w, bias, relu, offsets, y, best, plane);                        \
     }
 CONV_KERNELS_OF(1)
 CONV_KERNELS_OF(2)
@@ -229,13 +232,12 @@ static void plan_conv_pool_forward(const plan_run *r, const plan_stage *g, const
         int64_t k = even_cut(y->c, CONV_OB, b), ob = even_cut(y->c, CONV_OB, b + 1) - k;
         conv_pooled_fn *kernel = CONV_POOLED[ob - 1];
         const real *weights = packed + k * s.c * d->kh * d->kw, *start = bias ? bias + k : NULL;
-        for (int64_t row = 0; row < y->h; row++)
-            for (int64_t col = 0; col < y->w; col++) {
-                int64_t to = tensor_inside(y, k, row, col);
-                real *best = r->training ? arena + to + (g->best - y->at) * VL : NULL;
-                kernel(&s, arena + tensor_at(x, 0, 2 * row, 2 * col), weights, start, d->relu,
-                       offsets, arena + to, best, plane);
-            }
+        for (int64_t row = 0; row < y->h; row++) {
+            int64_t to = tensor_inside(y, k, row, 0);
+            real *best = r->training ? arena + to + (g->best - y->at) * VL : NULL;
+            kernel(&s, y->w, arena + tensor_at(x, 0, 2 * row, 0), weights, start, d->relu, offsets,
+                   arena + to, best, plane);
+        }
     }
 }
 
