@@ -23,7 +23,7 @@ enum {
     BN_BLOCK = 4096, /* elements of a block, about */
     BN_ROWS = 256,   /* images of a block where the lanes are channels */
     BN_RUN = 1024,   /* elements of an image, from which on a unit's planes are long enough */
-    BN_UNITS = 4,    /* units that are wanted as tasks */
+    BN_UNITS = 4,    /* units that are wanted: few, so that 64 channels of 8x8 are 4 KiB together */
     BN_MOST = 16,    /* channels of a unit */
     BN_LINES = 256,  /* channels of a task of inference, at most */
     BN_TASK = 32768  /* its elements, about: many times the work of finding its channels' numbers */
@@ -388,7 +388,7 @@ static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_t
     int threads = fc_threads_for(2 * FC_MOVED * unit_work * (double)a->units, n_threads);
     a->threads = fc_max(1, fc_min(threads, tasks));
     a->share = fc_ceil_div(tasks, a->threads);
-    fc_parallel_runs(a->share * a->threads, (int)a->threads, task, a);
+    fc_parallel(a->share * a->threads, (int)a->threads, task, a);
 }
 
 static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const void *x,

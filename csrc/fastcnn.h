@@ -22,7 +22,7 @@ extern "C" {
 typedef enum {
     FC_OK = 0,
     FC_ERROR_SHAPE = 1,       /* a descriptor's sizes do not fit each other */
-    FC_ERROR_OVERFLOW = 2,    /* a size computation left the range of int64 or size_t */
+    FC_ERROR_OVERFLOW = 2,    /* a size left the range of int64, size_t or a kernel's counts */
     FC_ERROR_UNSUPPORTED = 3, /* an enum value this build does not know */
     FC_ERROR_VALUE = 4        /* an input value is outside its range (labels, indices) */
 } fc_status;

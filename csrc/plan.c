@@ -198,12 +198,22 @@ static int64_t update_scratch(const plan_stage *g, const plan_kernels *k) {
     return is_conv(s) ? fc_mul(s->c, fc_mul(s->kh, s->kw)) : 0;
 }
 
+/* Multiply-adds of vectors for a single image, where a block takes one for each weight and pixel:
+ * four vectors of pixels at once, and linear weights that are turned, which costs as much again. */
+static double image_vectors(const plan_stage *g, double weights, int64_t lanes) {
+    const fc_plan_step *s = g->step;
+    if (s->kind == FC_PLAN_LINEAR) return 2 * weights / (double)lanes;
+    int64_t rows = (s->kind == FC_PLAN_CONV_POOL ? 2 : 1) * s->oh;
+    return weights * 4 * ceil((double)rows * (double)g->x.wp / (4 * (double)lanes));
+}
+
 static fc_status lay_out(const fc_plan_desc *d, const plan_kernels *k, int64_t n, int training,
                          plan_layout *l) {
     fc_status status = check_chain(d);
     if (status != FC_OK) return status;
     if (n < 0) return FC_ERROR_SHAPE;
     int64_t scratch = 0, arena = 0; /* arena in vectors */
+    double block_work = 0, image_work = 0;
     int trains = 0;
     *l = (plan_layout){.n_stages = d->n_steps, .first = d->n_steps, .n = n, .lanes = k->lanes};
     l->blocks = fc_ceil_div(n, l->lanes);
@@ -232,8 +242,9 @@ static fc_status lay_out(const fc_plan_desc *d, const plan_kernels *k, int64_t n
             else g->dy.at = take(&arena, volume(&g->dy));
         }
         g->dw_pitch = s->kw * s->c;
-        if (is_conv(s) && !training) /* a single image's output, and what is stored beyond it */
-            largest(&scratch, fc_add(fc_mul(s->k, fc_mul(value.hp, value.wp)), 2 * l->lanes));
+        if (is_conv(s) && !training) /* of a single image, channels that are made at once */
+            largest(&scratch, fc_add(fc_mul(fc_min(s->k, k->channels), fc_mul(value.hp, value.wp)),
+                                     2 * l->lanes));
         if (s->kind == FC_PLAN_CONV_POOL && trains) lay_out_patch(g, l->lanes, &scratch);
         if (s->kind == FC_PLAN_LINEAR && g->needs_dx) largest(&scratch, fc_mul(s->c, l->lanes));
         lay_out_shared(l, g, training, k->update_rows);
@@ -241,10 +252,16 @@ static fc_status lay_out(const fc_plan_desc *d, const plan_kernels *k, int64_t n
         if (g->items > 0) largest(&scratch, update_scratch(g, k));
         double weights = (double)s->k * (double)s->c * (double)s->kh * (double)s->kw;
         double pixels = (double)s->oh * (double)s->ow * (s->kind == FC_PLAN_CONV_POOL ? 4 : 1);
-        if (has_params(s)) l->work += (training ? 3 : 1) * (double)n * weights * pixels;
+        if (has_params(s)) {
+            l->work += (training ? 3 : 1) * (double)n * weights * pixels;
+            block_work += weights * pixels;
+            image_work += image_vectors(g, weights, l->lanes);
+        }
         value = g->y;
         gradient = g->dy;
     }
+    /* an image by itself has more beside its multiply-adds: about half as much as these */
+    l->few = (int64_t)fmin(2 * block_work / (3 * fmax(image_work, 1)), (double)l->lanes);
     l->output = value;
     l->output_gradient = gradient;
     l->scratch = fc_round_up(fc_mul(arena, l->lanes), ALIGNED);

@@ -3,8 +3,9 @@
  *
  * A batch is cut into blocks of `lanes` images, one image a vector lane. A block's values and
  * gradients are tensors of vectors, [c][h][w][lane], in an arena small enough for L2; a tensor that
- * a convolution reads has zero borders around its planes. The blocks are cut into chunks, which are
- * the parallel tasks: each thread has one arena, each chunk its own sums of convolution weight
+ * a convolution reads has zero borders around its planes. (In inference a few images left over go
+ * one by one: then an element is a real, at the same places.) The blocks are cut into chunks, which
+ * are the parallel tasks: each thread has one arena, each chunk its own sums of convolution weight
  * gradients. Linear layers keep their inputs and output gradients of the whole batch, image by
  * image, and make their weight gradients from them at the end.
  */
@@ -31,7 +32,7 @@ typedef struct {
     int64_t pixel, pitch;  /* reals of a pixel and of a row of pixels */
     int64_t image;         /* reals of an image */
     int64_t map;           /* reals of an image's pooled maps */
-    int64_t lists;         /* reals of the lists of gradients, first in the scratch */
+    int64_t lists;         /* reals of the lists of gradients and of places, first in the scratch */
 } plan_patch;
 
 typedef struct {
@@ -51,6 +52,7 @@ typedef struct {
     int n_stages, first;       /* the first stage with a backward pass */
     plan_stage stages[FC_PLAN_MOST_STEPS];
     int64_t n, lanes, blocks, chunks;
+    int64_t few;               /* inference: images that go one by one, faster than as a block */
     plan_tensor input, output, output_gradient;
     int64_t arena;             /* reals of a thread's arena, and where its scratch starts */
     int64_t scratch;
@@ -76,6 +78,7 @@ typedef struct {
 
 typedef struct {
     int lanes;
+    int channels;                /* that a convolution makes at once */
     int update_rows;             /* of a linear weight in one task of the update */
     int64_t update_scratch;      /* reals that such a task needs besides the rows */
     void (*pack)(const plan_run *r);

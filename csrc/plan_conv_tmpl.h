@@ -1,5 +1,5 @@
 /* plan_conv_tmpl.h - convolutions of a plan's block of images, one image a vector lane; included by
- * plan_tmpl.h.
+ * plan_tmpl.h. Its taps serve single images too (plan_image_tmpl.h).
  *
  * The micro-kernel holds up to CONV_OB output channels x 4 pixels in registers and multiplies
  * vectors of VL images by one weight at a time, so no lane is wasted whatever width and channels
@@ -79,7 +79,6 @@ typedef struct {
     int64_t c, kh, kw;
     int64_t row, plane; /* of x, in reals */
     int64_t second;     /* from the first two pixels to the other two: two columns, or a row */
-    const real *bias;   /* or NULL */
 } conv_shape;
 
 /* One tap of one input channel: ob output channels x pb vectors, which are at x[i] + at. */
@@ -131,8 +130,8 @@ INLINE void conv_plain(const conv_shape *s, const int ob, const int pb, const re
 /* Where the maximum so far stays: if it is NaN or >= the next one. */
 INLINE vm still_most(vr most, vr next) { return v_or(v_ge(most, next), v_isnan(most)); }
 
-/* Pooled outputs, a row of n: the maximum of the four pixels and, unless best is NULL, where it was:
- * its offset in the input, given by `offsets`. */
+/* Pooled outputs, a row of n: the maximum of the four pixels and, unless best is NULL, where it
+ * was: its offset in the input, given by `offsets`. */
 INLINE void conv_pooled(const conv_shape *s, const int ob, int64_t n, const real *x, const real *w,
                         const real *bias, int relu, const real offsets[4], real *y, real *best,
                         int64_t plane) {
@@ -191,7 +190,7 @@ static conv_pooled_fn *const CONV_POOLED[] = CONV_TABLE(conv_pooled_, );
 /* y (h x w pixels of it) = packed w * x + bias. */
 static void conv_rows(const plan_tensor *x, const plan_tensor *y, int64_t kh, int64_t kw,
                       const real *w, const real *bias, real *arena) {
-    conv_shape s = {x->c, kh, kw, x->wp * VL, x->hp * x->wp * VL, 2 * VL, bias};
+    conv_shape s = {x->c, kh, kw, x->wp * VL, x->hp * x->wp * VL, 2 * VL};
     int64_t blocks = fc_ceil_div(y->c, CONV_OB), plane = y->hp * y->wp * VL;
     for (int64_t b = 0; b < blocks; b++) {
         int64_t k = even_cut(y->c, CONV_OB, b), ob = even_cut(y->c, CONV_OB, b + 1) - k;
@@ -223,7 +222,7 @@ static void plan_conv_pool_forward(const plan_run *r, const plan_stage *g, const
     const fc_plan_step *d = g->step;
     const plan_tensor *x = &g->x, *y = &g->y;
     const real *packed = (const real *)r->shared + g->packed;
-    conv_shape s = {x->c, d->kh, d->kw, x->wp * VL, x->hp * x->wp * VL, x->wp * VL, bias};
+    conv_shape s = {x->c, d->kh, d->kw, x->wp * VL, x->hp * x->wp * VL, x->wp * VL};
     int64_t blocks = fc_ceil_div(y->c, CONV_OB), plane = y->hp * y->wp * VL;
     real across = (real)g->patch.pixel, down = (real)g->patch.pitch;
     real offsets[4] = {0, across, down, down + across};

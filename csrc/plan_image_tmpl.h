@@ -1,7 +1,7 @@
 /* plan_image_tmpl.h - forward pass of a single image, for batches too small to fill the lanes of a
  * block; included by plan_tmpl.h.
  *
- * The lanes are neighbouring pixels of a row, and in a linear layer outputs. Tensors lie where
+ * The lanes are neighbouring pixels, and in a linear layer outputs. Tensors lie where
  * those of a block do, an element a real. Every sum has the terms and the order that it has in a
  * block, so an image's outputs are the same bits either way.
  */
@@ -109,27 +109,34 @@ static void image_conv_forward(const plan_run *r, const plan_stage *g, const rea
 
 /* ---- pools, activations ---- */
 
-INLINE real image_window(const fc_plan_step *s, const real *x, int64_t row) {
-    int largest = s->kind == FC_PLAN_MAX_POOL;
-    real most = *x, sum = 0;
+/* One by one: as in plan_max_pool_forward NaN stays, and the first of equal maxima. */
+INLINE real image_window_max(const fc_plan_step *s, const real *x, int64_t row) {
+    real most = *x;
     for (int64_t ky = 0; ky < s->kh; ky++)
         for (int64_t kx = 0; kx < s->kw; kx++) {
             real v = x[ky * row + kx];
-            if (!(most >= v || most != most)) most = v;
-            sum += v;
+            most = most >= v || most != most ? most : v;
         }
-    return largest ? most : sum / (real)(s->kh * s->kw);
+    return most;
+}
+INLINE real image_window_mean(const fc_plan_step *s, const real *x, int64_t row) {
+    real sum = 0;
+    for (int64_t ky = 0; ky < s->kh; ky++)
+        for (int64_t kx = 0; kx < s->kw; kx++) sum += x[ky * row + kx];
+    return sum / (real)(s->kh * s->kw);
 }
 
 static void image_pool_forward(const plan_stage *g, real *arena) {
+    const fc_plan_step *s = g->step;
     const plan_tensor *x = &g->x, *y = &g->y;
     zero_border(y, 1, arena);
     for (int64_t c = 0; c < y->c; c++)
         for (int64_t row = 0; row < y->h; row++) {
-            const real *from = image_inside(x, c, row * g->step->kh, 0, arena);
+            const real *from = image_inside(x, c, row * s->kh, 0, arena);
             real *to = image_inside(y, c, row, 0, arena);
-            for (int64_t col = 0; col < y->w; col++)
-                to[col] = image_window(g->step, from + col * g->step->kw, x->wp);
+            for (int64_t col = 0; col < y->w; col++, from += s->kw)
+                to[col] = s->kind == FC_PLAN_MAX_POOL ? image_window_max(s, from, x->wp)
+                                                      : image_window_mean(s, from, x->wp);
         }
 }
 

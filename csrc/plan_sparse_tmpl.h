@@ -111,8 +111,8 @@ typedef struct {
 } sparse_shape;
 
 INLINE void sparse_add(const sparse_shape *s, const int rows, const int vectors, const real *from,
-                       const real *g, vr sum[SPARSE_ROWS][SPARSE_VECTORS]) {
-    vr one = v_set1(*g);
+                       real g, vr sum[SPARSE_ROWS][SPARSE_VECTORS]) {
+    vr one = v_set1(g);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int j = 0; j < vectors; j++)
             sum[i][j] = v_fma(one, v_load(from + i * s->from_pitch + j * VL), sum[i][j]);
@@ -136,9 +136,9 @@ INLINE void sparse_sum(const sparse_shape *s, const int rows, const int vectors,
             int64_t e = starts[0], end = starts[1];
             for (; e + at_once <= end; e += at_once)
                 UNROLL for (int q = 0; q < at_once; q++)
-                    sparse_add(s, rows, vectors, from + (int64_t)at[e + q], &g[e + q], sum[q]);
+                    sparse_add(s, rows, vectors, from + (int64_t)at[e + q], g[e + q], sum[q]);
             for (; at_once > 1 && e < end; e++)
-                sparse_add(s, rows, vectors, from + (int64_t)at[e], &g[e], sum[0]);
+                sparse_add(s, rows, vectors, from + (int64_t)at[e], g[e], sum[0]);
             UNROLL for (int i = 0; i < rows; i++)
                 UNROLL for (int j = 0; j < vectors; j++) {
                     vr all = sum[0][i][j];
@@ -223,7 +223,7 @@ static void sparse_pack(const fc_plan_step *s, const real *w, real *to) {
 
 /* ---- the pass ---- */
 
-/* dy is masked by the ReLU, and summed in db; best, which may have borders, is moved together. */
+/* dy is masked by the ReLU, and summed in db; best, which may have borders, is compacted. */
 static void sparse_gather(const plan_stage *g, real *db, real *arena) {
     const fc_plan_step *s = g->step;
     const plan_tensor *y = &g->y, *dy = &g->dy;

@@ -61,8 +61,6 @@ static void plan_store(const plan_run *r, int64_t block, int64_t lanes, const re
 
 /* ---- first loop: blocks forward and backward ---- */
 
-#define PLAN_FEW (3 * VL / 8) /* images that take less time one by one than as a block */
-
 static void plan_forward(const plan_run *r, int64_t block, real *arena) {
     for (int i = 0; i < r->layout->n_stages; i++) {
         const plan_stage *g = &r->layout->stages[i];
@@ -104,7 +102,7 @@ static void plan_chunk(void *arg, int64_t chunk, int thread) {
     int64_t from = chunk * p->blocks / p->chunks, to = (chunk + 1) * p->blocks / p->chunks;
     for (int64_t block = from; block < to; block++) {
         int64_t lanes = fc_min(p->n - block * VL, VL);
-        if (!r->training && lanes <= PLAN_FEW) {
+        if (!r->training && lanes <= p->few) {
             for (int64_t l = 0; l < lanes; l++) plan_image(r, block * VL + l, arena);
             continue;
         }
@@ -246,6 +244,7 @@ static void plan_update(const plan_run *r, int n_threads) {
 #define PLAN_KERNELS                    \
     {                                   \
         .lanes = VL,                    \
+        .channels = CONV_OB,            \
         .update_rows = UPDATE_ROWS,     \
         .update_scratch = GEMM_SCRATCH, \
         .pack = plan_pack,              \

@@ -386,7 +386,7 @@ INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
     vm here = M(cmp)(a, v_zero(), _CMP_NEQ_UQ);
     v_store(to_a, I(maskz_compress)(here, a));
     v_store(to_b, I(maskz_compress)(here, b));
-    return __builtin_popcount(here);
+    return _mm_popcnt_u32(here);
 }
 #elif defined(FC_TIER_AVX2) && !defined(FC_REAL_F64)
 /* Four lanes at a time: row m of the table names those of the bits of m. */
@@ -402,7 +402,7 @@ INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
         __m128 four_b = half ? _mm256_extractf128_ps(b, 1) : _mm256_castps256_ps128(b);
         _mm_storeu_ps(to_a + n, _mm_permutevar_ps(four_a, lanes));
         _mm_storeu_ps(to_b + n, _mm_permutevar_ps(four_b, lanes));
-        n += __builtin_popcount((unsigned)here & 15);
+        n += (int)_mm_popcnt_u32((unsigned)here & 15);
     }
     return n;
 }

@@ -147,6 +147,16 @@ def _one(
     raise _refuse(name, layer, f"a block plan knows chains (Sequential) of {known}")
 
 
+def _listable(conv: BlockStep) -> bool:
+    """Whether the places in the lists of the sparse backward pass are whole numbers that float32
+    holds; where they are not, no block would stay in a cache anyway."""
+    (c, h, w), (kh, kw), k, lanes = conv.input_shape, conv.kernel, conv.output_shape[0], 16
+    top, bottom, left, right = conv.padding
+    image = (h + top + bottom) * (w + left + right) * max(c, lanes) + kw * c + 2 * lanes
+    filters = 2 * k * (kh + 2) * ((kw + 1) * c + lanes)
+    return max(image, filters) <= 2**24
+
+
 def _fused(steps: list[BlockStep]) -> list[BlockStep]:
     """Convolutions that a 2x2 max pool follows, with a ReLU before or after it, as one step."""
     result: list[BlockStep] = []
@@ -160,7 +170,7 @@ def _fused(steps: list[BlockStep]) -> list[BlockStep]:
         if len(pools) + len(relus) < 2:  # then only a pool that follows at once is of use
             after = after[:1]
             pools, relus = [s for s in pools if s in after], []
-        if conv.kind != _kernels.PLAN_CONV or len(pools) != 1:
+        if conv.kind != _kernels.PLAN_CONV or len(pools) != 1 or not _listable(conv):
             result.append(conv)
             i += 1
             continue

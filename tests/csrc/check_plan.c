@@ -162,7 +162,14 @@ void check_plan(const setting *s) {
          .kw = 1},
         LINEAR(8, 2),
     };
+    fc_plan_step small[] = { /* planes of less than a vector */
+        {.kind = FC_PLAN_CONV, .c = 1, .h = 2, .w = 3, .k = 7, .oh = 2, .ow = 3, .kh = 1, .kw = 1},
+        {.kind = FC_PLAN_CONV_POOL, .relu = 1, .c = 7, .h = 2, .w = 3, .k = 9, .oh = 1, .ow = 1,
+         .kh = 3, .kw = 3, .pad_top = 1, .pad_bottom = 1, .pad_left = 1, .pad_right = 1},
+        LINEAR(9, 1),
+    };
     for (int64_t n = 1; n <= 37; n += n < 3 ? 1 : 17) {
+        chain(s, "small", sizeof small / sizeof small[0], small, n);
         chain(s, "sparse", sizeof sparse / sizeof sparse[0], sparse, n);
         chain(s, "dense", sizeof dense / sizeof dense[0], dense, n);
     }
