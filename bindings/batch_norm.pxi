@@ -17,6 +17,7 @@ cdef extern from "fastcnn.h" nogil:
         const fc_batch_norm_desc *d, const void *dy, const void *y, const void *x,
         const void *gamma, const double *mean, const double *inv_std, void *dz, void *dx,
         void *dgamma, void *dbeta, int n_threads)
+    fc_status fc_channel_sums(const fc_batch_norm_desc *d, const void *x, void *sums, int n_threads)
 
 
 def batch_norm_inference(
@@ -74,4 +75,16 @@ def batch_norm_backward(
     cdef void *dzp = data(dz)
     with nogil:
         status = fc_batch_norm_backward(&d, dyp, yp, xp, gp, mp, sp, dzp, dxp, dgp, dbp, n_threads)
+    check(status)
+
+
+def channel_sums(cnp.ndarray x, cnp.ndarray sums, int n_threads):
+    """sums[c] = x[:, c].sum(); x is (N, C, H, W)."""
+    cdef fc_batch_norm_desc d = fc_batch_norm_desc(
+        dtype_of(x), x.shape[0], x.shape[1], x.shape[2] * x.shape[3])
+    cdef fc_status status
+    cdef void *xp = data(x)
+    cdef void *sp = data(sums)
+    with nogil:
+        status = fc_channel_sums(&d, xp, sp, n_threads)
     check(status)

@@ -31,7 +31,7 @@ cdef extern from "fastcnn.h" nogil:
     fc_status fc_conv2d_backward_input_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
                                                        size_t *bytes)
     fc_status fc_conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w,
-                                       void *dx, void *workspace, int n_threads)
+                                       const void *b, void *dx, void *workspace, int n_threads)
     fc_status fc_conv2d_backward_weight_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
                                                         size_t *bytes)
     fc_status fc_conv2d_backward_weight(const fc_conv2d_desc *d, const void *dy, const void *x,
@@ -115,9 +115,11 @@ def conv2d_prepare(Conv2dDesc desc, cnp.ndarray w, cnp.ndarray prepared, int n_t
 
 
 def conv2d_backward_input(Conv2dDesc desc, cnp.ndarray dy, cnp.ndarray w, cnp.ndarray dx,
-                          cnp.ndarray workspace, int n_threads):
+                          cnp.ndarray workspace, int n_threads, cnp.ndarray b=None):
+    """dx of dy and w; of a transposed convolution these are x and y, and b is its bias."""
     cdef void *dyp = data(dy)
     cdef void *wp = data(w)
+    cdef void *bp = data(b)
     cdef void *dxp = data(dx)
     cdef size_t nbytes = 0
     if workspace is None:
@@ -126,7 +128,7 @@ def conv2d_backward_input(Conv2dDesc desc, cnp.ndarray dy, cnp.ndarray w, cnp.nd
     cdef void *sp = scratch_data(workspace, block)
     cdef fc_status status
     with nogil:
-        status = fc_conv2d_backward_input(&desc.d, dyp, wp, dxp, sp, n_threads)
+        status = fc_conv2d_backward_input(&desc.d, dyp, wp, bp, dxp, sp, n_threads)
     check(status)
 
 

@@ -40,3 +40,10 @@ fc_status fc_batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, co
                                                       dgamma, dbeta, n_threads);
     return status;
 }
+
+fc_status fc_channel_sums(const fc_batch_norm_desc *d, const void *x, void *sums, int n_threads) {
+    fc_status status = check(d);
+    if (status == FC_OK)
+        fc_kernels_for(d->dtype)->batch_norm.channel_sums(d, x, sums, n_threads);
+    return status;
+}

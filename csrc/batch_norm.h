@@ -13,6 +13,7 @@ typedef struct {
     void (*backward)(const fc_batch_norm_desc *d, const void *dy, const void *y, const void *x,
                      const void *gamma, const double *mean, const double *inv_std, void *dz,
                      void *dx, void *dgamma, void *dbeta, int n_threads);
+    void (*channel_sums)(const fc_batch_norm_desc *d, const void *x, void *sums, int n_threads);
 } batch_norm_kernels;
 
 #endif

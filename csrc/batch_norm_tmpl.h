@@ -359,6 +359,18 @@ static void bn_unit_backward(const bn_arg *given, int64_t unit) {
     bn_apply(a, unit, &line, 1, 0, 0);
 }
 
+/* The gradient of a shift, or a bias, alone. */
+static void bn_unit_totals(const bn_arg *a, int64_t unit) {
+    int64_t channels = bn_channels(a, unit);
+    double sum[BN_MOST] = {0};
+    real center[BN_MOST] = {0}, s[BN_MOST], q[BN_MOST];
+    for (int64_t i = 0; i < a->blocks; i++) {
+        bn_sums(a, bn_block_of(a, unit, i), channels, center, bn_plain, s, q);
+        for (int64_t l = 0; l < channels; l++) sum[l] += s[l];
+    }
+    for (int64_t l = 0; l < channels; l++) a->out[unit * a->width + l] = (real)sum[l];
+}
+
 /* ---- tasks ---- */
 
 INLINE void bn_task(const bn_arg *a, int64_t item, void (*unit)(const bn_arg *a, int64_t unit)) {
@@ -369,6 +381,7 @@ INLINE void bn_task(const bn_arg *a, int64_t item, void (*unit)(const bn_arg *a,
 static void bn_inference(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_inference); }
 static void bn_forward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_forward); }
 static void bn_backward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_backward); }
+static void bn_totals(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_totals); }
 
 static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_threads) {
     a->n = d->n;
@@ -426,9 +439,15 @@ static void batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, con
     bn_run(d, &a, bn_backward, n_threads);
 }
 
+static void channel_sums(const fc_batch_norm_desc *d, const void *x, void *sums, int n_threads) {
+    bn_arg a = {.x = x, .out = sums};
+    bn_run(d, &a, bn_totals, n_threads);
+}
+
 #define BATCH_NORM_KERNELS                                                      \
     {                                                                           \
         .inference = batch_norm_inference,                                      \
         .forward = batch_norm_forward,                                          \
         .backward = batch_norm_backward,                                        \
+        .channel_sums = channel_sums,                                           \
     }

@@ -106,12 +106,12 @@ fc_status fc_conv2d_backward_input_workspace_bytes(const fc_conv2d_desc *d, int 
     return k == NULL ? status : size_of(k->backward_input_workspace(d, n_threads), bytes);
 }
 
-fc_status fc_conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
-                                   void *workspace, int n_threads) {
+fc_status fc_conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w,
+                                   const void *b, void *dx, void *workspace, int n_threads) {
     fc_status status;
     if (d->pad_mode != FC_PAD_ZEROS) return FC_ERROR_UNSUPPORTED;
     const conv2d_kernels *k = kernels_for(d, &status);
-    if (k != NULL && d->n > 0) k->backward_input(d, dy, w, dx, workspace, n_threads);
+    if (k != NULL && d->n > 0) k->backward_input(d, dy, w, b, dx, workspace, n_threads);
     return status;
 }
 

@@ -93,8 +93,8 @@ typedef struct {
     int64_t (*prepared_bytes)(const fc_conv2d_desc *d);
     void (*prepare)(const fc_conv2d_desc *d, const void *w, void *prepared, int n_threads);
     int64_t (*backward_input_workspace)(const fc_conv2d_desc *d, int n_threads);
-    void (*backward_input)(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
-                           void *workspace, int n_threads);
+    void (*backward_input)(const fc_conv2d_desc *d, const void *dy, const void *w, const void *b,
+                           void *dx, void *workspace, int n_threads);
     int64_t (*backward_weight_workspace)(const fc_conv2d_desc *d, int n_threads);
     void (*backward_weight)(const fc_conv2d_desc *d, const void *dy, const void *x, void *dw,
                             void *db, void *workspace, int n_threads);

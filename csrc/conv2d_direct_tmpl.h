@@ -146,33 +146,36 @@ INLINE void direct_prefetch(const direct_run *r, int64_t px, int64_t nq, int64_t
     }
 }
 
-/* IN_SOURCE: what the thread is likely to pack next. It asks for it while it computes, in the order
- * of the packing, with each call of the kernel one cache line of as many channels as the call has
- * time for; and as late as it can: with every tile, the weights of a pass go through the cache. */
+enum { LINE = 64 / (int)sizeof(real) }; /* reals of a cache line */
+
+/* IN_SOURCE: what the thread is likely to pack next. It asks for it while it computes, row by row,
+ * with each call of the kernel one cache line of as many channels as the call has time for; and as
+ * late as it can: with every tile, the weights of a pass go through the cache. */
 typedef struct {
     int64_t wait; /* calls before the first that asks; INT64_MAX: nothing left to ask for */
     shift_band band;
     int64_t channels, some;
-    int64_t q, row, line, channel; /* what comes next: pixel, kernel row, cache line in the row */
-    const real *src, *at;          /* the block; the line in its first channel */
+    int64_t reals, lines;              /* of a source row of the band; cache lines asked of it */
+    int64_t row, phase, line, channel; /* what comes next: of the band, of the kernel, of the row */
+    const real *src, *at;              /* the block; the line in its first channel */
 } direct_next;
 
-/* Goes on to the next line of all channels. */
+/* Goes on to the next line of all channels. Rows may begin within a line, so that the end
+ * of the last may need one more. */
 static void direct_next_line(const direct_run *r, direct_next *next) {
     const shift_problem *s = &r->s;
     const shift_band *b = &next->band;
-    int64_t reals = 64 / (int64_t)sizeof(real);
     next->channel = 0;
-    if (++next->line * reals >= NR * s->x.step) next->line = 0, next->row++;
-    if (next->row == s->y.phases) next->row = 0, next->q += NR;
-    if (next->q >= b->q) {
+    if (++next->line >= next->lines) next->line = 0, next->phase++;
+    if (next->phase == s->y.phases) next->phase = 0, next->row++;
+    if (next->row == b->images * b->rows) {
         next->wait = INT64_MAX;
         return;
     }
-    int64_t row = next->q / b->cols, col = next->q % b->cols, image = row / b->rows;
-    int64_t y = (b->y0 + row - image * b->rows) * s->y.step + next->row * s->y.dilation;
-    next->at = next->src + (image * s->groups * s->channels * s->y.source + y) * s->x.source +
-               (b->x0 + col) * s->x.step + next->line * reals;
+    int64_t image = next->row / b->rows, row = b->y0 + next->row - image * b->rows;
+    int64_t y = row * s->y.step + next->phase * s->y.dilation;
+    int64_t x = fc_min(next->line * LINE, next->reals - 1) + b->x0 * s->x.step;
+    next->at = next->src + (image * s->groups * s->channels * s->y.source + y) * s->x.source + x;
 }
 
 /* calls: of the kernel, for all tiles of this block. */
@@ -189,9 +192,11 @@ static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t b
     next.band = direct_band(r, unit / s->groups);
     int64_t image = next.band.n0 * s->groups + unit % s->groups;
     next.src = r->src + (image * s->channels + block * r->block) * s->y.source * s->x.source;
+    next.reals = (next.band.cols - 1) * s->x.step + (s->x.phases - 1) * s->x.dilation + 1;
+    next.lines = fc_ceil_div(next.reals, LINE) + 1;
     next.line = -1;
-    int64_t lines = fc_ceil_div(NR * s->x.step * (int64_t)sizeof(real), 64) * s->y.phases;
-    int64_t asks = fc_ceil_div(next.band.q, NR) * lines * fc_ceil_div(next.channels, some);
+    int64_t rows = next.band.images * next.band.rows * s->y.phases;
+    int64_t asks = rows * next.lines * fc_ceil_div(next.channels, some);
     next.wait = fc_max(0, calls - asks);
     direct_next_line(r, &next);
     return next;
@@ -216,8 +221,8 @@ INLINE int direct_empty(const shift_problem *s, int64_t py) {
     return s->first[p] == s->first[p + s->x.out_phases];
 }
 
-/* The rows of such a phase in a band: zero, as there is no bias backward. */
-static void direct_zero_rows(const direct_run *r, const shift_band *b, int64_t m0, int64_t m1,
+/* The rows of such a phase in a band: the bias alone. */
+static void direct_bias_rows(const direct_run *r, const shift_band *b, int64_t m0, int64_t m1,
                              int64_t py) {
     const shift_problem *s = &r->s;
     int64_t x = b->x0 * s->x.out_step, cols = fc_min(b->cols * s->x.out_step, s->x.out - x);
@@ -226,7 +231,7 @@ static void direct_zero_rows(const direct_run *r, const shift_band *b, int64_t m
             for (int64_t row = 0; row < b->rows; row++) {
                 int64_t y = (b->y0 + row) * s->y.out_step + py;
                 real *dst = r->dst + ((n * s->groups * s->m + m) * s->y.out + y) * s->x.out + x;
-                if (y < s->y.out) fill(dst, cols, 0);
+                if (y < s->y.out) fill(dst, cols, r->bias[m]);
             }
 }
 
@@ -325,7 +330,7 @@ static void direct_task(void *arg, int64_t item, int thread) {
     }
     int64_t m0 = g * s->m + panel_row(r, panel0), m1 = g * s->m + panel_row(r, panel1);
     for (int64_t py = 0; py < s->y.out_phases; py++)
-        if (direct_empty(s, py)) direct_zero_rows(r, &b, m0, m1, py);
+        if (direct_empty(s, py)) direct_bias_rows(r, &b, m0, m1, py);
 }
 
 /* Prepared weights are the packed ones, and behind them the list of taps that packing goes by. */

@@ -146,32 +146,32 @@ static int64_t conv2d_backward_input_workspace(const fc_conv2d_desc *d, int n_th
     return direct_layout(&direct, 0, NULL, n_threads);
 }
 
-static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
-                                  void *workspace, int n_threads) {
+static void conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w,
+                                  const void *b, void *dx, void *workspace, int n_threads) {
     n_threads = conv2d_threads(d, n_threads);
     wino_run wino;
     if (wino_forward_run(&wino, d, 1, 0)) {
-        wino_execute(&wino, dy, w, NULL, NULL, dx, workspace, n_threads);
+        wino_execute(&wino, dy, w, NULL, b, dx, workspace, n_threads);
         return;
     }
     dilated_run dilated;
     if (dilated_plan(&dilated, d, WINO_BACKWARD_INPUT)) {
-        dilated_execute(&dilated, dy, w, NULL, NULL, (conv_epilogue){0}, dx, workspace, n_threads);
+        dilated_execute(&dilated, dy, w, NULL, b, (conv_epilogue){0}, dx, workspace, n_threads);
         return;
     }
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 1)) {
-        depthwise_execute(&depthwise, dy, w, NULL, dx, workspace, n_threads);
+        depthwise_execute(&depthwise, dy, w, b, dx, workspace, n_threads);
         return;
     }
     lanes_run lanes;
     if (lanes_plan(&lanes, d, 1)) {
-        lanes_execute(&lanes, dy, w, NULL, dx, workspace, n_threads);
+        lanes_execute(&lanes, dy, w, b, dx, workspace, n_threads);
         return;
     }
     direct_run direct;
     direct_backward_run(&direct, d);
-    direct_execute(&direct, dy, w, NULL, NULL, dx, workspace, n_threads);
+    direct_execute(&direct, dy, w, NULL, b, dx, workspace, n_threads);
 }
 
 static int64_t conv2d_backward_weight_workspace(const fc_conv2d_desc *d, int n_threads) {

@@ -91,11 +91,12 @@ fc_status fc_conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepar
 /* Of fc_conv2d_infer with prepared weights: a forward workspace without a place for them. */
 fc_status fc_conv2d_prepared_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
                                              size_t *bytes);
-/* dx from dy and w; zero padding only. */
+/* dx from dy and w; zero padding only. b[c] (which may be NULL) is added: the bias of a transposed
+ * convolution, which is this pass. */
 fc_status fc_conv2d_backward_input_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
                                                    size_t *bytes);
-fc_status fc_conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w, void *dx,
-                                   void *workspace, int n_threads);
+fc_status fc_conv2d_backward_input(const fc_conv2d_desc *d, const void *dy, const void *w,
+                                   const void *b, void *dx, void *workspace, int n_threads);
 /* dw and db[k] (which may be NULL) from dy and x. */
 fc_status fc_conv2d_backward_weight_workspace_bytes(const fc_conv2d_desc *d, int n_threads,
                                                     size_t *bytes);
@@ -234,6 +235,8 @@ fc_status fc_batch_norm_backward(const fc_batch_norm_desc *d, const void *dy, co
                                  const void *x, const void *gamma, const double *mean,
                                  const double *inv_std, void *dz, void *dx, void *dgamma,
                                  void *dbeta, int n_threads);
+/* sums[c] of x over images and planes, as dbeta is of dy: the gradient of a bias. */
+fc_status fc_channel_sums(const fc_batch_norm_desc *d, const void *x, void *sums, int n_threads);
 
 /* ---- lrn (lrn.c): local response normalisation ---- */
 

@@ -52,4 +52,4 @@ class Im2col:
             cols, dyg = self.columns(x[n]), dy[n].reshape(groups, dwg.shape[1], -1)
             for g in range(groups):
                 gemm(dyg[g], cols[g], trans_b=True, out=dwg[g], accumulate=True)
-        db[...] = dy.sum((0, 2, 3))
+        _kernels.channel_sums(dy, db, get_num_threads())

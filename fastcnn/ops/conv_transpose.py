@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from numpy.typing import ArrayLike
 
+from .. import _kernels
 from .._checks import (
     Array,
     Padding,
@@ -17,11 +18,14 @@ from .._checks import (
     conv_transpose_size,
     conv_window,
     dims,
+    empty,
     expect_shape,
     floating,
     output,
 )
-from .conv import Algorithm, conv2d, conv2d_backward_input, conv2d_backward_weight
+from .._config import get_num_threads
+from ._conv_desc import Algorithm, algorithm_code, described
+from .conv import conv2d, conv2d_backward_input, conv2d_backward_weight
 
 
 def conv_transpose2d(
@@ -99,6 +103,12 @@ def conv_transpose2d(
         b = floating(op, "b", b, 1, x.dtype)
         expect_shape(op, "b", b, shape[1:2], "one per output channel")
     y = output(op, out, shape, x.dtype, (x, w, b))
+    code = algorithm_code(op, algorithm)
+    given = (stride, padding, dilation, groups)
+    _, desc = described(op, x.dtype, shape, w.shape, given, "zeros", code)
+    if desc is not None and algorithm != "im2col":
+        _kernels.conv2d_backward_input(desc, x, w, y, None, get_num_threads(), b)
+        return y
     conv2d_backward_input(
         x, w, shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
         algorithm=algorithm, out=y,
@@ -216,7 +226,9 @@ def conv_transpose2d_backward_weight(
         x, dy, shape, stride=stride, padding=padding, dilation=dilation, groups=groups,
         algorithm=algorithm,
     )  # fmt: skip
-    return dw, dy.sum((0, 2, 3))
+    db = empty(op, dy.shape[1:2], dy.dtype)
+    _kernels.channel_sums(dy, db, get_num_threads())
+    return dw, db
 
 
 def _dy_window(

@@ -211,9 +211,8 @@ class ConvTransposeStep(Step):
 
         def call() -> None:
             w, scratch = layer.weight.data, tape.scratch.array
-            _kernels.conv2d_backward_input(desc, x.array, w, y.array, scratch, threads)
-            if layer.bias is not None:
-                np.add(y.array, layer.bias.data[:, None, None], out=y.array)
+            bias = None if layer.bias is None else layer.bias.data
+            _kernels.conv2d_backward_input(desc, x.array, w, y.array, scratch, threads, bias)
 
         tape.call(call, x, y, scratch=size)
         self.x = x
@@ -226,14 +225,14 @@ class ConvTransposeStep(Step):
 
             def weights() -> None:
                 w, scratch = layer.weight.data, tape.scratch.array
-                dw, unused = empty("plan", w.shape, w.dtype), np.empty(len(w), w.dtype)
-                _kernels.conv2d_backward_weight(
-                    desc, x.array, dy.array, dw, unused, scratch, threads
-                )
+                dw = empty("plan", w.shape, w.dtype)
+                _kernels.conv2d_backward_weight(desc, x.array, dy.array, dw, None, scratch, threads)
                 add_gradient(layer.weight, dw)
                 if layer.bias is not None and layer.bias.requires_grad:
+                    db = empty("plan", self.shape[:1], w.dtype)
                     g = dy.array.reshape(b.n, *self.shape)
-                    add_gradient(layer.bias, g.sum((0, 2, 3)))
+                    _kernels.channel_sums(g, db, threads)
+                    add_gradient(layer.bias, db)
 
             tape.call(weights, dy, x, scratch=size)
 

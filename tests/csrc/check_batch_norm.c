@@ -73,6 +73,10 @@ static void batch_norm(const setting *s, int64_t n, int64_t c, int64_t size, int
     expect_close(dx_out, dx, total, 4 * tolerance(s), "dx");
     expect_close(dgamma_out, dgamma, c, tolerance(s) * sqrt(m), "dgamma");
     expect_equal(dbeta_out, dbeta, c, "dbeta");
+
+    void *sums = output(c);
+    expect_status(fc_channel_sums(&d, dy, sums, s->threads), FC_OK, "channel_sums");
+    expect_equal(sums, dbeta, c, "sums");
     end();
 }
 
@@ -134,6 +138,7 @@ static void bad_descriptors(const setting *s) {
         expect_status(fc_batch_norm_backward(d, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
                                              NULL, NULL, 1),
                       BAD[i].status, "backward");
+        expect_status(fc_channel_sums(d, NULL, NULL, 1), BAD[i].status, "channel_sums");
     }
     end();
 }

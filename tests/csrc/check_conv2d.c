@@ -201,10 +201,16 @@ static void convolution(const setting *s, const shape *p, fc_pad_mode mode,
 
     if (mode == FC_PAD_ZEROS) {
         work = scratch(s, &d, fc_conv2d_backward_input_workspace_bytes);
-        expect_status(fc_conv2d_backward_input(&d, dy, w, dx, work, s->threads), FC_OK, "input");
+        expect_status(fc_conv2d_backward_input(&d, dy, w, NULL, dx, work, s->threads), FC_OK,
+                      "input");
         expect_sums(&d, dx, dx_expected, nx, "dx");
+        void *shift = input(d.c), *dx2 = output(nx); /* the bias of a transposed convolution */
+        for (int64_t i = 0; i < nx; i++) dx_expected[i] += at(shift, i / (d.h * d.w) % d.c);
+        expect_status(fc_conv2d_backward_input(&d, dy, w, shift, dx2, work, s->threads), FC_OK,
+                      "input, bias");
+        expect_sums(&d, dx2, dx_expected, nx, "dx with bias");
     } else {
-        expect_status(fc_conv2d_backward_input(&d, dy, w, dx, NULL, s->threads),
+        expect_status(fc_conv2d_backward_input(&d, dy, w, NULL, dx, NULL, s->threads),
                       FC_ERROR_UNSUPPORTED, "backward input, replicate");
     }
     end();
@@ -334,7 +340,7 @@ static void bad_descriptors(const setting *s) {
             begin(s, "conv2d, bad descriptor: field %d is %lld", f, (long long)value);
             expect_true(fc_conv2d_check(&d) != FC_OK, "check");
             expect_true(fc_conv2d_forward(&d, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK, "forward");
-            expect_true(fc_conv2d_backward_input(&d, NULL, NULL, NULL, NULL, 1) != FC_OK, "input");
+            expect_true(fc_conv2d_backward_input(&d, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK, "input");
             expect_true(fc_conv2d_backward_weight(&d, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK,
                         "weight");
             expect_true(fc_conv2d_forward_workspace_bytes(&d, 1, &bytes) != FC_OK, "bytes");
