@@ -16,7 +16,8 @@ enum {
     BAND_PIXELS = 512,
     BATCH_BUDGET = 1 << 20,
     CHUNK_GROUPS = 16,
-    MOST_SPLITS = 16
+    MOST_SPLITS = 16,
+    OWN_SUMS = 65536 /* bytes of a split's sums, up to which its bands are one task */
 };
 enum { PACK_CHANNELS = 32 }; /* of x, by one task */
 
@@ -24,6 +25,7 @@ typedef struct {
     shift_problem s;
     const fc_conv2d_desc *d;
     int dot, lanes;               /* lanes: dot, on images in lanes */
+    int own;                      /* outer: a split's bands are packed and summed by one task */
     int in_source;                /* outer: 1x1 kernels of stride 1 read x as it is */
     int64_t block, c0;            /* outer: source channels at a time; the first of them */
     int64_t taps;                 /* of a block: channels * KH * KW */
@@ -120,6 +122,8 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     r->batch = fc_max(1, fc_min(r->batch, shift_bands(s)));
     r->splits = all >= TASKS_WANTED ? 1 : fc_ceil_div(TASKS_WANTED, all);
     r->splits = fc_max(1, fc_min(r->splits, r->batch));
+    r->own = r->split_sums * size <= OWN_SUMS && shift_bands(s) >= TASKS_WANTED;
+    if (r->own) r->splits = fc_min(shift_bands(s), MOST_SPLITS);
 }
 
 static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
@@ -138,13 +142,14 @@ static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
     int64_t biases = r->dot ? r->splits * s->groups * s->m : r->band_db;
     at = fc_round_up(fc_add(at, fc_mul(biases, size)), 64);
     x = at;
-    int64_t reals = r->dot ? fc_mul(r->thread_reals, n_threads) : fc_mul(r->batch, r->band_x);
+    int64_t bands = r->own ? n_threads : r->batch; /* that are packed at a time */
+    int64_t reals = r->dot ? fc_mul(r->thread_reals, n_threads) : fc_mul(bands, r->band_x);
     if (r->in_source) reals = 0;
     at = fc_round_up(fc_add(at, fc_mul(reals, size)), 64);
     dy = at;
-    at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->batch, r->band_dy), size)), 64);
+    at = fc_round_up(fc_add(at, fc_mul(fc_mul(bands, r->band_dy), size)), 64);
     db = at;
-    at = fc_add(at, fc_mul(fc_mul(r->batch, r->band_db), size));
+    at = fc_add(at, fc_mul(fc_mul(r->own ? r->splits : bands, r->band_db), size));
     if (base != NULL) {
         shift_list_taps(&r->s, (int32_t *)(base + tables));
         r->shifts = (int32_t *)(base + shifts);
