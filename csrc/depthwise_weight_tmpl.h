@@ -55,12 +55,13 @@ INLINE void depthwise_dot(const int taps, int64_t rows, int64_t cols, const real
 INLINE void window_dot_tile(const int size, const int stride, const int rows, const int edge,
                             const real *const *row, int64_t col, const window_edge *e,
                             const real *dy, int64_t dy_row, vr acc[10]) {
-    vr d[WINDOW_DOT_ROWS];
+    vr d[WINDOW_DOT_ROWS], sum; /* sum: of the rows, for acc not to wait for each */
     UNROLL for (int r = 0; r < rows; r++) {
         d[r] = edge ? v_load_part(dy + r * dy_row, e->out) : v_load(dy + r * dy_row);
         if (stride == 2) d[r] = v_order(d[r]);
-        acc[size * size] = v_add(acc[size * size], d[r]);
+        sum = r == 0 ? d[0] : v_add(sum, d[r]);
     }
+    acc[size * size] = v_add(acc[size * size], sum);
     UNROLL for (int j = 0; j < size; j += stride) { /* outside, for the masks of one j at a time */
         UNROLL for (int i = 0; i < (rows - 1) * stride + size; i++) {
             vr pixel[2];
