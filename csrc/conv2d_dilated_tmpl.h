@@ -17,7 +17,7 @@ enum { DILATED_BYTES = 8 << 20 }; /* of copies of the source at a time, about */
  * top of the plane. */
 typedef struct {
     int64_t images, channels, h, w, top, left, dh, dw, ph, pw;
-    const real *from, *bias; /* bias: of the planes, NULL where phases reach every pixel */
+    const real *from;
     real *to, *rows; /* rows: one of the plane for each thread */
     conv_epilogue epilogue;
 } dilated_planes;
@@ -66,15 +66,14 @@ static void dilated_split_task(void *arg, int64_t item, int thread) {
     }
 }
 
-/* Item: a plane, from its phases; the bias alone where they do not reach. */
+/* Item: a plane, from its phases, each of whose pixels is in one of them. */
 static void dilated_join_task(void *arg, int64_t item, int thread) {
     const dilated_planes *p = arg;
     int64_t image = item / p->channels, c = item % p->channels, phases = p->dh * p->dw;
     real *plane = p->to + item * p->h * p->w, *row = p->rows + thread * p->w;
     for (int64_t y = 0; y < p->h; y++, plane += p->w) {
         int64_t a = (y + p->top) % p->dh, v = (y + p->top) / p->dh;
-        fill(row, p->w, p->bias != NULL ? p->bias[c] : 0);
-        for (int64_t b = 0; b < p->dw && v < p->ph; b++) {
+        for (int64_t b = 0; b < p->dw; b++) {
             dilated_range cols = dilated_part(b, p->dw, p->left, p->w, p->pw);
             int64_t at = ((image * phases + a * p->dw + b) * p->channels + c) * p->ph + v;
             const real *from = p->from + at * p->pw;
@@ -197,7 +196,6 @@ static void dilated_execute(dilated_run *r, const real *src, const real *w, cons
             prepared = r->filters;
         }
         if (backward) {
-            x.bias = bias;
             dilated_split(y, src + n * y_image, r->y_phases, n_threads);
             wino_execute(&wino, r->y_phases, w, prepared, bias, r->x_phases, r->inner, n_threads);
             dilated_join(x, r->x_phases, dst + n * x_image, n_threads);
