@@ -110,6 +110,13 @@ NAMED = [
     pytest.param(scaled(layer, keep), id=f"{layer.name}-{keep}")
     for layer in (*CONV_LAYERS, *CONV_EXTRAS)
     for keep in ("image", "channels")
+] + [  # few weights and many pixels: a task has bands of its own
+    pytest.param(Case((2, 4, 52, 50), (18, 4, 2, 2), {}), id="few weights"),
+    pytest.param(
+        Case((3, 4, 45, 44), (20, 2, 3, 2), {"groups": 2, "padding": 1}), id="few weights, grouped"
+    ),
+    pytest.param(Case((19, 3, 33, 31), (11, 3, 3, 3), {"stride": 2}), id="few weights, stride 2"),
+    pytest.param(Case((5, 6, 30, 30), (17, 6, 1, 1), {}), id="few weights, 1x1"),
 ]
 
 
