@@ -155,6 +155,8 @@ typedef struct {
     int64_t wait; /* calls before the first that asks; INT64_MAX: nothing left to ask for */
     shift_band band;
     int64_t channels, some;
+    int64_t rows, phases;              /* source rows of an image: of outputs, and each of so many;
+                                        * 1 if they follow each other and are one */
     int64_t reals, lines;              /* of a source row of the band; cache lines asked of it */
     int64_t row, phase, line, channel; /* what comes next: of the band, of the kernel, of the row */
     const real *src, *at;              /* the block; the line in its first channel */
@@ -167,12 +169,12 @@ static void direct_next_line(const direct_run *r, direct_next *next) {
     const shift_band *b = &next->band;
     next->channel = 0;
     if (++next->line >= next->lines) next->line = 0, next->phase++;
-    if (next->phase == s->y.phases) next->phase = 0, next->row++;
-    if (next->row == b->images * b->rows) {
+    if (next->phase == next->phases) next->phase = 0, next->row++;
+    if (next->row == b->images * next->rows) {
         next->wait = INT64_MAX;
         return;
     }
-    int64_t image = next->row / b->rows, row = b->y0 + next->row - image * b->rows;
+    int64_t image = next->row / next->rows, row = b->y0 + next->row - image * next->rows;
     int64_t y = row * s->y.step + next->phase * s->y.dilation;
     int64_t x = fc_min(next->line * LINE, next->reals - 1) + b->x0 * s->x.step;
     next->at = next->src + (image * s->groups * s->channels * s->y.source + y) * s->x.source + x;
@@ -192,10 +194,16 @@ static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t b
     next.band = direct_band(r, unit / s->groups);
     int64_t image = next.band.n0 * s->groups + unit % s->groups;
     next.src = r->src + (image * s->channels + block * r->block) * s->y.source * s->x.source;
+    next.rows = next.band.rows;
+    next.phases = s->y.phases;
     next.reals = (next.band.cols - 1) * s->x.step + (s->x.phases - 1) * s->x.dilation + 1;
+    if (next.reals == s->x.source && s->y.phases == s->y.step && s->y.dilation == 1) {
+        next.reals *= next.rows * next.phases;
+        next.rows = next.phases = 1;
+    }
     next.lines = fc_ceil_div(next.reals, LINE) + 1;
     next.line = -1;
-    int64_t rows = next.band.images * next.band.rows * s->y.phases;
+    int64_t rows = next.band.images * next.rows * next.phases;
     int64_t asks = rows * next.lines * fc_ceil_div(next.channels, some);
     next.wait = fc_max(0, calls - asks);
     direct_next_line(r, &next);

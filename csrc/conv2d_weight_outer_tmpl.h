@@ -5,8 +5,8 @@
  * of NV vectors of output channels and NP taps, summed in registers over the band: no horizontal
  * sums. Bands are handled in batches that stay in L2; per batch one parallel loop packs, and one
  * sums: a task of the second owns some taps of one panel of output channels and adds the bands to
- * its sums in their order. Where all sums are few, a task owns some of the bands instead (a split),
- * packs and adds them: no core then waits for what another has packed. The x of 1x1 kernels of
+ * its sums in their order. Where the sums are small, a task owns some of the bands instead (a
+ * split), packs and adds them: no core then waits for what another has packed. The x of 1x1 kernels of
  * stride 1 is read as it is.
  */
 
@@ -16,7 +16,7 @@ static void transpose_row(const real *dy, int64_t row_stride, int64_t rows, int6
                           int64_t nv, real *to, real *bias) {
     for (int64_t j = 0; j < nv; j++) {
         int64_t m0 = j * VL, have = fc_max(0, fc_min(VL, rows - m0));
-        vr sum = v_load(bias + m0);
+        vr sum = v_zero(); /* of the row: one chain over all would lose digits */
         for (int64_t col = 0; col < cols; col += VL) {
             int64_t n = fc_min(VL, cols - col);
             const real *from = dy + m0 * row_stride + col;
@@ -35,7 +35,7 @@ static void transpose_row(const real *dy, int64_t row_stride, int64_t rows, int6
                 }
             }
         }
-        v_store(bias + m0, sum);
+        v_store(bias + m0, v_add(v_load(bias + m0), sum));
     }
 }
 
@@ -55,9 +55,9 @@ typedef struct {
     real *x, *dy, *db;
 } packed_band;
 
-INLINE packed_band weight_packed(const weight_run *r, int64_t i, int64_t db) {
+INLINE packed_band weight_packed(const weight_run *r, int64_t i, int64_t bias_set) {
     return (packed_band){r->packed_x + i * r->band_x, r->packed_dy + i * r->band_dy,
-                         r->packed_db + db * r->band_db};
+                         r->packed_db + bias_set * r->band_db};
 }
 
 /* Packs one part of a group of a band; bias sums are added to those that are there. */
@@ -198,6 +198,18 @@ static void weight_store_task(void *arg, int64_t item, int thread) {
     }
 }
 
+/* Packs all bands and adds them, batch by batch. */
+static void weight_add_batches(weight_run *r, int n_threads) {
+    int64_t bands = shift_bands(&r->s), groups = r->s.groups;
+    int64_t sums = r->splits * groups * r->panels * r->chunks;
+    for (r->first_band = 0; r->first_band < bands; r->first_band += r->batch) {
+        r->n_bands = fc_min(r->batch, bands - r->first_band);
+        fc_parallel_runs(r->n_bands * groups * weight_parts(r), n_threads, weight_pack_task, r);
+        fc_parallel_runs(sums, n_threads, weight_sum_task, r);
+        weight_add_biases(r, r->n_bands);
+    }
+}
+
 /* One block of source channels: the whole gradient but for tall planes. */
 static void outer_block(weight_run *r, int n_threads) {
     const shift_problem *s = &r->s;
@@ -205,14 +217,10 @@ static void outer_block(weight_run *r, int n_threads) {
     fill(r->bias_sums, r->band_db, 0);
     if (bands == 0) fill(r->sums, r->splits * r->split_sums, 0);
     if (r->own) {
-        fc_parallel(r->splits, n_threads, weight_own_task, r);
+        fc_parallel(r->splits, (int)fc_min(n_threads, r->splits), weight_own_task, r);
         weight_add_biases(r, r->splits);
-    }
-    for (r->first_band = 0; !r->own && r->first_band < bands; r->first_band += r->batch) {
-        r->n_bands = fc_min(r->batch, bands - r->first_band);
-        fc_parallel_runs(r->n_bands * s->groups * weight_parts(r), n_threads, weight_pack_task, r);
-        fc_parallel_runs(r->splits * tasks, n_threads, weight_sum_task, r);
-        weight_add_biases(r, r->n_bands);
+    } else {
+        weight_add_batches(r, n_threads);
     }
     fc_parallel_runs(tasks, n_threads, weight_store_task, r);
 }

@@ -17,7 +17,8 @@ enum {
     BATCH_BUDGET = 1 << 20,
     CHUNK_GROUPS = 16,
     MOST_SPLITS = 16,
-    OWN_SUMS = 65536 /* bytes of a split's sums, up to which its bands are one task */
+    OWN_SUMS = 65536 /* bytes of a split's sums, up to which its bands, if there are enough of
+                      * them and each fits a batch, are one task */
 };
 enum { PACK_CHANNELS = 32 }; /* of x, by one task */
 
@@ -122,7 +123,9 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     r->batch = fc_max(1, fc_min(r->batch, shift_bands(s)));
     r->splits = all >= TASKS_WANTED ? 1 : fc_ceil_div(TASKS_WANTED, all);
     r->splits = fc_max(1, fc_min(r->splits, r->batch));
-    r->own = r->split_sums * size <= OWN_SUMS && shift_bands(s) >= TASKS_WANTED;
+    int64_t packed = (r->in_source ? 0 : r->band_x) + r->band_dy;
+    r->own = r->split_sums * size <= OWN_SUMS && packed * size <= BATCH_BUDGET &&
+             shift_bands(s) >= TASKS_WANTED;
     if (r->own) r->splits = fc_min(shift_bands(s), MOST_SPLITS);
 }
 
@@ -142,7 +145,7 @@ static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
     int64_t biases = r->dot ? r->splits * s->groups * s->m : r->band_db;
     at = fc_round_up(fc_add(at, fc_mul(biases, size)), 64);
     x = at;
-    int64_t bands = r->own ? n_threads : r->batch; /* that are packed at a time */
+    int64_t bands = r->own ? fc_min(n_threads, r->splits) : r->batch; /* packed at a time */
     int64_t reals = r->dot ? fc_mul(r->thread_reals, n_threads) : fc_mul(bands, r->band_x);
     if (r->in_source) reals = 0;
     at = fc_round_up(fc_add(at, fc_mul(reals, size)), 64);

@@ -106,7 +106,7 @@ def conv_transpose2d(
     code = algorithm_code(op, algorithm)
     given = (stride, padding, dilation, groups)
     _, desc = described(op, x.dtype, shape, w.shape, given, "zeros", code)
-    if desc is not None and algorithm != "im2col":
+    if desc is not None and algorithm != "im2col":  # these kernels add the bias, too
         _kernels.conv2d_backward_input(desc, x, w, y, None, get_num_threads(), b)
         return y
     conv2d_backward_input(

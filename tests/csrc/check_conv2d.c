@@ -342,7 +342,8 @@ static void bad_descriptors(const setting *s) {
             begin(s, "conv2d, bad descriptor: field %d is %lld", f, (long long)value);
             expect_true(fc_conv2d_check(&d) != FC_OK, "check");
             expect_true(fc_conv2d_forward(&d, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK, "forward");
-            expect_true(fc_conv2d_backward_input(&d, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK, "input");
+            expect_true(fc_conv2d_backward_input(&d, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK,
+                        "input");
             expect_true(fc_conv2d_backward_weight(&d, NULL, NULL, NULL, NULL, NULL, 1) != FC_OK,
                         "weight");
             expect_true(fc_conv2d_forward_workspace_bytes(&d, 1, &bytes) != FC_OK, "bytes");

@@ -588,6 +588,23 @@ def test_tall_planes_are_packed_some_channels_at_a_time(rng):
         assert workspace_bytes(monster, which) > 6e9
 
 
+def test_threads_without_work_ask_for_no_workspace():
+    """Tall planes, and few weights, whose bands a task packs for itself."""
+    for case in (
+        Case((2, 40, 9, 4200), (18, 40, 5, 1), {"padding": (100, 0), "dilation": 50}),
+        Case((128, 64, 56, 56), (56, 64, 1, 1), {}),
+    ):
+        one = workspace_bytes(case, "backward_weight")
+        assert workspace_bytes(case, "backward_weight", n_threads=128) <= 17 * one
+
+
+def test_the_bias_gradient_keeps_its_digits():
+    """200,000 equal numbers a channel, which a single chain of float32 sums would not count."""
+    dy, x = np.full((64, 9, 56, 56), 0.1, F4), np.zeros((64, 3, 57, 57), F4)
+    _, db = ops.conv2d_backward_weight(dy, x, (9, 3, 2, 2))
+    np.testing.assert_allclose(db, np.float64(F4.type(0.1)) * 64 * 56 * 56, rtol=2e-5)
+
+
 # ---------------------------------------------------------------------------------- inference
 
 

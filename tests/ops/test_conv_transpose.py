@@ -40,6 +40,7 @@ CASES = {
     "1x1": ((2, 3, 4, 4), (3, 5, 1, 1), {}),
     "one pixel": ((3, 4, 1, 1), (4, 2, 5, 4), {}),
     "same 3x3": ((2, 20, 9, 8), (20, 24, 3, 3), {"padding": 1}),
+    "dilated 3x3": ((1, 20, 20, 18), (20, 24, 3, 3), {"padding": 2, "dilation": 2}),
     "fcn 16s": ((1, 5, 4, 3), (5, 5, 32, 32), {"stride": 16, "padding": 8}),
 }
 ALGORITHMS = ("direct", "im2col")  # sums of the inputs' products alone: exact on integers
