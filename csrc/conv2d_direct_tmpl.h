@@ -155,8 +155,8 @@ typedef struct {
     int64_t wait; /* calls before the first that asks; INT64_MAX: nothing left to ask for */
     shift_band band;
     int64_t channels, some;
-    int64_t rows, phases;              /* source rows of an image: of outputs, and each of so many;
-                                        * 1 if they follow each other and are one */
+    int64_t rows, phases;              /* of an image: rows of outputs, and source rows of each;
+                                        * all are one row where they follow each other */
     int64_t reals, lines;              /* of a source row of the band; cache lines asked of it */
     int64_t row, phase, line, channel; /* what comes next: of the band, of the kernel, of the row */
     const real *src, *at;              /* the block; the line in its first channel */
