@@ -146,8 +146,6 @@ INLINE void direct_prefetch(const direct_run *r, int64_t px, int64_t nq, int64_t
     }
 }
 
-enum { LINE = 64 / (int)sizeof(real) }; /* reals of a cache line */
-
 /* IN_SOURCE: what the thread is likely to pack next. It asks for it while it computes, row by row,
  * with each call of the kernel one cache line of as many channels as the call has time for; and as
  * late as it can: with every tile, the weights of a pass go through the cache. */

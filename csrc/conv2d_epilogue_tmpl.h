@@ -26,7 +26,7 @@ INLINE vr epilogue_apply(conv_epilogue e, vr sums, const real *to, int64_t n) {
  * the hardware does not see coming. */
 INLINE void epilogue_prefetch(const conv_epilogue *e, const real *to, int64_t n) {
     if (e->residual == NULL) return;
-    prefetch_bytes(e->residual + (to - e->y), n * (int64_t)sizeof(real));
+    prefetch_piece(e->residual + (to - e->y), n);
 }
 
 /* to[0..n) of y, from their sums. */

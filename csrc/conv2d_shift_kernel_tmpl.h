@@ -50,10 +50,7 @@ INLINE void shift_tile(const int lines, const int mr, const int nv, int64_t n, c
             acc[i][j] = init_row ? v_load(init + i * init_row + j * VL) : v_set1(init[i]);
         }
     }
-    UNROLL for (int i = 0; i < mr; i++) {
-        UNROLL for (int j = 0; j < nv * VL; j += 64 / (int)sizeof(real))
-            PREFETCH(out + i * out_row + j);
-    }
+    UNROLL for (int i = 0; i < mr; i++) prefetch_piece(out + i * out_row, nv * VL);
     int64_t k = 0;
     while (lines && k + AHEAD_TAPS <= n) {
         int64_t end = k + AHEAD_TAPS;

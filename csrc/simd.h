@@ -67,6 +67,16 @@ typedef float real;
 #define EXPONENT_SHIFT 23
 #endif
 
+enum { LINE = 64 / (int)sizeof(real) }; /* reals of a cache line */
+
+/* Starts loading p[0..n), a piece of a row that is gone through from left to right. It may begin
+ * and end within a cache line: the first is there already, since the piece to the left ended in
+ * it; the last is not. */
+INLINE void prefetch_piece(const real *p, int64_t n) {
+    for (int64_t at = 0; at < n; at += LINE)
+        PREFETCH(p + (at + LINE < n ? at + LINE : n) - 1);
+}
+
 #if defined(FC_TIER_AVX512)
 /* ------------------------------------------------------------------ AVX-512F */
 #include <immintrin.h>
