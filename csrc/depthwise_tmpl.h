@@ -75,7 +75,7 @@ INLINE void depthwise_zip(const int rows, const depthwise_taps *t, real bias, co
         int64_t rest = n - 2 * q;
         /* what the next tile will write: short pieces of many rows */
         UNROLL for (int i = rows; i < 2 * rows; i++)
-            UNROLL for (int j = 0; j < 2 * VL; j += 64 / (int)sizeof(real))
+            UNROLL for (int j = 0; j < 2 * VL; j += LINE)
                 PREFETCH(dst + i * dst_row + 2 * q + j);
         depthwise_sums(rows, &t[0], bias, src + q, pitch, even);
         depthwise_sums(rows, &t[1], bias, src + q, pitch, odd);
