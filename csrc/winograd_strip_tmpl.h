@@ -167,7 +167,7 @@ static void wino_input(const wino_shape *s, int64_t block, int64_t g, int64_t c0
 /* Channels of V that one task writes: threads that wrote parts of a cache line would
  * take it from each other again and again. (Where a tile's channels are not whole lines,
  * some are still shared.) */
-enum { WINO_LINE = VL < LINE ? LINE : VL };
+enum { WINO_LINE = VL < (int)LINE ? (int)LINE : VL };
 
 /* Some channels' V, of WINO_LINE at a time. */
 static void wino_input_line(const wino_shape *s, int64_t block, int64_t g, int64_t line, real *pv,
