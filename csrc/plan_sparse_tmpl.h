@@ -102,7 +102,7 @@ typedef struct {
     const real *from;
 } sparse_list;
 
-/* Where to add: the windows of an image's gradient, or one place, the gradient of a filter. */
+/* Where to add: the windows of an image's gradient, or the gradients of filters (a row of them). */
 typedef struct {
     int64_t oh, ow;
     int64_t step, down; /* from a window to the next, and to the row below, in reals */
@@ -119,46 +119,55 @@ INLINE void sparse_add(const sparse_shape *s, const int rows, const int vectors,
 }
 
 /* For each window: to[rows][vectors] += the sum of g * what it multiplies, `offset` further on,
- * over entries starts[window] to starts[window + 1]. Up to `at_once` entries have sums of their
- * own, so that a multiply-add need not wait for the last. */
+ * over entries starts[window] to starts[window + 1]; then the same for the rows below, `cuts` times
+ * in all: right after each other, since a branch predictor knows by then how many entries a window
+ * has. Up to `at_once` entries have sums of their own, so that a multiply-add need not wait for the
+ * last. */
 INLINE void sparse_sum(const sparse_shape *s, const int rows, const int vectors,
-                       const int at_once, const sparse_list *list, const int64_t *starts,
-                       int64_t offset, real *to) {
-    const real *g = list->g, *at = list->at, *from = list->from + offset;
+                       const int at_once, int64_t cuts, const sparse_list *list,
+                       const int64_t *starts, int64_t offset, real *to) {
+    const real *g = list->g, *at = list->at;
     for (int64_t y = 0; y < s->oh; y++, to += s->down) {
         real *window = to;
         for (int64_t x = 0; x < s->ow; x++, window += s->step, starts++) {
-            vr sum[4][SPARSE_ROWS][SPARSE_VECTORS];
-            UNROLL for (int q = 0; q < at_once; q++)
-                UNROLL for (int i = 0; i < rows; i++)
-                    UNROLL for (int j = 0; j < vectors; j++)
-                        sum[q][i][j] = q ? v_zero() : v_load(window + i * s->pitch + j * VL);
-            int64_t e = starts[0], end = starts[1];
-            for (; e + at_once <= end; e += at_once)
+            const real *from = list->from + offset;
+            real *out = window;
+            for (int64_t cut = 0; cut < cuts; cut++) {
+                vr sum[4][SPARSE_ROWS][SPARSE_VECTORS];
                 UNROLL for (int q = 0; q < at_once; q++)
-                    sparse_add(s, rows, vectors, from + (int64_t)at[e + q], g[e + q], sum[q]);
-            for (; at_once > 1 && e < end; e++)
-                sparse_add(s, rows, vectors, from + (int64_t)at[e], g[e], sum[0]);
-            UNROLL for (int i = 0; i < rows; i++)
-                UNROLL for (int j = 0; j < vectors; j++) {
-                    vr all = sum[0][i][j];
-                    UNROLL for (int q = 1; q < at_once; q++) all = v_add(all, sum[q][i][j]);
-                    v_store(window + i * s->pitch + j * VL, all);
-                }
+                    UNROLL for (int i = 0; i < rows; i++)
+                        UNROLL for (int j = 0; j < vectors; j++)
+                            sum[q][i][j] = v_zero();
+                int64_t e = starts[0], end = starts[1];
+                for (; e + at_once <= end; e += at_once)
+                    UNROLL for (int q = 0; q < at_once; q++)
+                        sparse_add(s, rows, vectors, from + (int64_t)at[e + q], g[e + q], sum[q]);
+                for (; at_once > 1 && e < end; e++)
+                    sparse_add(s, rows, vectors, from + (int64_t)at[e], g[e], sum[0]);
+                UNROLL for (int i = 0; i < rows; i++)
+                    UNROLL for (int j = 0; j < vectors; j++) {
+                        vr all = sum[0][i][j];
+                        UNROLL for (int q = 1; q < at_once; q++) all = v_add(all, sum[q][i][j]);
+                        real *sums = out + i * s->pitch + j * VL;
+                        v_store(sums, v_add(v_load(sums), all));
+                    }
+                from += rows * s->from_pitch, out += rows * s->pitch;
+            }
         }
     }
 }
 
 /* ---- the same for any number of rows and vectors, cut into what fits in registers ---- */
 
-typedef void sparse_fn(const sparse_shape *s, const sparse_list *list, const int64_t *starts,
-                       int64_t offset, real *to);
+typedef void sparse_fn(const sparse_shape *s, int64_t cuts, const sparse_list *list,
+                       const int64_t *starts, int64_t offset, real *to);
 
 #define SPARSE_KERNEL(rows, vectors)                                                         \
-    static void sparse_##rows##_##vectors(const sparse_shape *s, const sparse_list *list,    \
-                                          const int64_t *starts, int64_t offset, real *to) { \
+    static void sparse_##rows##_##vectors(const sparse_shape *s, int64_t cuts,               \
+                                          const sparse_list *list, const int64_t *starts,    \
+                                          int64_t offset, real *to) {                        \
         enum { SUMS = rows * vectors, AT_ONCE = SUMS >= 8 ? 1 : SUMS >= 4 ? 2 : 4 };         \
-        sparse_sum(s, rows, vectors, AT_ONCE, list, starts, offset, to);                     \
+        sparse_sum(s, rows, vectors, AT_ONCE, cuts, list, starts, offset, to);               \
     }
 #define SPARSE_KERNELS_OF(vectors) \
     SPARSE_KERNEL(1, vectors) SPARSE_KERNEL(2, vectors) SPARSE_KERNEL(3, vectors)
@@ -191,10 +200,10 @@ static void sparse_sums(const sparse_shape *s, int64_t all_rows, int64_t vectors
     for (int64_t group = 0; group < groups; group++) {
         int64_t v = group * vectors / groups, n = (group + 1) * vectors / groups - v;
         int64_t most = fc_min(SPARSE_ROWS, SPARSE_ACCUMULATORS / n);
-        int64_t cuts = fc_ceil_div(all_rows, most);
-        for (int64_t i = 0; i < cuts; i++) {
+        int64_t cuts = fc_ceil_div(all_rows, most), even = all_rows % cuts == 0 ? cuts : 1;
+        for (int64_t i = 0; i < cuts; i += even) {
             int64_t row = even_cut(all_rows, most, i), rows = even_cut(all_rows, most, i + 1) - row;
-            SPARSE[rows - 1][n - 1](s, list, starts, row * s->from_pitch + v * VL,
+            SPARSE[rows - 1][n - 1](s, even, list, starts, row * s->from_pitch + v * VL,
                                     to + row * s->pitch + v * VL);
         }
     }
@@ -255,21 +264,23 @@ static void sparse_windows(const plan_stage *g, real *where) {
             *where++ = (real)(2 * (y * p->pitch + x * p->pixel));
 }
 
-/* dw of all filters += what one image gives; dy and at are the image's, [k][oh][ow]. */
+/* dw of all filters += what one image gives; dy and at are the image's, [k][oh][ow], and a filter's
+ * entries are those of all windows. */
 static void sparse_image_weight(const plan_stage *g, const real *where, const real *dy,
-                                const real *at, const sparse_list *list, real *dw) {
+                                const real *at, const sparse_list *list, int64_t *starts,
+                                real *dw) {
     const fc_plan_step *s = g->step;
     const plan_patch *p = &g->patch;
-    int64_t map = s->oh * s->ow;
-    sparse_shape filter = {1, 1, 0, 0, g->dw_pitch, p->stack * p->pitch};
-    for (int64_t k = 0; k < s->k; k++, dy += map, at += map, dw += p->rows * g->dw_pitch) {
-        int64_t starts[2] = {0, 0}, n = 0;
+    int64_t map = s->oh * s->ow, n = 0;
+    for (int64_t k = 0; k < s->k; k++, dy += map, at += map) {
+        starts[k] = n;
         for (int64_t i = 0; i < map; i += VL)
             n += v_pack(v_loadn(dy + i, map - i), v_add(v_load(where + i), v_load(at + i)),
                         list->g + n, list->at + n);
-        starts[1] = n;
-        if (n > 0) sparse_sums(&filter, p->rows, p->vectors, list, starts, dw);
     }
+    starts[s->k] = n;
+    sparse_shape filters = {1, s->k, p->rows * g->dw_pitch, 0, g->dw_pitch, p->stack * p->pitch};
+    sparse_sums(&filters, p->rows, p->vectors, list, starts, dw);
 }
 
 /* dx of one image; dy and at are [oh][ow][k], and a window's entries are those of all channels.
@@ -303,9 +314,9 @@ static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real
     const plan_patch *p = &g->patch;
     real *scratch = arena + r->layout->scratch, *images = scratch + p->lists;
     real *dy = images + VL * p->image, *at = dy + VL * p->map, *dx = at + VL * p->map;
-    int64_t map = s->oh * s->ow, *starts = (int64_t *)scratch;
-    real *where = scratch + 2 * (map + 1);
-    sparse_list list = {.g = where + fc_round_up(fc_max(map, s->k), VL)};
+    int64_t map = s->oh * s->ow, most = fc_max(map, s->k), *starts = (int64_t *)scratch;
+    real *where = scratch + 2 * (most + 1);
+    sparse_list list = {.g = where + fc_round_up(most, VL)};
     list.at = list.g + fc_round_up(s->k * map, VL) + VL;
     const real *gradients = arena + g->dy.at * VL, *best = arena + g->best * VL;
     sparse_gather(g, sums + g->db, arena);
@@ -316,7 +327,7 @@ static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real
         sparse_windows(g, where);
         for (int64_t lane = 0; lane < VL; lane++) {
             list.from = images + lane * p->image;
-            sparse_image_weight(g, where, dy + lane * p->map, at + lane * p->map, &list,
+            sparse_image_weight(g, where, dy + lane * p->map, at + lane * p->map, &list, starts,
                                 sums + g->dw);
         }
     }
