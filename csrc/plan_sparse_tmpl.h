@@ -61,6 +61,10 @@ static void images_from_lanes(const plan_tensor *x, const plan_patch *p, const r
                               real *images) {
     int64_t plane = x->hp * x->wp, count = plane * p->pixel, down = x->wp;
     int64_t pixel = 0, c = 0, s = 0; /* of the next vector */
+    if (p->pixel == 1) { /* in order */
+        lanes_to_rows(count, arena + x->at * VL, images, p->image);
+        return;
+    }
     for (int64_t i = 0; i < count; i += VL) {
         vr v[VL];
         for (int l = 0; l < VL; l++) {

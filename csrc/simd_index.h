@@ -389,22 +389,19 @@ INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
     return _mm_popcnt_u32(here);
 }
 #elif defined(FC_TIER_AVX2) && !defined(FC_REAL_F64)
-/* Four lanes at a time: row m of the table names those of the bits of m. */
+/* Entry m of the table names the bits of m, in bytes; the upper four lanes go behind the lower. */
 INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
-    static const int32_t LANES_OF[16][4] = {
-        {0}, {0}, {1}, {0, 1}, {2}, {0, 2}, {1, 2}, {0, 1, 2},
-        {3}, {0, 3}, {1, 3}, {0, 1, 3}, {2, 3}, {0, 2, 3}, {1, 2, 3}, {0, 1, 2, 3},
+    static const uint32_t LANES_OF[16] = {
+        0, 0, 0x1, 0x100, 0x2, 0x200, 0x201, 0x20100,
+        0x3, 0x300, 0x301, 0x30100, 0x302, 0x30200, 0x30201, 0x3020100,
     };
-    int here = I(movemask)(I(cmp)(a, v_zero(), _CMP_NEQ_UQ)), n = 0;
-    UNROLL for (int half = 0; half < 2; half++, here >>= 4) {
-        __m128i lanes = _mm_loadu_si128((const __m128i *)LANES_OF[here & 15]);
-        __m128 four_a = half ? _mm256_extractf128_ps(a, 1) : _mm256_castps256_ps128(a);
-        __m128 four_b = half ? _mm256_extractf128_ps(b, 1) : _mm256_castps256_ps128(b);
-        _mm_storeu_ps(to_a + n, _mm_permutevar_ps(four_a, lanes));
-        _mm_storeu_ps(to_b + n, _mm_permutevar_ps(four_b, lanes));
-        n += (int)_mm_popcnt_u32((unsigned)here & 15);
-    }
-    return n;
+    unsigned here = (unsigned)I(movemask)(I(cmp)(a, v_zero(), _CMP_NEQ_UQ));
+    uint64_t upper = LANES_OF[here >> 4] + UINT64_C(0x04040404);
+    uint64_t lanes = LANES_OF[here & 15] | upper << 8 * _mm_popcnt_u32(here & 15);
+    __m256i from = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)lanes));
+    v_store(to_a, _mm256_permutevar8x32_ps(a, from));
+    v_store(to_b, _mm256_permutevar8x32_ps(b, from));
+    return _mm_popcnt_u32(here);
 }
 #else
 INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
