@@ -25,6 +25,7 @@ enum {
     BN_RUN = 1024,   /* elements of an image, from which on a unit's planes are long enough */
     BN_UNITS = 4,    /* units that are wanted: few, so that 64 channels of 8x8 are 4 KiB together */
     BN_MOST = 16,    /* channels of a unit */
+    BN_STREAMS = 8,  /* places that are read by turns: a core reads ahead in all of them */
     BN_LINES = 256,  /* channels of a task of inference, at most */
     BN_TASK = 32768  /* its elements, about: many times the work of finding its channels' numbers */
 };
@@ -130,9 +131,9 @@ INLINE vr bn_total(const vr sums[4]) {
     return v_add(v_add(sums[0], sums[1]), v_add(sums[2], sums[3]));
 }
 
-/* s and q of each channel of the block. */
+/* s and q of each channel of the block; channel by channel, over `together` images at a time. */
 INLINE void bn_sums(const bn_arg *a, bn_block b, int64_t channels, const real *center, bn_term term,
-                    real *s, real *q) {
+                    int64_t together, real *s, real *q) {
     vr sums[BN_MOST][4], squares[BN_MOST][4];
     real lanes[BN_MOST][VL];
     if (a->by_lane) {
@@ -150,12 +151,15 @@ INLINE void bn_sums(const bn_arg *a, bn_block b, int64_t channels, const real *c
         UNROLL for (int j = 0; j < 4; j++) sums[l][j] = squares[l][j] = v_zero();
         v_store(lanes[l], v_set1(center[l]));
     }
-    for (int64_t r = 0; r < b.runs; r++) {
-        int64_t at = b.at + r * b.step;
-        for (int64_t l = 0; l < channels; l++, at += a->size) {
+    for (int64_t first = 0; first < b.runs; first += together) {
+        int64_t end = fc_min(first + together, b.runs);
+        for (int64_t l = 0; l < channels; l++) {
             vr sum[4], square[4]; /* in registers */
             UNROLL for (int j = 0; j < 4; j++) sum[j] = sums[l][j], square[j] = squares[l][j];
-            bn_sum_run(a, at, at + b.length, lanes[l], term, sum, square);
+            for (int64_t r = first; r < end; r++) {
+                int64_t at = b.at + r * b.step + l * a->size;
+                bn_sum_run(a, at, at + b.length, lanes[l], term, sum, square);
+            }
             UNROLL for (int j = 0; j < 4; j++) sums[l][j] = sum[j], squares[l][j] = square[j];
         }
     }
@@ -191,11 +195,11 @@ static void bn_unit_moments(const bn_arg *a, int64_t unit, bn_moments *m) {
         real s[BN_MOST], q[BN_MOST], center[BN_MOST] = {0};
         if (i == 0) {
             bn_block sample = bn_sample(a, b);
-            bn_sums(a, sample, channels, center, bn_plain, s, q);
+            bn_sums(a, sample, channels, center, bn_plain, BN_STREAMS, s, q);
             for (int64_t l = 0; l < channels; l++) m[l].mean = s[l] / bn_count(a, sample);
         }
         for (int64_t l = 0; l < channels; l++) center[l] = (real)m[l].mean;
-        bn_sums(a, b, channels, center, bn_centered, s, q);
+        bn_sums(a, b, channels, center, bn_centered, BN_STREAMS, s, q);
         for (int64_t l = 0; l < channels; l++) {
             double off = s[l] / count; /* by which center is not the mean */
             bn_join(&m[l], count, center[l] + off, fmax(0.0, q[l] - s[l] * off));
@@ -333,9 +337,9 @@ static void bn_unit_backward(const bn_arg *given, int64_t unit) {
     for (int64_t i = 0; i < a->blocks; i++) {
         bn_block b = bn_block_of(a, unit, i);
         if (a->y == NULL)
-            bn_sums(a, b, channels, center, bn_gradient, s, q);
+            bn_sums(a, b, channels, center, bn_gradient, BN_STREAMS / 2, s, q);
         else
-            bn_sums(a, b, channels, center, bn_gradient_relu, s, q);
+            bn_sums(a, b, channels, center, bn_gradient_relu, BN_STREAMS / 2, s, q);
         for (int64_t l = 0; l < channels; l++) {
             sum[l] += s[l];
             dot[l] += q[l];
@@ -365,7 +369,7 @@ static void bn_unit_totals(const bn_arg *a, int64_t unit) {
     double sum[BN_MOST] = {0};
     real center[BN_MOST] = {0}, s[BN_MOST], q[BN_MOST];
     for (int64_t i = 0; i < a->blocks; i++) {
-        bn_sums(a, bn_block_of(a, unit, i), channels, center, bn_plain, s, q);
+        bn_sums(a, bn_block_of(a, unit, i), channels, center, bn_plain, BN_STREAMS, s, q);
         for (int64_t l = 0; l < channels; l++) sum[l] += s[l];
     }
     for (int64_t l = 0; l < channels; l++) a->out[unit * a->width + l] = (real)sum[l];
