@@ -25,7 +25,7 @@ enum {
     BN_RUN = 1024,   /* elements of an image, from which on a unit's planes are long enough */
     BN_UNITS = 4,    /* units that are wanted: few, so that 64 channels of 8x8 are 4 KiB together */
     BN_MOST = 16,    /* channels of a unit */
-    BN_STREAMS = 8,  /* places that are read by turns: a core reads ahead in all of them */
+    BN_STREAMS = 8,  /* places read by turns, of all arrays: a core reads ahead in each of them */
     BN_LINES = 256,  /* channels of a task of inference, at most */
     BN_TASK = 32768  /* its elements, about: many times the work of finding its channels' numbers */
 };
