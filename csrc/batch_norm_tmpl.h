@@ -219,27 +219,29 @@ INLINE void bn_set_line(bn_line *line, int64_t l, double center, double slope, d
     line->offset[l] = (real)(offset - (center - (double)line->center[l]) * slope);
 }
 
-/* n <= VL elements of the output. */
-INLINE void bn_out(const bn_arg *a, int64_t at, int64_t n, vr center, vr slope, vr weight,
-                   vr offset, const int has_dy, const int joins, const int relu) {
-    vr line_of_dy = has_dy ? v_fma(bn_load(a->dy + at, n), weight, offset) : offset;
-    vr y = v_fma(v_sub(bn_load(a->x + at, n), center), slope, line_of_dy);
-    if (joins) y = v_add(y, bn_load(a->residual + at, n));
-    if (relu) y = relu_y(y, y);
-    if (n < VL)
-        v_storen(a->out + at, y, n);
-    else
-        v_store(a->out + at, y);
+/* What n <= VL elements of the output come from. */
+typedef struct {
+    vr center, slope, weight, offset;
+    int has_dy, joins, relu;
+} bn_map;
+
+INLINE vr bn_out(const bn_arg *a, const bn_map m, int64_t at, int64_t n) {
+    vr line_of_dy = m.has_dy ? v_fma(bn_load(a->dy + at, n), m.weight, m.offset) : m.offset;
+    vr y = v_fma(v_sub(bn_load(a->x + at, n), m.center), m.slope, line_of_dy);
+    if (m.joins) y = v_add(y, bn_load(a->residual + at, n));
+    return m.relu ? v_relu(y) : y;
 }
 
-INLINE void bn_apply_run(const bn_arg *a, int64_t from, int64_t to, vr center, vr slope, vr weight,
-                         vr offset, const int has_dy, const int joins, const int relu) {
+INLINE void bn_apply_run(const bn_arg *a, const bn_map m, int64_t from, int64_t to) {
     int64_t n = v_unaligned(a->out + from, to - from);
-    if (n > 0) bn_out(a, from, n, center, slope, weight, offset, has_dy, joins, relu);
-    for (from += n; from + VL <= to; from += VL)
-        bn_out(a, from, VL, center, slope, weight, offset, has_dy, joins, relu);
-    n = to - from;
-    if (n > 0) bn_out(a, from, n, center, slope, weight, offset, has_dy, joins, relu);
+    if (n > 0) v_storen(a->out + from, bn_out(a, m, from, n), n);
+    for (from += n; from + TOGETHER * VL <= to; from += TOGETHER * VL) {
+        vr y[TOGETHER];
+        EACH(k, TOGETHER) y[k] = bn_out(a, m, from + k * VL, VL);
+        EACH(k, TOGETHER) v_store(a->out + from + k * VL, y[k]);
+    }
+    for (; from < to; from += VL)
+        v_storen(a->out + from, bn_out(a, m, from, to - from), to - from);
 }
 
 INLINE void bn_apply(const bn_arg *a, int64_t unit, const bn_line *line, const int has_dy,
@@ -250,14 +252,16 @@ INLINE void bn_apply(const bn_arg *a, int64_t unit, const bn_line *line, const i
         for (int64_t r = b.runs - 1; r >= 0; r--) {
             int64_t at = b.at + r * b.step;
             if (a->by_lane) {
-                bn_apply_run(a, at, at + b.length, v_load(line->center), v_load(line->slope),
-                             v_load(line->weight), v_load(line->offset), has_dy, joins, relu);
+                bn_map m = {v_load(line->center), v_load(line->slope), v_load(line->weight),
+                            v_load(line->offset), has_dy, joins, relu};
+                bn_apply_run(a, m, at, at + b.length);
                 continue;
             }
-            for (int64_t l = 0; l < channels; l++, at += a->size)
-                bn_apply_run(a, at, at + b.length, v_set1(line->center[l]), v_set1(line->slope[l]),
-                             v_set1(line->weight[l]), v_set1(line->offset[l]), has_dy, joins,
-                             relu);
+            for (int64_t l = 0; l < channels; l++, at += a->size) {
+                bn_map m = {v_set1(line->center[l]), v_set1(line->slope[l]),
+                            v_set1(line->weight[l]), v_set1(line->offset[l]), has_dy, joins, relu};
+                bn_apply_run(a, m, at, at + b.length);
+            }
         }
     }
 }
@@ -297,8 +301,9 @@ static void bn_inference_planes(void *arg, int64_t item, int thread) {
         for (int64_t l = 0; l < channels; l++, at += a->size) {
             const bn_line *of = &line[l / BN_MOST];
             int64_t i = l % BN_MOST;
-            bn_apply_run(a, at, at + a->size, v_set1(of->center[i]), v_set1(of->slope[i]),
-                         v_zero(), v_set1(of->offset[i]), 0, 0, 0);
+            bn_map m = {v_set1(of->center[i]), v_set1(of->slope[i]), v_zero(),
+                        v_set1(of->offset[i]), 0, 0, 0};
+            bn_apply_run(a, m, at, at + a->size);
         }
     }
 }

@@ -150,8 +150,8 @@ static void image_activation_forward(const plan_stage *g, real *arena) {
             real *to = image_inside(y, c, row, 0, arena);
             for (int64_t col = 0; col < y->w; col += VL) {
                 vr v = v_loadn(from + col, y->w - col);
-                v = kind == FC_RELU ? relu_y(v, v_zero())
-                    : kind == FC_SIGMOID ? sigmoid_y(v, v_zero()) : tanh_y(v, v_zero());
+                v = kind == FC_RELU ? v_relu(v)
+                    : kind == FC_SIGMOID ? v_sigmoid(v) : v_tanh(v);
                 v_storen(to + col, v, y->w - col);
             }
         }

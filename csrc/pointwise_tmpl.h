@@ -6,23 +6,29 @@
  */
 #include "vmath_tmpl.h"
 
-/* ---- the functions: y from x; dx from dy and what forward saved (y, or x for leaky ReLU) ---- */
+/* ---- the functions: y of some vectors in place of x; dx from dy and what forward saved (y, or x
+ * for leaky ReLU) ---- */
 
-INLINE vr relu_y(vr x, vr p) { return (void)p, v_relu(x); }
+INLINE void relu_y(const int vectors, vr *x, vr p) {
+    (void)p;
+    EACH(k, vectors) x[k] = v_relu(x[k]);
+}
 INLINE vr relu_dx(vr dy, vr y, vr p) {
     (void)p;
     return v_select(v_or(v_gt(y, v_zero()), v_isnan(y)), dy, v_zero());
 }
-INLINE vr leaky_y(vr x, vr slope) { return v_select(v_gt(x, v_zero()), x, v_mul(x, slope)); }
+INLINE void leaky_y(const int vectors, vr *x, vr slope) {
+    EACH(k, vectors) x[k] = v_select(v_gt(x[k], v_zero()), x[k], v_mul(x[k], slope));
+}
 INLINE vr leaky_dx(vr dy, vr x, vr slope) {
     return v_select(v_gt(x, v_zero()), dy, v_mul(dy, slope));
 }
-INLINE vr sigmoid_y(vr x, vr p) { return (void)p, v_sigmoid(x); }
+INLINE void sigmoid_y(const int vectors, vr *x, vr p) { (void)p, v_sigmoids(vectors, x); }
 INLINE vr sigmoid_dx(vr dy, vr y, vr p) {
     (void)p;
     return v_mul(dy, v_mul(y, v_sub(v_set1(1), y)));
 }
-INLINE vr tanh_y(vr x, vr p) { return (void)p, v_tanh(x); }
+INLINE void tanh_y(const int vectors, vr *x, vr p) { (void)p, v_tanhs(vectors, x); }
 INLINE vr tanh_dx(vr dy, vr y, vr p) {
     (void)p;
     return v_mul(dy, v_mul(v_sub(v_set1(1), y), v_add(v_set1(1), y)));
@@ -38,13 +44,27 @@ typedef struct {
     real *out;
 } map_arg;
 
-INLINE void map_forward(const map_arg *a, int64_t item, vr (*f)(vr x, vr p)) {
+/* n elements, no more than a vector has. */
+INLINE void map_some(const map_arg *a, int64_t i, int64_t n,
+                     void (*f)(const int vectors, vr *x, vr p)) {
+    vr y = v_loadn(a->x + i, n);
+    f(1, &y, v_set1(a->parameter));
+    v_storen(a->out + i, y, n);
+}
+
+INLINE void map_forward(const map_arg *a, int64_t item,
+                        void (*f)(const int vectors, vr *x, vr p)) {
     int64_t i = item * FC_CHUNK, to = fc_min(i + FC_CHUNK, a->n);
     int64_t first = v_unaligned(a->out + i, to - i);
     vr p = v_set1(a->parameter);
-    if (first > 0) v_storen(a->out + i, f(v_loadn(a->x + i, first), p), first);
-    for (i += first; i + VL <= to; i += VL) v_store(a->out + i, f(v_load(a->x + i), p));
-    if (i < to) v_storen(a->out + i, f(v_loadn(a->x + i, to - i), p), to - i);
+    if (first > 0) map_some(a, i, first, f);
+    for (i += first; i + TOGETHER * VL <= to; i += TOGETHER * VL) {
+        vr y[TOGETHER];
+        EACH(k, TOGETHER) y[k] = v_load(a->x + i + k * VL);
+        f(TOGETHER, y, p);
+        EACH(k, TOGETHER) v_store(a->out + i + k * VL, y[k]);
+    }
+    for (; i < to; i += VL) map_some(a, i, to - i, f);
 }
 
 INLINE void map_backward(const map_arg *a, int64_t item, vr (*f)(vr dy, vr x, vr p)) {
@@ -52,8 +72,12 @@ INLINE void map_backward(const map_arg *a, int64_t item, vr (*f)(vr dy, vr x, vr
     int64_t n = v_unaligned(a->out + i, to - i);
     vr p = v_set1(a->parameter);
     if (n > 0) v_storen(a->out + i, f(v_loadn(a->dy + i, n), v_loadn(a->x + i, n), p), n);
-    for (i += n; i + VL <= to; i += VL)
-        v_store(a->out + i, f(v_load(a->dy + i), v_load(a->x + i), p));
+    for (i += n; i + TOGETHER * VL <= to; i += TOGETHER * VL) {
+        vr y[TOGETHER];
+        EACH(k, TOGETHER) y[k] = f(v_load(a->dy + i + k * VL), v_load(a->x + i + k * VL), p);
+        EACH(k, TOGETHER) v_store(a->out + i + k * VL, y[k]);
+    }
+    for (; i + VL <= to; i += VL) v_store(a->out + i, f(v_load(a->dy + i), v_load(a->x + i), p));
     n = to - i;
     if (n > 0) v_storen(a->out + i, f(v_loadn(a->dy + i, n), v_loadn(a->x + i, n), p), n);
 }
@@ -95,7 +119,7 @@ static void activation_backward(fc_activation f, int64_t n, double parameter, co
 /* ---- sums: the loop of a backward pass, which has two inputs as well ---- */
 
 INLINE vr add_y(vr a, vr b, vr p) { return (void)p, v_add(a, b); }
-INLINE vr add_relu_y(vr a, vr b, vr p) { return relu_y(v_add(a, b), p); }
+INLINE vr add_relu_y(vr a, vr b, vr p) { return (void)p, v_relu(v_add(a, b)); }
 
 static void add_plain(void *a, int64_t i, int t) { (void)t, map_backward(a, i, add_y); }
 static void add_relu(void *a, int64_t i, int t) { (void)t, map_backward(a, i, add_relu_y); }

@@ -36,17 +36,21 @@ INLINE real row_max(const real *x, int64_t c) {
 
 /* y = exp(x - most); returns the sum. y may be NULL. */
 INLINE real row_exp(const real *x, int64_t c, real most, real *y) {
-    vr m = v_set1(most), sum = v_zero();
+    vr m = v_set1(most), sum = v_zero(), e[TOGETHER];
     int64_t j = 0;
-    for (; j + VL <= c; j += VL) {
-        vr e = v_exp(v_sub(v_load(x + j), m));
-        if (y != NULL) v_store(y + j, e);
-        sum = v_add(sum, e);
+    for (; j + TOGETHER * VL <= c; j += TOGETHER * VL) {
+        EACH(k, TOGETHER) e[k] = v_sub(v_load(x + j + k * VL), m);
+        v_exps(TOGETHER, e);
+        EACH(k, TOGETHER) {
+            if (y != NULL) v_store(y + j + k * VL, e[k]);
+            sum = v_add(sum, e[k]);
+        }
     }
-    if (j < c) {
-        vr e = v_exp(v_sub(load_tail(x + j, c - j), m));
-        if (y != NULL) v_storen(y + j, e, c - j);
-        sum = v_add(sum, e);
+    for (; j < c; j += VL) {
+        vr v = c - j >= VL ? v_load(x + j) : load_tail(x + j, c - j);
+        v = v_exp(v_sub(v, m));
+        if (y != NULL) v_storen(y + j, v, c - j);
+        sum = v_add(sum, v);
     }
     return v_hsum(sum);
 }
@@ -72,27 +76,31 @@ INLINE vr add_row_part(const softmax_arg *a, const real *dy, const real *y, int6
 }
 
 /* n values of dx, or VL if there are more; total: the sum of each lane's row or column. */
-INLINE void softmax_gradient(const softmax_arg *a, const real *dy, const real *y, real *dx,
-                             int64_t n, vr total) {
+INLINE vr softmax_gradient(const softmax_arg *a, const real *dy, const real *y, int64_t n,
+                           vr total) {
     vr d = v_loadn(dy, n), v = v_loadn(y, n);
-    d = a->log ? v_sub(d, v_mul(v_exp(v), total)) : v_mul(v, v_sub(d, total));
-    v_storen(dx, d, n);
+    return a->log ? v_sub(d, v_mul(v_exp(v), total)) : v_mul(v, v_sub(d, total));
 }
 
 static void row_backward(const softmax_arg *a, int64_t row) {
     const real *dy = a->dy + row * a->c, *y = a->x + row * a->c;
     real *dx = a->out + row * a->c;
-    int64_t j = 0;
-    vr sum[4]; /* since one would wait for itself */
-    UNROLL for (int k = 0; k < 4; k++) sum[k] = v_zero();
-    for (; j + 4 * VL <= a->c; j += 4 * VL)
-        UNROLL for (int k = 0; k < 4; k++)
-            sum[k] = add_row_part(a, dy + j + k * VL, y + j + k * VL, VL, sum[k]);
-    for (; j < a->c; j += VL) sum[0] = add_row_part(a, dy + j, y + j, a->c - j, sum[0]);
+    int64_t j = 0, c = a->c;
+    vr sum[TOGETHER]; /* since one would wait for itself */
+    EACH(k, TOGETHER) sum[k] = v_zero();
+    for (; j + TOGETHER * VL <= c; j += TOGETHER * VL)
+        EACH(k, TOGETHER) sum[k] = add_row_part(a, dy + j + k * VL, y + j + k * VL, VL, sum[k]);
+    for (; j < c; j += VL) sum[0] = add_row_part(a, dy + j, y + j, c - j, sum[0]);
     vr total = v_set1(v_hsum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3]))));
-    j = v_unaligned(dx, a->c);
-    if (j > 0) softmax_gradient(a, dy, y, dx, j, total);
-    for (; j < a->c; j += VL) softmax_gradient(a, dy + j, y + j, dx + j, a->c - j, total);
+    j = v_unaligned(dx, c);
+    if (j > 0) v_storen(dx, softmax_gradient(a, dy, y, j, total), j);
+    for (; j + TOGETHER * VL <= c; j += TOGETHER * VL) {
+        vr d[TOGETHER];
+        EACH(k, TOGETHER) d[k] = softmax_gradient(a, dy + j + k * VL, y + j + k * VL, VL, total);
+        EACH(k, TOGETHER) v_store(dx + j + k * VL, d[k]);
+    }
+    for (; j < c; j += VL)
+        v_storen(dx + j, softmax_gradient(a, dy + j, y + j, c - j, total), c - j);
 }
 
 /* The columns of block `unit`: where they start in the array, and how many of VL are there. */
@@ -137,7 +145,7 @@ static void column_backward(const softmax_arg *a, int64_t unit) {
         sum = a->log ? v_add(sum, d) : v_fma(d, v_loadn(y + j * step, n), sum);
     }
     for (int64_t j = 0; j < c; j++)
-        softmax_gradient(a, dy + j * step, y + j * step, dx + j * step, n, sum);
+        v_storen(dx + j * step, softmax_gradient(a, dy + j * step, y + j * step, n, sum), n);
 }
 
 INLINE void softmax_task(const softmax_arg *a, int64_t item,

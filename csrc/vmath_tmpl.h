@@ -4,6 +4,9 @@
  * two parts (Cody and Waite) and exp(r) - 1 is a polynomial: Cephes' for float, Taylor's up to
  * r^13 / 13! for double. The error is at most two units in the last place; exp(-inf) = 0,
  * exp(inf) = inf, NaN stays NaN.
+ *
+ * A vector's exp is one long chain, of which few fit in a processor's queue: so v_exps and the
+ * others take up to TOGETHER vectors through every step, in place.
  */
 #ifdef FC_REAL_F64
 #define EXP_MAGIC 6755399441055744.0 /* 1.5 * 2^52: adding it rounds to an integer */
@@ -30,44 +33,62 @@ static const real EXP_POLY[] = {
 #endif
 enum { EXP_DEGREE = sizeof EXP_POLY / sizeof EXP_POLY[0] };
 
-INLINE vr v_round(vr a) { return v_sub(v_add(a, v_set1(EXP_MAGIC)), v_set1(EXP_MAGIC)); }
-
 /* 2^n for an integer-valued n whose result is a normal number: n + MAGIC + BIAS holds n + BIAS in
  * its lowest bits, which are then moved to the exponent's place. */
 INLINE vr v_pow2(vr n) { return v_shift_exponent(v_add(n, v_set1(EXP_MAGIC + EXP_BIAS))); }
 
-/* exp(a) = 2^n * (1 + q); a within [EXP_LOWEST, EXP_HIGHEST] or NaN. */
-INLINE void v_exp_parts(vr a, vr *n, vr *q) {
-    *n = v_round(v_mul(a, v_set1((real)1.44269504088896340736)));
-    vr r = v_fma(*n, v_set1(-LN2_HI), a);
-    r = v_fma(*n, v_set1(-LN2_LO), r);
-    vr p = v_set1(EXP_POLY[0]);
-    UNROLL for (int i = 1; i < EXP_DEGREE; i++) p = v_fma(p, r, v_set1(EXP_POLY[i]));
-    *q = v_fma(v_mul(p, r), r, r);
+/* exp(a) = 2^n * (1 + q); a within [EXP_LOWEST, EXP_HIGHEST] or NaN. The polynomial is one of r^2
+ * whose coefficients are of degree 1 in r, which makes its chain shorter. */
+INLINE void v_exp_parts(const int vectors, const vr *a, vr *n, vr *q) {
+    vr magic = v_set1(EXP_MAGIC), r[TOGETHER], square[TOGETHER];
+    EACH(k, vectors) n[k] = v_fma(a[k], v_set1((real)1.44269504088896340736), magic);
+    EACH(k, vectors) n[k] = v_sub(n[k], magic);
+    EACH(k, vectors) r[k] = v_fma(n[k], v_set1(-LN2_HI), a[k]);
+    EACH(k, vectors) r[k] = v_fma(n[k], v_set1(-LN2_LO), r[k]);
+    EACH(k, vectors) square[k] = v_mul(r[k], r[k]);
+    EACH(i, EXP_DEGREE / 2) {
+        vr high = v_set1(EXP_POLY[2 * i]), low = v_set1(EXP_POLY[2 * i + 1]);
+        EACH(k, vectors) {
+            vr pair = v_fma(high, r[k], low);
+            q[k] = i == 0 ? pair : v_fma(q[k], square[k], pair);
+        }
+    }
+    EACH(k, vectors) q[k] = v_fma(q[k], square[k], r[k]);
 }
 
-INLINE vr v_exp(vr a) {
+/* a = exp(a) */
+INLINE void v_exps(const int vectors, vr *a) {
+    vr n[TOGETHER], q[TOGETHER], half[TOGETHER], shifted = v_set1(EXP_MAGIC + EXP_BIAS);
     /* v_max and v_min give their second operand when one is NaN. */
-    a = v_min(v_set1(EXP_HIGHEST), v_max(v_set1(EXP_LOWEST), a));
-    vr n, q;
-    v_exp_parts(a, &n, &q);
+    EACH(k, vectors) a[k] = v_max(v_set1(EXP_LOWEST), a[k]);
+    EACH(k, vectors) a[k] = v_min(v_set1(EXP_HIGHEST), a[k]);
+    v_exp_parts(vectors, a, n, q);
     /* In two steps, because 2^n alone may be no normal number where exp(a) is one. */
-    vr half = v_round(v_mul(n, v_set1((real)0.5)));
-    vr scaled = v_mul(v_add(v_set1(1), q), v_pow2(half));
-    return v_mul(scaled, v_pow2(v_sub(n, half)));
+    EACH(k, vectors) half[k] = v_fma(n[k], v_set1((real)0.5), shifted);
+    EACH(k, vectors) n[k] = v_sub(n[k], v_sub(half[k], shifted));
+    EACH(k, vectors) half[k] = v_shift_exponent(half[k]);
+    EACH(k, vectors) a[k] = v_mul(v_fma(half[k], q[k], half[k]), v_pow2(n[k]));
 }
 
-/* tanh|a| = -e / (2 + e) with e = exp(-2|a|) - 1, which keeps its digits near zero. */
-INLINE vr v_tanh(vr a) {
-    vr n, q;
-    vr twice = v_mul(v_abs(a), v_set1(-2));
+/* a = tanh(a); tanh|a| = -e / (2 + e) with e = exp(-2|a|) - 1, which keeps its digits near zero. */
+INLINE void v_tanhs(const int vectors, vr *a) {
+    vr twice[TOGETHER], n[TOGETHER], q[TOGETHER];
+    EACH(k, vectors) twice[k] = v_mul(v_abs(a[k]), v_set1(-2));
     /* From here on tanh is 1 to the last digit, and 2^n is still normal. */
-    v_exp_parts(v_max(v_set1((real)-44.0), twice), &n, &q);
-    vr scale = v_pow2(n);
-    vr e = v_fma(scale, q, v_sub(scale, v_set1(1)));
-    return v_copysign(v_div(e, v_add(v_set1(2), e)), a);
+    EACH(k, vectors) twice[k] = v_max(v_set1((real)-44.0), twice[k]);
+    v_exp_parts(vectors, twice, n, q);
+    EACH(k, vectors) n[k] = v_pow2(n[k]);
+    EACH(k, vectors) q[k] = v_fma(n[k], q[k], v_sub(n[k], v_set1(1)));
+    EACH(k, vectors) a[k] = v_copysign(v_div(q[k], v_add(v_set1(2), q[k])), a[k]);
 }
 
-INLINE vr v_sigmoid(vr a) {
-    return v_div(v_set1(1), v_add(v_set1(1), v_exp(v_sub(v_zero(), a))));
+/* a = 1 / (1 + exp(-a)) */
+INLINE void v_sigmoids(const int vectors, vr *a) {
+    EACH(k, vectors) a[k] = v_sub(v_zero(), a[k]);
+    v_exps(vectors, a);
+    EACH(k, vectors) a[k] = v_div(v_set1(1), v_add(v_set1(1), a[k]));
 }
+
+INLINE vr v_exp(vr a) { return v_exps(1, &a), a; }
+INLINE vr v_tanh(vr a) { return v_tanhs(1, &a), a; }
+INLINE vr v_sigmoid(vr a) { return v_sigmoids(1, &a), a; }
