@@ -99,8 +99,8 @@ INLINE void avg_strip_of(const pool_problem *p, const real *in, int64_t rows, in
 }
 
 INLINE void avg_strip(const pool_problem *p, const real *x, int64_t from, int64_t to, int64_t ox,
-                      real *y, int32_t *at, int edge) {
-    (void)at;
+                      real *y, int32_t *at, pool_next *next, int edge) {
+    (void)at, (void)next;
     avg_strip_of(p, x, p->h.size, p->w.size, p->h.before, p->w.before, from, to, ox, y, p->w.out,
                  edge);
 }
@@ -115,8 +115,9 @@ static void avg_forward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from
 
 /* Of equal divisors: an element's gradient is a sum over 3 x 3 windows too. */
 INLINE void avg_strip_backward(const pool_problem *p, const real *dy, int64_t from, int64_t to,
-                               int64_t w, real *dx, int32_t *at, int edge) {
-    (void)at;
+                               int64_t w, real *dx, int32_t *at, pool_next *next,
+                               int edge) {
+    (void)at, (void)next;
     avg_strip_of(p, dy, p->h.out, p->w.out, 2 - p->h.before, 2 - p->w.before, from, to, w, dx,
                  p->w.size, edge);
 }

@@ -191,13 +191,14 @@ INLINE max_row max_row_of(const int stride, const pool_problem *p, const real *x
 /* Rows from..to-1 of VL columns from ox on. Where a window sees padding, a lane that is -inf in the
  * end may have the index of padding, and is found one by one. */
 INLINE void max_strip(const int stride, const pool_problem *p, const real *x, int64_t from,
-                      int64_t to, int64_t ox, real *y, int32_t *at, int edge) {
+                      int64_t to, int64_t ox, real *y, int32_t *at, pool_next *next, int edge) {
     int64_t ow = p->w.out, n = ow - ox, col = ox * stride - p->w.before;
     int64_t row = from * stride - p->h.before;
     vm missing = vi_gt(vi_lanes(), vi_set1(n - 1)); /* lanes past the row's end */
     max_row r0 = max_row_of(stride, p, x, row, col, edge), r1 = r0, r2;
     if (stride == 1) r1 = max_row_of(stride, p, x, row + 1, col, edge);
     for (int64_t oy = from; oy < to; oy++, row += stride) {
+        if (stride == 2) pool_load_next(next, stride);
         if (stride == 2) r1 = max_row_of(stride, p, x, row + 1, col, edge);
         r2 = max_row_of(stride, p, x, row + 2, col, edge);
         max_lanes best = max_take(r0.best, r1.best.value, r1.best.at);
@@ -219,8 +220,8 @@ INLINE void max_strip(const int stride, const pool_problem *p, const real *x, in
 
 #define MAX_FORWARD_3X3(stride) \
     INLINE void max_strip_##stride(const pool_problem *p, const real *x, int64_t from, int64_t to, \
-                                   int64_t ox, real *y, int32_t *at, int edge) { \
-        max_strip(stride, p, x, from, to, ox, y, at, edge); \
+                                   int64_t ox, real *y, int32_t *at, pool_next *next, int edge) { \
+        max_strip(stride, p, x, from, to, ox, y, at, next, edge); \
     } \
     static void max_forward_3x3_stride##stride(const pool_rows *a, int64_t plane, int64_t from, \
                                                int64_t to, int thread) { \

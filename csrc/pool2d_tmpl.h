@@ -192,35 +192,45 @@ static int is_square(const pool_problem *p, int64_t size, int64_t stride) {
            h->dilation == 1 && w->dilation == 1;
 }
 
+/* What the rows after a strip's read and write, of which it starts loading its share: at once, or,
+ * with stride 2, whose share is large and would hold up its own loads, some with each row. */
+typedef struct {
+    const char *in, *out, *at;
+    int64_t in_share, out_share; /* bytes at a time */
+} pool_next;
+
+INLINE void pool_load_next(pool_next *next, const int stride) {
+    next->in = stride == 1 ? prefetch_bytes(next->in, next->in_share)
+                           : prefetch_bytes_l2(next->in, next->in_share);
+    next->out = prefetch_bytes(next->out, next->out_share);
+    if (next->at != NULL) next->at = prefetch_bytes(next->at, next->out_share);
+}
+
 /* Rows from..to-1 of VL columns of a plane of the output, from column o on. */
 typedef void (*pool_strip)(const pool_problem *p, const real *in, int64_t from, int64_t to,
-                           int64_t o, real *out, int32_t *at, int edge);
+                           int64_t o, real *out, int32_t *at, pool_next *next, int edge);
 
 /* Rows from..to-1 of a plane; in_width, out_width: of its rows; before: the padding before
  * the rows of `in`. */
 INLINE void pool_strips(pool_strip strip, const int stride, const pool_problem *p, const real *in,
                         int64_t in_width, int64_t before, int64_t from, int64_t to,
                         int64_t out_width, real *out, int32_t *at) {
-    int64_t strips = fc_ceil_div(out_width, VL), size = sizeof(real);
+    int64_t row_share = fc_ceil_div(out_width, fc_ceil_div(out_width, VL)) * (int64_t)sizeof(real);
     for (int64_t o0 = from, o1; o0 < to; o0 = o1) {
         o1 = fc_min(o0 + POOL_STRIP_ROWS, to);
-        /* each strip starts loading its share of what the next rows read and write */
-        int64_t share = fc_ceil_div((o1 - o0) * out_width, strips);
-        int64_t share_in = share * stride * stride * size;
-        const char *next_in = (const char *)(in + o1 * stride * in_width) + POOL_AHEAD;
-        const char *next_out = (const char *)(out + o1 * out_width);
-        const char *next_at = at == NULL ? NULL : (const char *)(at + o1 * out_width);
+        int64_t share = stride == 1 ? (o1 - o0) * row_share : row_share;
+        pool_next next = {.in = (const char *)(in + o1 * stride * in_width) + POOL_AHEAD,
+                          .out = (const char *)(out + o1 * out_width),
+                          .at = at == NULL ? NULL : (const char *)(at + o1 * out_width),
+                          .in_share = share * stride * stride, .out_share = share};
         for (int64_t i = 0; i < out_width; i += VL) {
-            next_in = stride == 1 ? prefetch_bytes(next_in, share_in)
-                                  : prefetch_bytes_l2(next_in, share_in);
-            next_out = prefetch_bytes(next_out, share * size);
-            if (at != NULL) next_at = prefetch_bytes(next_at, share * 4);
+            if (stride == 1) pool_load_next(&next, stride);
             int64_t o = vector_start(i, out_width), col = o * stride - before;
             int64_t reach = stride == 1 ? 2 + VL : 1 + 2 * VL;
             if (col >= 0 && col + reach <= in_width && o + VL <= out_width)
-                strip(p, in, o0, o1, o, out, at, 0);
+                strip(p, in, o0, o1, o, out, at, &next, 0);
             else
-                strip(p, in, o0, o1, o, out, at, 1);
+                strip(p, in, o0, o1, o, out, at, &next, 1);
         }
     }
 }
