@@ -232,30 +232,40 @@ static void avg_pool_backward(const pool_problem *p, const void *dy, void *dx, i
 
 /* ------------------------------------------------------------------ global average */
 
+enum { GLOBAL_PLANES = 4 };
+
 typedef struct {
     int64_t planes, size, planes_per_task;
     const real *in;
     real *out;
 } global_avg;
 
+/* The averages of some planes, read side by side: a core reads ahead in each of them. */
+INLINE void global_avg_planes(const int planes, const global_avg *a, int64_t plane) {
+    const real *x = a->in + plane * a->size;
+    int64_t size = a->size, i = 0;
+    vr sum[GLOBAL_PLANES][4];
+    EACH(p, planes) EACH(k, 4) sum[p][k] = v_zero();
+    for (; i + 4 * VL <= size; i += 4 * VL)
+        EACH(p, planes) EACH(k, 4)
+            sum[p][k] = v_add(sum[p][k], v_load(x + p * size + i + k * VL));
+    for (; i + VL <= size; i += VL)
+        EACH(p, planes) sum[p][0] = v_add(sum[p][0], v_load(x + p * size + i));
+    if (i < size)
+        EACH(p, planes) sum[p][1] = v_add(sum[p][1], v_loadn(x + p * size + i, size - i));
+    EACH(p, planes) {
+        vr all = v_add(v_add(sum[p][0], sum[p][1]), v_add(sum[p][2], sum[p][3]));
+        a->out[plane + p] = v_hsum(all) / (real)size;
+    }
+}
+
 static void global_avg_forward_task(void *arg, int64_t item, int thread) {
     (void)thread;
     const global_avg *a = arg;
-    int64_t from = item * a->planes_per_task, to = fc_min(from + a->planes_per_task, a->planes);
-    for (int64_t plane = from; plane < to; plane++) {
-        const real *x = a->in + plane * a->size;
-        vr s0 = v_zero(), s1 = v_zero(), s2 = v_zero(), s3 = v_zero();
-        int64_t i = 0;
-        for (; i + 4 * VL <= a->size; i += 4 * VL) {
-            s0 = v_add(s0, v_load(x + i));
-            s1 = v_add(s1, v_load(x + i + VL));
-            s2 = v_add(s2, v_load(x + i + 2 * VL));
-            s3 = v_add(s3, v_load(x + i + 3 * VL));
-        }
-        for (; i + VL <= a->size; i += VL) s0 = v_add(s0, v_load(x + i));
-        if (i < a->size) s1 = v_add(s1, v_loadn(x + i, a->size - i));
-        a->out[plane] = v_hsum(v_add(v_add(s0, s1), v_add(s2, s3))) / (real)a->size;
-    }
+    int64_t plane = item * a->planes_per_task, to = fc_min(plane + a->planes_per_task, a->planes);
+    for (; plane + GLOBAL_PLANES <= to; plane += GLOBAL_PLANES)
+        global_avg_planes(GLOBAL_PLANES, a, plane);
+    for (; plane < to; plane++) global_avg_planes(1, a, plane);
 }
 
 static void global_avg_backward_task(void *arg, int64_t item, int thread) {
@@ -273,7 +283,7 @@ static void global_avg_backward_task(void *arg, int64_t item, int thread) {
 
 static void global_avg_run(fc_task task, int64_t planes, int64_t size, const void *in, void *out,
                            int n_threads) {
-    global_avg a = {planes, size, fc_max(1, POOL_TASK / size), in, out};
+    global_avg a = {planes, size, fc_round_up(fc_max(1, POOL_TASK / size), GLOBAL_PLANES), in, out};
     double work = FC_MOVED * (double)planes * (double)size;
     fc_parallel_runs(fc_ceil_div(planes, a.planes_per_task), fc_threads_for(work, n_threads), task,
                      &a);
