@@ -219,12 +219,13 @@ INLINE void bn_set_line(bn_line *line, int64_t l, double center, double slope, d
     line->offset[l] = (real)(offset - (center - (double)line->center[l]) * slope);
 }
 
-/* What n <= VL elements of the output come from. */
+/* How elements of the output come from x, dy and the residual. */
 typedef struct {
     vr center, slope, weight, offset;
     int has_dy, joins, relu;
 } bn_map;
 
+/* n elements of the output, or VL if there are more. */
 INLINE vr bn_out(const bn_arg *a, const bn_map m, int64_t at, int64_t n) {
     vr line_of_dy = m.has_dy ? v_fma(bn_load(a->dy + at, n), m.weight, m.offset) : m.offset;
     vr y = v_fma(v_sub(bn_load(a->x + at, n), m.center), m.slope, line_of_dy);

@@ -44,7 +44,7 @@ typedef struct {
     real *out;
 } map_arg;
 
-/* n elements, no more than a vector has. */
+/* n elements, or VL if there are more. */
 INLINE void map_some(const map_arg *a, int64_t i, int64_t n,
                      void (*f)(const int vectors, vr *x, vr p)) {
     vr y = v_loadn(a->x + i, n);

@@ -1,8 +1,9 @@
 /* pool2d.h - the pool2d family's inside: the problem in axes, and the functions in a tier's table.
  *
  * Every pass is a loop over the rows of its output, y or dx, each written once, whole, by one task:
- * backward gathers instead of scattering, so nothing is zeroed beforehand, overlapping windows are
- * summed in reading order of the windows, and no index from outside is ever used as an address.
+ * backward gathers instead of scattering, so nothing is zeroed beforehand, and overlapping windows
+ * are summed in reading order of the windows. Small 2x2 maps are scattered, by indices that are
+ * checked first: none from outside is ever used as an address.
  */
 #ifndef FC_POOL2D_H
 #define FC_POOL2D_H

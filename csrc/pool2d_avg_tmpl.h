@@ -115,8 +115,7 @@ static void avg_forward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from
 
 /* Of equal divisors: an element's gradient is a sum over 3 x 3 windows too. */
 INLINE void avg_strip_backward(const pool_problem *p, const real *dy, int64_t from, int64_t to,
-                               int64_t w, real *dx, int32_t *at, pool_next *next,
-                               int edge) {
+                               int64_t w, real *dx, int32_t *at, pool_next *next, int edge) {
     (void)at, (void)next;
     avg_strip_of(p, dy, p->h.out, p->w.out, 2 - p->h.before, 2 - p->w.before, from, to, w, dx,
                  p->w.size, edge);
@@ -283,7 +282,8 @@ static void global_avg_backward_task(void *arg, int64_t item, int thread) {
 
 static void global_avg_run(fc_task task, int64_t planes, int64_t size, const void *in, void *out,
                            int n_threads) {
-    global_avg a = {planes, size, fc_round_up(fc_max(1, POOL_TASK / size), GLOBAL_PLANES), in, out};
+    global_avg a = {planes, size, fc_max(1, POOL_TASK / size), in, out};
+    if (a.planes_per_task > GLOBAL_PLANES) a.planes_per_task &= -GLOBAL_PLANES;
     double work = FC_MOVED * (double)planes * (double)size;
     fc_parallel_runs(fc_ceil_div(planes, a.planes_per_task), fc_threads_for(work, n_threads), task,
                      &a);

@@ -384,19 +384,23 @@ INLINE int max_backward_2x2_vector(const pool_problem *p, const real *dy, const 
     return v_all(found);
 }
 
-/* The same for rows shorter than a vector: dx is zero but where an index says. Returns 0 if one
- * names none of its window's elements, which then is not written. */
+enum { SCATTER_WIDTH = 62 }; /* two rows of a window are then bits of a word */
+
+/* The same for rows shorter than a vector, of a narrow image: dx is zero but where an index says.
+ * Returns 0 if one names none of its window's elements, which then is not written. */
 static int max_scatter_2x2(const pool_problem *p, const real *dy, const int32_t *at, int64_t from,
                            int64_t to, real *dx) {
     int64_t ow = p->w.out, width = p->w.size;
-    uint64_t window = 3 | (uint64_t)3 << width; /* bit i: the element i behind the first is in it */
+    /* Bit i: the element i behind the first is the window's. In this way which of them an index
+     * names makes no branch, as none could be foreseen. */
+    uint64_t window = 3 | (uint64_t)3 << width;
     int well = 1;
     fill(dx + 2 * from * width, 2 * (to - from) * width, 0);
     for (int64_t oy = from; oy < to; oy++, dy += ow, at += ow) {
         uint32_t here = (uint32_t)(2 * oy * width);
         for (int64_t ox = 0; ox < ow; ox++, here += 2) {
             uint32_t behind = (uint32_t)at[ox] - here;
-            if (behind < 64 && window >> behind & 1) dx[at[ox]] = dy[ox];
+            if (behind < 64 && window >> behind & 1) dx[at[ox]] = 0 + dy[ox]; /* no -0 */
             else well = 0;
         }
     }
@@ -407,13 +411,14 @@ static void max_backward_2x2_rows(const pool_rows *a, int64_t plane, int64_t fro
                                   int thread) {
     const pool_problem *p = a->p;
     int64_t ow = p->w.out, width = p->w.size;
-    int well = 1, small = ow < VL;
-    if (small) {
-        int64_t at = (plane * p->h.out + from) * ow;
-        well = max_scatter_2x2(p, a->in + at, a->indices_in + at, from, to,
+    int well = 1;
+    if (ow < VL && width < SCATTER_WIDTH) {
+        int64_t first = (plane * p->h.out + from) * ow;
+        well = max_scatter_2x2(p, a->in + first, a->indices_in + first, from, to,
                                a->out + plane * p->h.size * width);
+        from = to;
     }
-    for (int64_t oy = from; oy < to && !small; oy++) {
+    for (int64_t oy = from; oy < to; oy++) {
         const real *dy = a->in + (plane * p->h.out + oy) * ow;
         const int32_t *at = a->indices_in + (plane * p->h.out + oy) * ow;
         real *dx = a->out + (plane * p->h.size + 2 * oy) * width;

@@ -203,7 +203,8 @@ INLINE void pool_load_next(pool_next *next, const int stride) {
     next->in = stride == 1 ? prefetch_bytes(next->in, next->in_share)
                            : prefetch_bytes_l2(next->in, next->in_share);
     next->out = prefetch_bytes(next->out, next->out_share);
-    if (next->at != NULL) next->at = prefetch_bytes(next->at, next->out_share);
+    int64_t at_share = next->out_share / (int64_t)sizeof(real) * 4;
+    if (next->at != NULL) next->at = prefetch_bytes(next->at, at_share);
 }
 
 /* Rows from..to-1 of VL columns of a plane of the output, from column o on. */

@@ -44,9 +44,10 @@
 #define PREFETCH_L2(p) ((void)(p))
 #endif
 
-/* Loops over long arrays take some vectors through each step together: loads in a row, before any of
- * the stores, come faster from the outer caches, and long chains of operations overlap. */
+/* Vectors that loops over long arrays take through each step together: loads in a row, before any
+ * of the stores, come faster from the outer caches, and long chains of operations overlap. */
 enum { TOGETHER = 4 };
+/* A step for k = 0 .. n - 1. */
 #define EACH(k, n) UNROLL for (int k = 0; k < (n); k++)
 
 /* Starts loading n bytes from p on; returns their end. Into the second-level cache, many more lines

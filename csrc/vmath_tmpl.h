@@ -31,7 +31,7 @@ static const real EXP_POLY[] = {
     4.1665795894e-2f, 1.6666665459e-1f, 5.0000001201e-1f,
 };
 #endif
-enum { EXP_DEGREE = sizeof EXP_POLY / sizeof EXP_POLY[0] };
+enum { EXP_DEGREE = sizeof EXP_POLY / sizeof EXP_POLY[0] }; /* even: they go in pairs */
 
 /* 2^n for an integer-valued n whose result is a normal number: n + MAGIC + BIAS holds n + BIAS in
  * its lowest bits, which are then moved to the exponent's place. */
@@ -63,7 +63,8 @@ INLINE void v_exps(const int vectors, vr *a) {
     EACH(k, vectors) a[k] = v_max(v_set1(EXP_LOWEST), a[k]);
     EACH(k, vectors) a[k] = v_min(v_set1(EXP_HIGHEST), a[k]);
     v_exp_parts(vectors, a, n, q);
-    /* In two steps, because 2^n alone may be no normal number where exp(a) is one. */
+    /* In two steps, because 2^n alone may be no normal number where exp(a) is one: by `half` of n,
+     * which becomes 2^half in place, and by the rest. */
     EACH(k, vectors) half[k] = v_fma(n[k], v_set1((real)0.5), shifted);
     EACH(k, vectors) n[k] = v_sub(n[k], v_sub(half[k], shifted));
     EACH(k, vectors) half[k] = v_shift_exponent(half[k]);
