@@ -227,7 +227,8 @@ static const winograd_variant *wino_square_variant(const fc_conv2d_desc *d, wino
     if (stride == 2) return backward ? &WINOGRAD_S2T : &WINOGRAD_S2;
     if (d->kh == 5) return &WINOGRAD_4_5;
     int64_t oh = backward ? d->h : d->oh, ow = backward ? d->w : d->ow;
-    int large = oh >= 56 && ow >= 56 && pass != WINO_BACKWARD_WEIGHT;
+    /* 56 are 14 whole tiles of 4, but not of 6: no fewer products that pay for larger filters. */
+    int large = oh > 56 && ow > 56 && pass != WINO_BACKWARD_WEIGHT;
     return large ? &WINOGRAD_6_3 : &WINOGRAD_4_3;
 }
 
