@@ -21,23 +21,23 @@ def _divisor(op: str, reduction: Any, n: int) -> float:
     raise ValueError(f"{op}: expected reduction 'mean' or 'sum', got {reduction!r}")
 
 
-def _labels(op: str, targets: ArrayLike, n: int) -> NDArray[np.int64]:
+def labels_of(op: str, name: str, targets: ArrayLike, n: int) -> NDArray[np.int64]:
     """As int64; what does not fit there becomes negative, so the kernel refuses it too."""
     t = np.asarray(targets)
     if t.dtype.kind not in "iu":
-        raise TypeError(f"{op}: expected targets to be integers, got {t.dtype}")
-    expect_shape(op, "targets", t, (n,), "one label a row of logits")
+        raise TypeError(f"{op}: expected {name} to be integers, got {t.dtype}")
+    expect_shape(op, name, t, (n,), "one label each")
     if t.dtype == np.int64 and t.flags.c_contiguous and t.flags.aligned:
         return t
     return np.require(t, np.int64, ("C", "A"))
 
 
-def _wrong_label(op: str, targets: ArrayLike, classes: int) -> ValueError:
+def wrong_label(op: str, name: str, targets: ArrayLike, classes: int) -> ValueError:
     """What to raise when the kernel has met a label out of range."""
     t = np.asarray(targets)
     i = np.flatnonzero((t < 0) | (t >= classes))[0]
     return ValueError(
-        f"{op}: expected labels in 0..{classes - 1} ({classes} classes), got targets[{i}] == {t[i]}"
+        f"{op}: expected labels in 0..{classes - 1} ({classes} classes), got {name}[{i}] == {t[i]}"
     )
 
 
@@ -86,13 +86,13 @@ def softmax_cross_entropy(
     if c == 0:
         raise ValueError(f"{op}: expected at least one class, got logits.shape={x.shape}")
     divisor = _divisor(op, reduction, n)
-    t = _labels(op, targets, n)
+    t = labels_of(op, "targets", targets, n)
     dlogits = empty(op, x.shape, x.dtype)
     losses = empty(op, (n,), np.float64)
     try:
         _kernels.softmax_cross_entropy(1.0 / divisor, x, t, dlogits, losses, get_num_threads())
     except ValueError:  # before anything was written
-        raise _wrong_label(op, targets, c) from None
+        raise wrong_label(op, "targets", targets, c) from None
     return float(np.add.reduce(losses)) / divisor, dlogits
 
 

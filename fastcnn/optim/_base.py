@@ -1,7 +1,7 @@
 """Optimizer: which parameters are updated, at what rate, and the state that a resume needs."""
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
@@ -29,6 +29,8 @@ class _Slot(NamedTuple):
     key: str
     rate: float
 
+
+Entries = tuple[tuple[Parameter, float, dict[str, Any]], ...]
 
 Due = tuple[Array, Array, dict[str, Any], float]
 """What a step changes: a parameter's data, its gradient, its state, the rate of its group."""
@@ -76,8 +78,12 @@ class Optimizer:
 
     def __init__(self, params: Iterable[Any], lr: float) -> None:
         self.lr = lr
-        self._slots = self._collect(params)
-        self._state: dict[str, dict[str, Any]] = {slot.key: {} for slot in self._slots}
+        slots = self._collect(params)
+        self._keep(slots, {slot.key: {} for slot in slots})
+
+    def _keep(self, slots: list[_Slot], state: dict[str, dict[str, Any]]) -> None:
+        self._slots, self._state = slots, state
+        self._entries = tuple((slot.parameter, slot.rate, state[slot.key]) for slot in slots)
 
     @property
     def lr(self) -> float:
@@ -130,12 +136,12 @@ class Optimizer:
         (``has_grad`` False, or None for a gradient), are left alone: no weight decay either.
         """
         due: list[Due] = []
-        for parameter, key, rate in self._slots:
+        for parameter, rate, state in self._entries:
             if not parameter.requires_grad or not getattr(parameter, "has_grad", True):
                 continue
             gradient = parameter.grad
             if gradient is not None:
-                due.append((parameter.data, gradient, self._state[key], self._lr * rate))
+                due.append((parameter.data, gradient, state, self._lr * rate))
         self._update_all(due)
 
     def _update_all(self, due: list[Due]) -> None:
@@ -164,11 +170,12 @@ class Optimizer:
         for slot in self._slots:
             slot.parameter.grad = None
 
-    def entries(self) -> Iterator[tuple[Parameter, float, dict[str, Any]]]:
+    def entries(self) -> Entries:
         """Each parameter, its group's rate over `lr`, and its state itself (no copy).
 
         For what updates parameters in the optimizer's place, such as `fastcnn.plan`. A state is
-        empty before the parameter's first step; see `initial_state`.
+        empty before the parameter's first step; see `initial_state`. The tuple is the same object
+        until `load_state_dict` makes states anew.
 
         Examples
         --------
@@ -178,8 +185,7 @@ class Optimizer:
         >>> [(p.name, rate, state) for p, rate, state in optimizer.entries()]
         [('w', 1.0, {})]
         """
-        for slot in self._slots:
-            yield slot.parameter, slot.rate, self._state[slot.key]
+        return self._entries
 
     def initial_state(self, param: Array) -> dict[str, Any]:
         """What a parameter's state is before its first update: zeros."""
@@ -238,7 +244,7 @@ class Optimizer:
         }
         restored = self._restored(op, state)
         self.__dict__.update(restored.__dict__)
-        self._slots, self._state = slots, loaded
+        self._keep(slots, loaded)
 
     def _restored(self, op: str, state: Mapping[str, Any]) -> "Optimizer":
         """A twin with the state's lr and settings, checked as the constructor checks them."""

@@ -1,13 +1,13 @@
 """Gradient clipping: by the norm of all gradients together, or number by number."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from .._checks import number
-from ._base import Optimizer, Parameter
+from ._base import Entries, Optimizer, Parameter
 
 
 def _with_gradients(params: Iterable[Parameter]) -> list[Parameter]:
@@ -133,7 +133,7 @@ class Clipped(Optimizer):
         """Forget the gradients of all parameters."""
         self.optimizer.zero_grad()
 
-    def entries(self) -> Iterator[tuple[Parameter, float, dict[str, Any]]]:
+    def entries(self) -> Entries:
         """Those of the optimizer."""
         return self.optimizer.entries()
 

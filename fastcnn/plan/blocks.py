@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from .. import _kernels, nn
 from .._checks import Array, empty, expect_shape, floating, workspace
 from .._config import get_num_threads
+from ..ops.loss import labels_of, wrong_label
 from .layers import StepResult
 from .lower import LoweringError, lower
 from .update import Update, update_of
@@ -207,17 +208,16 @@ class BlockPlan:
         size = self._program.workspace_bytes(n, True, threads)
         if size > self._workspace.nbytes:
             self._workspace = workspace("plan", size)
-        total, correct = self._program.train(
-            n, a, kind, 1.0 / divisor, labels, targets, self._workspace, threads
-        )
-        result = StepResult(total / divisor, correct)
-        if update is not None:
-            update.finish(math.isfinite(total))
-            if not math.isfinite(total):
-                self._update = None
-        elif math.isfinite(total):
-            self._hand_over()
-        return result
+        total = math.nan
+        try:
+            total, correct = self._program.train(
+                n, a, kind, 1.0 / divisor, labels, targets, self._workspace, threads
+            )
+        except ValueError:  # of the kernel, which looks at the labels before it does anything
+            raise wrong_label("plan.step", "y", y, features) from None
+        finally:
+            self._finish(update, math.isfinite(total))
+        return StepResult(total / divisor, correct)
 
     def _targets(self, y: Array, n: int) -> tuple[Array | None, Array | None]:
         """(labels, None) or (None, targets)."""
@@ -226,14 +226,7 @@ class BlockPlan:
             targets = floating("plan.step", "y", y, None, self.dtype)
             expect_shape("plan.step", "y", targets, (n, features), "one row an image")
             return None, targets
-        if y.dtype.kind not in "iu":
-            raise TypeError(f"plan.step: expected y to be integers, got {y.dtype}")
-        expect_shape("plan.step", "y", y, (n,), "one label an image")
-        if not 0 <= y.min() <= y.max() < features:
-            raise ValueError(
-                f"plan.step: expected labels in 0..{features - 1}, got {y.min()}..{y.max()}"
-            )
-        return np.require(y, np.int64, ("C", "A")), None
+        return labels_of("plan.step", "y", y, n), None
 
     def _unmoved(self) -> bool:
         """Whether the parameters are as the program was told, none thawed or frozen since."""
@@ -258,6 +251,14 @@ class BlockPlan:
             gradient = np.empty(p.data.shape, self.dtype) if p.requires_grad else None
             self._bind(place, p.data, gradient, None, None)
         return None
+
+    def _finish(self, update: Update | None, done: bool) -> None:
+        if update is not None:
+            update.finish(done)
+            if not done:
+                self._update = None
+        elif done:
+            self._hand_over()
 
     def _hand_over(self) -> None:
         """The gradients to the parameters, and those to an optimizer of the user's own."""

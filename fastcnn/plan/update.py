@@ -20,7 +20,9 @@ class Update:
         self._optimizer, self._states, self._fresh = optimizer, states, fresh
         self._names = _ARRAYS[type(optimizer)]
         self._uses = not isinstance(optimizer, optim.SGD) or bool(optimizer.momentum)
-        self._known = [(*entry, self._arrays(entry[2])) for entry in optimizer.entries()]
+        self._entries = optimizer.entries()
+        first = self._names[0]
+        self._known = [(state, state.get(first)) for _, _, state in self._entries if self._uses]
 
     def _arrays(self, state: dict[str, Any]) -> tuple[Array | None, Array | None]:
         if not self._uses:
@@ -38,14 +40,10 @@ class Update:
         if isinstance(o, optim.SGD) and self._uses != bool(o.momentum):
             return False
         first = self._names[0]
-        for (_, rate, state), (_, old_rate, old, (array, _)) in zip(
-            o.entries(), self._known, strict=True
-        ):
-            if state is not old or rate != old_rate:
+        for state, array in self._known:
+            if state.get(first) is not array:
                 return False
-            if self._uses and state.get(first) is not array:
-                return False
-        return True
+        return o.entries() is self._entries
 
     def tell(self, program: Any) -> None:
         """Give the rule and its numbers to the program."""
