@@ -1,4 +1,4 @@
-"""PReLU, ELU and the step, layers without kernels of their own, by each peer.
+"""PReLU, ELU and the step by each peer.
 
 The step's way back is none: the gradient itself, so there is nothing to measure.
 """
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from . import shapes
-from .peers import Candidate, Case, arrays_of, tensors, tensors_of
+from .peers import Candidate, Case, tensors, tensors_of
 
 
 class RectifierCase(Case):
@@ -28,40 +28,13 @@ class RectifierCase(Case):
         x, dy = (rng.standard_normal(shape, np.float32) for _ in range(2))
         return x, rng.uniform(0.1, 0.4, shape[1]).astype(np.float32), dy
 
-    def ours(self) -> Candidate:
-        """The layer."""
-        from fastcnn import nn
-
-        x, slopes, dy = self.fresh(np.float32)
-        name, _, backward = self.wrt.partition("_")
-        kinds = {"prelu": nn.PReLU(len(slopes)), "elu": nn.ELU(), "step": nn.Step()}
-        layer: Any = kinds[name]
-        if name == "prelu":
-            layer.weight.data[...] = slopes
-        if not backward:
-            return Candidate(lambda: layer(x), arrays_of)
-        _, ctx = layer.forward(x)
-
-        def run() -> Any:
-            layer.zero_grad()
-            dx = layer.backward(dy, ctx)
-            return (dx, layer.weight.grad) if name == "prelu" else dx
-
-        return Candidate(run, arrays_of)
-
     def call(self, library: Any, x: Any, slopes: Any, dy: Any) -> Any:
-        """By the definition; the library has no function for it."""
-        w, above = slopes.reshape(-1, *[1] * (x.ndim - 2)), x > 0
-        if self.wrt == "step":
-            return above.astype(x.dtype)
+        op = getattr(library, self.wrt)
         if self.wrt == "prelu":
-            return np.where(above, x, w * x)
-        if self.wrt == "elu":
-            return np.where(above, x, np.expm1(x))
-        if self.wrt == "elu_backward":
-            return np.where(above, 1, np.exp(x)) * dy
-        dw = np.where(above, 0, x) * dy
-        return np.where(above, 1, w) * dy, dw.sum((0, *range(2, x.ndim)))
+            return op(x, slopes)
+        if self.wrt == "prelu_backward":
+            return op(dy, x, slopes)
+        return op(dy, x) if self.wrt == "elu_backward" else op(x)
 
     def numpy(self, x: Any, slopes: Any, dy: Any) -> Any:
         below = np.minimum(x, 0)

@@ -6,6 +6,12 @@ cdef extern from "fastcnn.h" nogil:
         FC_LEAKY_RELU
         FC_SIGMOID
         FC_TANH
+        FC_ELU
+        FC_STEP
+    ctypedef struct fc_prelu_desc:
+        int64_t outer
+        int64_t c
+        int64_t inner
     ctypedef struct fc_softmax:
         int64_t outer
         int64_t c
@@ -17,6 +23,13 @@ cdef extern from "fastcnn.h" nogil:
     fc_status fc_activation_backward(
         fc_activation f, fc_dtype dtype, int64_t n, double parameter, const void *dy,
         const void *saved, void *dx, int n_threads)
+    fc_status fc_prelu_forward(
+        const fc_prelu_desc *d, fc_dtype dtype, const void *x, const void *slopes, void *y,
+        int n_threads)
+    int64_t fc_prelu_sums(const fc_prelu_desc *d)
+    fc_status fc_prelu_backward(
+        const fc_prelu_desc *d, fc_dtype dtype, const void *dy, const void *x, const void *slopes,
+        void *dx, void *dslopes, double *sums, int n_threads)
     fc_status fc_add_forward(
         fc_dtype dtype, int64_t n, int relu, const void *a, const void *b, void *y,
         int n_threads)
@@ -37,6 +50,8 @@ RELU = <int>FC_RELU
 LEAKY_RELU = <int>FC_LEAKY_RELU
 SIGMOID = <int>FC_SIGMOID
 TANH = <int>FC_TANH
+ELU = <int>FC_ELU
+STEP = <int>FC_STEP
 
 
 def activation_forward(int f, double parameter, cnp.ndarray x, cnp.ndarray y, int n_threads):
@@ -62,6 +77,45 @@ def activation_backward(
     with nogil:
         status = fc_activation_backward(
             <fc_activation>f, dtype, n, parameter, dyp, sp, dxp, n_threads)
+    check(status)
+
+
+def prelu_forward(
+    int64_t outer, int64_t c, int64_t inner, cnp.ndarray x, cnp.ndarray slopes, cnp.ndarray y,
+    int n_threads
+):
+    cdef fc_prelu_desc d = fc_prelu_desc(outer, c, inner)
+    cdef fc_dtype dtype = dtype_of(x)
+    cdef fc_status status
+    cdef void *xp = data(x)
+    cdef void *wp = data(slopes)
+    cdef void *yp = data(y)
+    with nogil:
+        status = fc_prelu_forward(&d, dtype, xp, wp, yp, n_threads)
+    check(status)
+
+
+def prelu_sums(int64_t outer, int64_t c, int64_t inner):
+    cdef fc_prelu_desc d = fc_prelu_desc(outer, c, inner)
+    return fc_prelu_sums(&d)
+
+
+def prelu_backward(
+    int64_t outer, int64_t c, int64_t inner, cnp.ndarray dy, cnp.ndarray x, cnp.ndarray slopes,
+    cnp.ndarray dx, cnp.ndarray dslopes, cnp.ndarray sums, int n_threads
+):
+    cdef fc_prelu_desc d = fc_prelu_desc(outer, c, inner)
+    cdef fc_dtype dtype = dtype_of(x)
+    cdef fc_status status
+    cdef void *dyp = data(dy)
+    cdef void *xp = data(x)
+    cdef void *wp = data(slopes)
+    cdef void *dxp = data(dx)
+    cdef void *dwp = data(dslopes)
+    cdef void *sp = data(sums)
+    with nogil:
+        status = fc_prelu_backward(
+            &d, dtype, dyp, xp, wp, dxp, dwp, <double *>sp, n_threads)
     check(status)
 
 

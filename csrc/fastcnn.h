@@ -173,7 +173,9 @@ typedef enum {
     FC_LEAKY_RELU = 1, /* saves x; the parameter is the negative slope */
     FC_SIGMOID = 2,    /* saves y */
     FC_TANH = 3,       /* saves y */
-    FC_ACTIVATIONS = 4
+    FC_ELU = 4,        /* saves x; the parameter is alpha */
+    FC_STEP = 5,       /* 1 where x > 0, else 0; it has no backward pass */
+    FC_ACTIVATIONS = 6
 } fc_activation;
 
 /* n elements; y may be x itself. NaN stays NaN. */
@@ -182,6 +184,19 @@ fc_status fc_activation_forward(fc_activation f, fc_dtype dtype, int64_t n, doub
 /* saved is forward's y or x, as the enum says; dx may be dy itself. */
 fc_status fc_activation_backward(fc_activation f, fc_dtype dtype, int64_t n, double parameter,
                                  const void *dy, const void *saved, void *dx, int n_threads);
+
+/* x where x > 0, else slopes[c] * x, over [outer][c][inner]; y may be x itself. Backward, dx and the
+ * slopes' gradient; dx may be dy itself, and sums are fc_prelu_sums(d) doubles of scratch. */
+typedef struct {
+    int64_t outer, c, inner;
+} fc_prelu_desc;
+
+fc_status fc_prelu_forward(const fc_prelu_desc *d, fc_dtype dtype, const void *x,
+                           const void *slopes, void *y, int n_threads);
+int64_t fc_prelu_sums(const fc_prelu_desc *d);
+fc_status fc_prelu_backward(const fc_prelu_desc *d, fc_dtype dtype, const void *dy, const void *x,
+                            const void *slopes, void *dx, void *dslopes, double *sums,
+                            int n_threads);
 
 /* softmax, or its logarithm, over the middle axis of [outer][c][inner] */
 typedef struct {

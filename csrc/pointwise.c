@@ -16,10 +16,39 @@ fc_status fc_activation_forward(fc_activation f, fc_dtype dtype, int64_t n, doub
 fc_status fc_activation_backward(fc_activation f, fc_dtype dtype, int64_t n, double parameter,
                                  const void *dy, const void *saved, void *dx, int n_threads) {
     const fc_kernels *k = fc_kernels_for(dtype);
-    if (k == NULL || !is_activation(f)) return FC_ERROR_UNSUPPORTED;
+    if (k == NULL || !is_activation(f) || f == FC_STEP) return FC_ERROR_UNSUPPORTED;
     if (n < 0) return FC_ERROR_SHAPE;
     k->pointwise.activation_backward(f, n, parameter, dy, saved, dx, n_threads);
     return FC_OK;
+}
+
+static fc_status check_prelu(const fc_prelu_desc *d) {
+    if (d->outer < 0 || d->c < 0 || d->inner < 0) return FC_ERROR_SHAPE;
+    return fc_mul(fc_mul(d->outer, d->c), d->inner) < 0 ? FC_ERROR_OVERFLOW : FC_OK;
+}
+
+int64_t fc_prelu_sums(const fc_prelu_desc *d) {
+    int64_t pieces = d->inner / FC_CHUNK + (d->inner % FC_CHUNK != 0);
+    return check_prelu(d) == FC_OK ? d->outer * d->c * pieces : 0;
+}
+
+fc_status fc_prelu_forward(const fc_prelu_desc *d, fc_dtype dtype, const void *x,
+                           const void *slopes, void *y, int n_threads) {
+    const fc_kernels *k = fc_kernels_for(dtype);
+    if (k == NULL) return FC_ERROR_UNSUPPORTED;
+    fc_status status = check_prelu(d);
+    if (status == FC_OK) k->pointwise.prelu_forward(d, x, slopes, y, n_threads);
+    return status;
+}
+
+fc_status fc_prelu_backward(const fc_prelu_desc *d, fc_dtype dtype, const void *dy, const void *x,
+                            const void *slopes, void *dx, void *dslopes, double *sums,
+                            int n_threads) {
+    const fc_kernels *k = fc_kernels_for(dtype);
+    if (k == NULL) return FC_ERROR_UNSUPPORTED;
+    fc_status status = check_prelu(d);
+    if (status == FC_OK) k->pointwise.prelu_backward(d, dy, x, slopes, dx, dslopes, sums, n_threads);
+    return status;
 }
 
 fc_status fc_add_forward(fc_dtype dtype, int64_t n, int relu, const void *a, const void *b,

@@ -7,7 +7,7 @@
 #include "vmath_tmpl.h"
 
 /* ---- the functions: y of some vectors in place of x; dx from dy and what forward saved (y, or x
- * for leaky ReLU) ---- */
+ * for leaky ReLU and ELU) ---- */
 
 INLINE void relu_y(const int vectors, vr *x, vr p) {
     (void)p;
@@ -32,6 +32,23 @@ INLINE void tanh_y(const int vectors, vr *x, vr p) { (void)p, v_tanhs(vectors, x
 INLINE vr tanh_dx(vr dy, vr y, vr p) {
     (void)p;
     return v_mul(dy, v_mul(v_sub(v_set1(1), y), v_add(v_set1(1), y)));
+}
+INLINE void elu_y(const int vectors, vr *x, vr alpha) {
+    vr below[TOGETHER];
+    EACH(k, vectors) below[k] = v_min(v_zero(), x[k]); /* v_min gives the second if one is NaN */
+    v_expm1s(vectors, below);
+    EACH(k, vectors) x[k] = v_select(v_gt(x[k], v_zero()), x[k], v_mul(below[k], alpha));
+}
+INLINE vr elu_dx(vr dy, vr x, vr alpha) {
+    vr slope = v_mul(v_exp(v_min(v_zero(), x)), alpha);
+    return v_select(v_gt(x, v_zero()), dy, v_mul(slope, dy));
+}
+INLINE void step_y(const int vectors, vr *x, vr p) {
+    (void)p;
+    EACH(k, vectors) {
+        vr low = v_select(v_isnan(x[k]), x[k], v_zero());
+        x[k] = v_select(v_gt(x[k], v_zero()), v_set1(1), low);
+    }
 }
 
 /* ---- the loops over a chunk, into which a function is inlined ---- */
@@ -90,6 +107,9 @@ static void sigmoid_forward(void *a, int64_t i, int t) { (void)t, map_forward(a,
 static void sigmoid_backward(void *a, int64_t i, int t) { (void)t, map_backward(a, i, sigmoid_dx); }
 static void tanh_forward(void *a, int64_t i, int t) { (void)t, map_forward(a, i, tanh_y); }
 static void tanh_backward(void *a, int64_t i, int t) { (void)t, map_backward(a, i, tanh_dx); }
+static void elu_forward(void *a, int64_t i, int t) { (void)t, map_forward(a, i, elu_y); }
+static void elu_backward(void *a, int64_t i, int t) { (void)t, map_backward(a, i, elu_dx); }
+static void step_forward(void *a, int64_t i, int t) { (void)t, map_forward(a, i, step_y); }
 
 /* In the order of fc_activation; the cost is forward's, in multiply-adds an element. */
 static const struct {
@@ -100,6 +120,8 @@ static const struct {
     [FC_LEAKY_RELU] = {leaky_forward, leaky_backward, 2 * FC_MOVED},
     [FC_SIGMOID] = {sigmoid_forward, sigmoid_backward, 4 * FC_MOVED},
     [FC_TANH] = {tanh_forward, tanh_backward, 4 * FC_MOVED},
+    [FC_ELU] = {elu_forward, elu_backward, 4 * FC_MOVED},
+    [FC_STEP] = {step_forward, NULL, 2 * FC_MOVED},
 };
 
 static void activation_forward(fc_activation f, int64_t n, double parameter, const void *x,
@@ -130,12 +152,15 @@ static void add(int64_t n, int relu, const void *a, const void *b, void *y, int 
                      relu ? add_relu : add_plain, &arg);
 }
 
+#include "prelu_tmpl.h"
 #include "softmax_tmpl.h"
 
 #define POINTWISE_KERNELS                                                       \
     {                                                                           \
         .activation_forward = activation_forward,                               \
         .activation_backward = activation_backward,                             \
+        .prelu_forward = prelu_forward,                                         \
+        .prelu_backward = prelu_backward,                                       \
         .add = add,                                                             \
         .softmax_forward = softmax_forward,                                     \
         .softmax_backward = softmax_backward,                                   \

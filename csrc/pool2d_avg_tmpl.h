@@ -71,75 +71,96 @@ POOL_FORWARD(avg_vectors_stride1, avg_vector, 1, w->kernel, 1)
 POOL_FORWARD(avg_vectors_stride2, avg_vector, 2, w->kernel, 1)
 POOL_FORWARD(avg_vectors_strided, avg_vector, 0, w->kernel, 1)
 
-/* ------------------------------------------------------------------ 3 x 3, stride 1 */
+/* ------------------------------------------------------------------ 2 x 2 and 3 x 3, in strips */
 
-INLINE vr avg_row_of(const real *in, int64_t rows, int64_t width, int64_t row, int64_t col,
-                     int edge) {
+/* Sums over `size` columns of a row, of lane l from col + l * stride on; with stride 2 in the order
+ * of v_pick_even. */
+INLINE vr avg_row_of(const int size, const int stride, const real *in, int64_t rows, int64_t width,
+                     int64_t row, int64_t col, int edge) {
     if (row < 0 || row >= rows) return v_zero();
     in += row * width;
-    vr sum = v_add(load_row(in, col, width, 0, edge), load_row(in, col + 1, width, 0, edge));
-    return v_add(sum, load_row(in, col + 2, width, 0, edge));
+    vr v[2][2], sum; /* from column col + q on, and from col + q + VL on */
+    UNROLL for (int q = 0; q < size - 1; q++)
+        UNROLL for (int i = 0; i < stride; i++)
+            v[q][i] = load_row(in, col + q + i * VL, width, 0, edge);
+    if (stride == 1)
+        return v_add(v_add(v[0][0], v[1][0]), load_row(in, col + 2, width, 0, edge));
+    sum = v_add(v_pick_even(v[0][0], v[0][1]), v_pick_odd(v[0][0], v[0][1]));
+    return size == 2 ? sum : v_add(sum, v_pick_odd(v[1][0], v[1][1]));
 }
 
-/* Rows from..to-1 of VL columns of `out`, from column o on: each a sum over 3 x 3 of `in`, whose
- * window begins `above` rows up and `left` columns to the left, divided. */
-INLINE void avg_strip_of(const pool_problem *p, const real *in, int64_t rows, int64_t width,
-                         int64_t above, int64_t left, int64_t from, int64_t to, int64_t o,
-                         real *out, int64_t out_width, int edge) {
-    vr nine = v_set1(9);
-    vr r0 = avg_row_of(in, rows, width, from - above, o - left, edge);
-    vr r1 = avg_row_of(in, rows, width, from - above + 1, o - left, edge);
-    for (int64_t i = from; i < to; i++) {
-        vr r2 = avg_row_of(in, rows, width, i - above + 2, o - left, edge);
-        vr divisor = p->equal_divisors ? nine : avg_divisors(p, i, o, edge);
-        store_row(out + i * out_width, o, out_width, v_div(v_add(v_add(r0, r1), r2), divisor),
-                  edge);
-        r0 = r1, r1 = r2;
+/* Rows from..to-1 of VL columns of `out`, from column o on: each a sum over a square of `in` that
+ * begins `above` rows up and `left` columns to the left, divided. Rows that two windows see are
+ * summed once. */
+INLINE void avg_strip_of(const int size, const int stride, const pool_problem *p, const real *in,
+                         int64_t rows, int64_t width, int64_t above, int64_t left, int64_t from,
+                         int64_t to, int64_t o, real *out, int64_t out_width, pool_next *next,
+                         int edge) {
+    vr area = v_set1((real)(size * size)), of[3];
+    int64_t row = from * stride - above, col = o * stride - left;
+    UNROLL for (int r = 0; r < size - stride; r++)
+        of[r] = avg_row_of(size, stride, in, rows, width, row + r, col, edge);
+    for (int64_t i = from; i < to; i++, row += stride) {
+        if (stride == 2) pool_load_next(next, stride);
+        UNROLL for (int r = size - stride; r < size; r++)
+            of[r] = avg_row_of(size, stride, in, rows, width, row + r, col, edge);
+        vr sum = v_add(of[0], of[1]);
+        if (size == 3) sum = v_add(sum, of[2]);
+        if (stride == 2) sum = v_order(sum);
+        vr divisor = p->equal_divisors ? area : avg_divisors(p, i, o, edge);
+        store_row(out + i * out_width, o, out_width, v_div(sum, divisor), edge);
+        UNROLL for (int r = 0; r < size - stride; r++) of[r] = of[r + stride];
     }
 }
 
-INLINE void avg_strip(const pool_problem *p, const real *x, int64_t from, int64_t to, int64_t ox,
-                      real *y, int32_t *at, pool_next *next, int edge) {
-    (void)at, (void)next;
-    avg_strip_of(p, x, p->h.size, p->w.size, p->h.before, p->w.before, from, to, ox, y, p->w.out,
-                 edge);
-}
-
-static void avg_forward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
-                                 int thread) {
-    (void)thread;
-    const pool_problem *p = a->p;
-    pool_strips(avg_strip, 1, p, a->in + plane * p->h.size * p->w.size, p->w.size, p->w.before,
-                from, to, p->w.out, a->out + plane * p->h.out * p->w.out, NULL);
-}
+#define AVG_FORWARD(name, side, step) \
+    INLINE void avg_strip_##name(const pool_problem *p, const real *x, int64_t from, int64_t to, \
+                                 int64_t ox, real *y, int32_t *at, pool_next *next, int edge) { \
+        (void)at; \
+        avg_strip_of(side, step, p, x, p->h.size, p->w.size, p->h.before, p->w.before, from, to, \
+                     ox, y, p->w.out, next, edge); \
+    } \
+    static void avg_forward_##name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, \
+                                   int thread) { \
+        (void)thread; \
+        const pool_problem *p = a->p; \
+        pool_strips(avg_strip_##name, side, step, p, a->in + plane * p->h.size * p->w.size, \
+                    p->w.size, p->w.before, from, to, p->w.out, \
+                    a->out + plane * p->h.out * p->w.out, NULL); \
+    }
+AVG_FORWARD(2x2_stride2, 2, 2)
+AVG_FORWARD(3x3_stride1, 3, 1)
+AVG_FORWARD(3x3_stride2, 3, 2)
 
 /* Of equal divisors: an element's gradient is a sum over 3 x 3 windows too. */
 INLINE void avg_strip_backward(const pool_problem *p, const real *dy, int64_t from, int64_t to,
                                int64_t w, real *dx, int32_t *at, pool_next *next, int edge) {
-    (void)at, (void)next;
-    avg_strip_of(p, dy, p->h.out, p->w.out, 2 - p->h.before, 2 - p->w.before, from, to, w, dx,
-                 p->w.size, edge);
+    (void)at;
+    avg_strip_of(3, 1, p, dy, p->h.out, p->w.out, 2 - p->h.before, 2 - p->w.before, from, to, w, dx,
+                 p->w.size, next, edge);
 }
 
 static void avg_backward_3x3_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
                                   int thread) {
     (void)thread;
     const pool_problem *p = a->p;
-    pool_strips(avg_strip_backward, 1, p, a->in + plane * p->h.out * p->w.out, p->w.out,
+    pool_strips(avg_strip_backward, 3, 1, p, a->in + plane * p->h.out * p->w.out, p->w.out,
                 2 - p->w.before, from, to, p->w.size, a->out + plane * p->h.size * p->w.size, NULL);
 }
 
 static pool_run_of_rows avg_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->kernel;
     if (s == 2 && k == 2) return avg_vectors_2_stride2;
-    if (s == 2 && k == 3) return avg_vectors_3_stride2;
-    if (s == 1 && k == 3) return avg_vectors_3_stride1; /* of other heights than 3 */
+    if (s == 2 && k == 3) return avg_vectors_3_stride2; /* of other heights than 3 */
+    if (s == 1 && k == 3) return avg_vectors_3_stride1;
     return s == 1 ? avg_vectors_stride1 : s == 2 ? avg_vectors_stride2 : avg_vectors_strided;
 }
 
 static void avg_pool_forward(const pool_problem *p, const void *x, void *y, int n_threads) {
     pool_rows a = {.p = p, .in = x, .out = y, .run = avg_vectors_for(&p->w)};
-    if (is_square(p, 3, 1)) a.run = avg_forward_3x3_rows;
+    if (is_square(p, 2, 2)) a.run = avg_forward_2x2_stride2;
+    if (is_square(p, 3, 1)) a.run = avg_forward_3x3_stride1;
+    if (is_square(p, 3, 2)) a.run = avg_forward_3x3_stride2;
     pool_run(&a, p->h.out, p->h.stride * p->w.size + p->w.out, n_threads);
 }
 

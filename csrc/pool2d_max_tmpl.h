@@ -228,7 +228,7 @@ INLINE void max_strip(const int stride, const pool_problem *p, const real *x, in
         (void)thread; \
         const pool_problem *p = a->p; \
         int64_t image = plane * p->h.size * p->w.size, first = plane * p->h.out * p->w.out; \
-        pool_strips(max_strip_##stride, stride, p, a->in + image, p->w.size, p->w.before, from, \
+        pool_strips(max_strip_##stride, 3, stride, p, a->in + image, p->w.size, p->w.before, from, \
                     to, p->w.out, a->out + first, a->indices_out + first); \
     }
 MAX_FORWARD_3X3(1)

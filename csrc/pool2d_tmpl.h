@@ -1,10 +1,10 @@
 /* pool2d_tmpl.h - max and average pooling and their backward passes; compiled per tier and real
  * type. This file holds what they share; pool2d_max_tmpl.h and pool2d_avg_tmpl.h hold the rest.
  *
- * A row of the output is computed VL columns at a time; 3x3 windows of stride 1, and maxima of
- * stride 2, go down the rows in strips. Where windows touch the padding or the row ends, the vector
- * is an "edge" one, whose loads and stores mind the row's bounds. H W input size, KH KW kernel
- * size, OH OW output size; oy ox an output's place, h w an input's, o or i either's on one axis.
+ * A row of the output is computed VL columns at a time; 3x3 windows of stride 1 or 2 go down the
+ * rows in strips. Where windows touch the padding or the row ends, the vector is an "edge" one,
+ * whose loads and stores mind the row's bounds. H W input size, KH KW kernel size, OH OW output
+ * size; oy ox an output's place, h w an input's, o or i either's on one axis.
  */
 #include "simd_index.h"
 
@@ -213,8 +213,8 @@ typedef void (*pool_strip)(const pool_problem *p, const real *in, int64_t from, 
 
 /* Rows from..to-1 of a plane; in_width, out_width: of its rows; before: the padding before
  * the rows of `in`. */
-INLINE void pool_strips(pool_strip strip, const int stride, const pool_problem *p, const real *in,
-                        int64_t in_width, int64_t before, int64_t from, int64_t to,
+INLINE void pool_strips(pool_strip strip, const int size, const int stride, const pool_problem *p,
+                        const real *in, int64_t in_width, int64_t before, int64_t from, int64_t to,
                         int64_t out_width, real *out, int32_t *at) {
     int64_t row_share = fc_ceil_div(out_width, fc_ceil_div(out_width, VL)) * (int64_t)sizeof(real);
     for (int64_t o0 = from, o1; o0 < to; o0 = o1) {
@@ -227,7 +227,7 @@ INLINE void pool_strips(pool_strip strip, const int stride, const pool_problem *
         for (int64_t i = 0; i < out_width; i += VL) {
             if (stride == 1) pool_load_next(&next, stride);
             int64_t o = vector_start(i, out_width), col = o * stride - before;
-            int64_t reach = stride == 1 ? 2 + VL : 1 + 2 * VL;
+            int64_t reach = size - stride + stride * VL;
             if (col >= 0 && col + reach <= in_width && o + VL <= out_width)
                 strip(p, in, o0, o1, o, out, at, &next, 0);
             else

@@ -71,16 +71,22 @@ INLINE void v_exps(const int vectors, vr *a) {
     EACH(k, vectors) a[k] = v_mul(v_fma(half[k], q[k], half[k]), v_pow2(n[k]));
 }
 
-/* a = tanh(a); tanh|a| = -e / (2 + e) with e = exp(-2|a|) - 1, which keeps its digits near zero. */
-INLINE void v_tanhs(const int vectors, vr *a) {
-    vr twice[TOGETHER], n[TOGETHER], q[TOGETHER];
-    EACH(k, vectors) twice[k] = v_mul(v_abs(a[k]), v_set1(-2));
-    /* From here on tanh is 1 to the last digit, and 2^n is still normal. */
-    EACH(k, vectors) twice[k] = v_max(v_set1((real)-44.0), twice[k]);
-    v_exp_parts(vectors, twice, n, q);
+/* a = exp(a) - 1 for a <= 0 or NaN; it keeps its digits near zero. */
+INLINE void v_expm1s(const int vectors, vr *a) {
+    vr n[TOGETHER], q[TOGETHER];
+    /* From here on it is -1 to the last digit, and 2^n is still normal. */
+    EACH(k, vectors) a[k] = v_max(v_set1((real)-44.0), a[k]);
+    v_exp_parts(vectors, a, n, q);
     EACH(k, vectors) n[k] = v_pow2(n[k]);
-    EACH(k, vectors) q[k] = v_fma(n[k], q[k], v_sub(n[k], v_set1(1)));
-    EACH(k, vectors) a[k] = v_copysign(v_div(q[k], v_add(v_set1(2), q[k])), a[k]);
+    EACH(k, vectors) a[k] = v_fma(n[k], q[k], v_sub(n[k], v_set1(1)));
+}
+
+/* a = tanh(a); tanh|a| = -e / (2 + e) with e = exp(-2|a|) - 1. */
+INLINE void v_tanhs(const int vectors, vr *a) {
+    vr e[TOGETHER];
+    EACH(k, vectors) e[k] = v_mul(v_abs(a[k]), v_set1(-2));
+    v_expm1s(vectors, e);
+    EACH(k, vectors) a[k] = v_copysign(v_div(e[k], v_add(v_set1(2), e[k])), a[k]);
 }
 
 /* a = 1 / (1 + exp(-a)) */

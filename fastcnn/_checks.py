@@ -399,6 +399,19 @@ def expect_shape(op: str, name: str, a: Array, shape: Sequence[int], why: str) -
         )
 
 
+def slopes_of(op: str, x: Array, weight: ArrayLike) -> tuple[Array, tuple[int, int, int]]:
+    """PReLU's slopes, one for all or one a channel, and x's sizes as (outer, slopes, inner)."""
+    w = floating(op, "weight", weight, 1, x.dtype, "x")
+    if w.size == 1:
+        return w, (1, 1, x.size)
+    if x.ndim < 2 or x.shape[1] != w.size:
+        raise ValueError(
+            f"{op}: expected x of shape (N, {w.size}, ...), a channel for each slope, "
+            f"got x.shape={x.shape}"
+        )
+    return w, (x.shape[0], w.size, math.prod(x.shape[2:]))
+
+
 def output(
     op: str,
     out: Array | None,

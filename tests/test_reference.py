@@ -321,6 +321,25 @@ def test_leaky_relu_gradient(rng, slope):
     check_gradient(lambda: float((reference.leaky_relu(x, slope) * dy).sum()), x, dx)
 
 
+@pytest.mark.parametrize("alpha", [1.0, 0.3])
+def test_elu_gradient(rng, alpha):
+    x, dy = normal(rng, (3, 4, 5), F8), normal(rng, (3, 4, 5), F8)
+    dx = reference.elu_backward(dy, x, alpha)
+    check_gradient(lambda: float((reference.elu(x, alpha) * dy).sum()), x, dx)
+
+
+@pytest.mark.parametrize("slopes", [1, 4])
+def test_prelu_gradients(rng, slopes):
+    x, dy, w = (normal(rng, s, F8) for s in ((3, 4, 5), (3, 4, 5), (slopes,)))
+    dx, dw = reference.prelu_backward(dy, x, w)
+
+    def loss():
+        return float((reference.prelu(x, w) * dy).sum())
+
+    check_gradient(loss, x, dx)
+    check_gradient(loss, w, dw)
+
+
 @pytest.mark.parametrize("axis", [-1, 0, 1])
 @pytest.mark.parametrize("name", ["softmax", "log_softmax"])
 def test_softmax_gradients(rng, name, axis):
@@ -443,6 +462,11 @@ def test_dtype_is_kept(rng, dtype):
         *reference.batch_norm_backward(x, x, w[0, 0, 0, :2], np.zeros(2), np.ones(2)),
         reference.leaky_relu(x),
         reference.leaky_relu_backward(x, x),
+        reference.elu(x),
+        reference.elu_backward(x, x),
+        reference.step(x),
+        reference.prelu(x, logits[0, :1]),
+        *reference.prelu_backward(x, x, logits[0, :1]),
         reference.sigmoid(x),
         reference.softmax(x),
         reference.log_softmax_backward(x, x),

@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from .. import ops
 from .._checks import Array, floating, integer, number
 from .activation import InputContext
 from .parameter import Parameter
@@ -46,34 +47,17 @@ class PReLU(SameShape):
         count = integer("PReLU", "num_parameters", num_parameters, 1)
         self.weight = Parameter(np.full(count, number("PReLU", "init", init), dtype))
 
-    def slopes(self, x: Array) -> Array:
-        """The weight, shaped so that it meets the channels of x."""
-        w = self.weight.data
-        if w.size == 1:
-            return w
-        if x.ndim < 2 or x.shape[1] != w.size:
-            raise ValueError(
-                f"PReLU: expected x of shape (N, {w.size}, ...), a channel for each slope, "
-                f"got x.shape={x.shape}"
-            )
-        return w.reshape(w.size, *(1,) * (x.ndim - 2))
-
     def forward(self, x: ArrayLike) -> tuple[Array, InputContext]:
         """y, shape of x."""
         a = floating("PReLU", "x", x, None, self.weight.data.dtype, "the weights")
-        return np.where(a > 0, a, self.slopes(a) * a), InputContext(a)
+        return ops.prelu(a, self.weight.data), InputContext(a)
 
     def backward(self, dy: ArrayLike, ctx: InputContext, *, need_dx: bool = True) -> Array | None:
         """dy where x > 0, else weight * dy; the slopes get dy * x summed where x <= 0."""
-        d, x = floating("PReLU", "dy", dy, None, ctx.x.dtype, "x"), ctx.x
+        dx, dw = ops.prelu_backward(dy, ctx.x, self.weight.data)
         if self.weight.requires_grad:
-            self.add_sums(np.where(x > 0, 0, d * x))
-        return np.where(x > 0, d, self.slopes(x) * d) if need_dx else None
-
-    def add_sums(self, parts: Array) -> None:
-        """Add what each element gives to the gradient of its slope."""
-        axes = (0, *range(2, parts.ndim)) if self.weight.data.size > 1 else None
-        self.weight.add_grad(np.asarray(parts.sum(axes)).reshape(self.weight.data.shape))
+            self.weight.add_grad(dw, fresh=True)
+        return dx if need_dx else None
 
     def extra_repr(self) -> str:
         """Number of slopes."""
@@ -106,18 +90,11 @@ class ELU(SameShape):
     def forward(self, x: ArrayLike) -> tuple[Array, InputContext]:
         """y, shape of x."""
         a = floating("ELU", "x", x, None)
-        y = np.expm1(np.minimum(a, 0))
-        y *= self.alpha
-        return np.where(a > 0, a, y), InputContext(a)
+        return ops.elu(a, self.alpha), InputContext(a)
 
     def backward(self, dy: ArrayLike, ctx: InputContext, *, need_dx: bool = True) -> Array | None:
         """dx = dy where x > 0, else alpha * exp(x) * dy."""
-        if not need_dx:
-            return None
-        d = floating("ELU", "dy", dy, None, ctx.x.dtype, "x")
-        slope = np.exp(np.minimum(ctx.x, 0))
-        slope *= self.alpha
-        return np.where(ctx.x > 0, d, slope * d)
+        return ops.elu_backward(dy, ctx.x, self.alpha) if need_dx else None
 
     def extra_repr(self) -> str:
         """The level."""
@@ -159,8 +136,7 @@ class Step(SameShape):
 
     def forward(self, x: ArrayLike) -> tuple[Array, None]:
         """y, shape of x; NaN stays NaN."""
-        a = floating("Step", "x", x, None)
-        return np.heaviside(a, a.dtype.type(0)), None
+        return ops.step(x), None
 
     def backward(self, dy: ArrayLike, ctx: None, *, need_dx: bool = True) -> Array | None:
         """dx = dy, or 0."""

@@ -1,7 +1,7 @@
 """Activation functions and their backward passes, any shape; softmax over any axis.
 
 A backward pass takes what forward gave or was given: `y` for relu, sigmoid, tanh and the softmaxes,
-`x` for leaky_relu. NaN stays visible in all of them.
+`x` for leaky_relu, elu and prelu. NaN stays visible in all of them.
 """
 
 import math
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _kernels
-from .._checks import Array, empty, expect_shape, floating, number, output
+from .._checks import Array, empty, expect_shape, floating, number, output, slopes_of
 from .._config import get_num_threads
 
 
@@ -178,6 +178,195 @@ def leaky_relu_backward(dy: ArrayLike, x: ArrayLike, negative_slope: float = 0.0
     """
     slope = number("leaky_relu_backward", "negative_slope", negative_slope)
     return _backward("leaky_relu_backward", _kernels.LEAKY_RELU, slope, dy, "x", x)
+
+
+def elu(x: ArrayLike, alpha: float = 1.0) -> Array:
+    """Exponential linear unit: `x` where ``x > 0``, else ``alpha * (exp(x) - 1)``.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+    alpha : float
+        Any finite number; it levels off at ``-alpha``.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`; accurate to a few units in the last place near zero too.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not float32 or float64.
+    ValueError
+        If `alpha` is not a finite number.
+
+    Notes
+    -----
+    Source: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by
+    exponential linear units", ICLR 2016, eq. 15.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.elu(np.array([-np.inf, 0.0, 2.0]))
+    array([-1.,  0.,  2.])
+    """
+    return _forward("elu", _kernels.ELU, number("elu", "alpha", alpha), x, None)
+
+
+def elu_backward(dy: ArrayLike, x: ArrayLike, alpha: float = 1.0) -> Array:
+    """Gradient of `elu`: `dy` where ``x > 0``, else ``alpha * exp(x) * dy``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; same shape and dtype as `x`.
+    x : array_like
+        The input of `elu`; float32 or float64.
+    alpha : float
+        As given to `elu`.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not float32 or float64, or the two differ.
+    ValueError
+        If the shapes differ or `alpha` is not a finite number.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.elu_backward(np.array([4.0, 4.0]), np.array([0.0, 2.0]), 0.5)
+    array([2., 4.])
+    """
+    value = number("elu_backward", "alpha", alpha)
+    return _backward("elu_backward", _kernels.ELU, value, dy, "x", x)
+
+
+def step(x: ArrayLike) -> Array:
+    """1 where ``x > 0``, else 0 (Heaviside's function, 0 at 0); NaN stays NaN.
+
+    It has no backward pass: its derivative is 0 wherever there is one.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Raises
+    ------
+    TypeError
+        If `x` is not float32 or float64.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.step(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 1.])
+    """
+    return _forward("step", _kernels.STEP, 0.0, x, None)
+
+
+def prelu(x: ArrayLike, weight: ArrayLike) -> Array:
+    """`x` where ``x > 0``, else ``weight * x``, with a slope for all or one a channel.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape; ``(N, C, ...)`` where there are C slopes.
+    weight : array_like
+        Slopes, (1,) or (C,), of the dtype of `x`.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not float32 or float64, or the two differ.
+    ValueError
+        If the slopes do not fit the channels.
+
+    Notes
+    -----
+    Source: He, Zhang, Ren and Sun, "Delving deep into rectifiers", ICCV 2015, eq. 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> ops.prelu(np.array([[-4.0, -4.0], [2.0, 2.0]]), np.array([0.25, 0.5]))
+    array([[-1., -2.],
+           [ 2.,  2.]])
+    """
+    a = floating("prelu", "x", x, None)
+    w, sizes = slopes_of("prelu", a, weight)
+    y = empty("prelu", a.shape, a.dtype)
+    _kernels.prelu_forward(*sizes, a, w, y, get_num_threads())
+    return y
+
+
+def prelu_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike) -> tuple[Array, Array]:
+    """Gradients of `prelu`: dx, and dweight, the sum of ``dy * x`` where ``x <= 0``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; same shape and dtype as `x`.
+    x : array_like
+        The input of `prelu`; float32 or float64.
+    weight : array_like
+        As given to `prelu`.
+
+    Returns
+    -------
+    dx : ndarray
+        ``dy`` where ``x > 0``, else ``weight * dy``; same shape and dtype as `x`.
+    dweight : ndarray
+        Same shape and dtype as `weight`.
+
+    Raises
+    ------
+    TypeError
+        If a dtype is not float32 or float64, or the two differ.
+    ValueError
+        If the shapes differ or the slopes do not fit the channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import ops
+    >>> x, dy = np.array([[-4.0, -4.0], [2.0, 2.0]]), np.ones((2, 2))
+    >>> ops.prelu_backward(dy, x, np.array([0.25, 0.5]))
+    (array([[0.25, 0.5 ],
+           [1.  , 1.  ]]), array([-4., -4.]))
+    """
+    op = "prelu_backward"
+    a = floating(op, "x", x, None)
+    g = floating(op, "dy", dy, None, a.dtype)
+    expect_shape(op, "dy", g, a.shape, "x.shape")
+    w, sizes = slopes_of(op, a, weight)
+    dx = empty(op, a.shape, a.dtype)
+    dw, sums = np.empty_like(w), np.empty(_kernels.prelu_sums(*sizes))
+    _kernels.prelu_backward(*sizes, g, a, w, dx, dw, sums, get_num_threads())
+    return dx, dw
 
 
 def sigmoid(x: ArrayLike) -> Array:

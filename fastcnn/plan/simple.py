@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from .. import _kernels, nn
-from .._checks import Array
+from .._checks import Array, slopes_of
 from .build import Build, Step
 from .graph import Chain
 from .tape import Cell
@@ -42,23 +42,29 @@ class OneLayer(Step):
 
 
 class ActivationStep(OneLayer):
-    """Sigmoid, tanh and leaky ReLU, by the kernels."""
+    """Sigmoid, tanh, leaky ReLU and ELU, by the kernels."""
 
     def __init__(self, chain: Chain) -> None:
         super().__init__(chain)
         layer = self.layer
-        self.slope = layer.negative_slope if isinstance(layer, nn.LeakyReLU) else 0.0
-        codes: dict[type, int] = {nn.Sigmoid: _kernels.SIGMOID, nn.Tanh: _kernels.TANH}
-        self.code = codes.get(type(layer), _kernels.LEAKY_RELU)
+        codes: dict[type, int] = {
+            nn.Sigmoid: _kernels.SIGMOID, nn.Tanh: _kernels.TANH,
+            nn.LeakyReLU: _kernels.LEAKY_RELU, nn.ELU: _kernels.ELU, nn.Step: _kernels.STEP,
+        }  # fmt: skip
+        self.code, self.parameter, self.keeps_x = codes[type(layer)], 0.0, False
+        if isinstance(layer, nn.LeakyReLU):
+            self.parameter, self.keeps_x = layer.negative_slope, True
+        elif isinstance(layer, nn.ELU):
+            self.parameter, self.keeps_x = layer.alpha, True
 
     def forward(self, b: Build) -> None:
         x, y, threads = b.values[self.chain.inputs[0]], b.cell(self.chain.output), b.threads
 
         def call() -> None:
-            _kernels.activation_forward(self.code, self.slope, x.array, y.array, threads)
+            _kernels.activation_forward(self.code, self.parameter, x.array, y.array, threads)
 
         b.tape.call(call, x, y)
-        self.kept = x if isinstance(self.layer, nn.LeakyReLU) else y
+        self.kept = x if self.keeps_x else y
         b.values[self.chain.output] = y
 
     def backward(self, b: Build, dy: Cell) -> None:
@@ -66,67 +72,45 @@ class ActivationStep(OneLayer):
 
         def call() -> None:
             g = dy.array.reshape(kept.shape)
-            _kernels.activation_backward(self.code, self.slope, g, kept.array, g, threads)
+            _kernels.activation_backward(self.code, self.parameter, g, kept.array, g, threads)
 
         b.tape.call(call, dy, kept)
         b.hand(self.chain.inputs[0], dy)
 
 
-class BentStep(OneLayer):
-    """PReLU and ELU: x itself above 0, something else in the rest."""
+class PReLUStep(OneLayer):
+    """PReLU; the gradient of its slopes is made with that of its input, in one pass."""
 
     def forward(self, b: Build) -> None:
-        source, output, layer = self.chain.inputs[0], self.chain.output, self.layer
-        x, y = b.values[source], b.cell(output)
-        self.x, self.above = x, b.tape.cell(y.shape, np.bool_)
-        above = self.above
+        source, layer, threads = self.chain.inputs[0], self.layer, b.threads
+        x, y = b.values[source], b.cell(self.chain.output)
+        assert isinstance(layer, nn.PReLU)
 
         def call() -> None:
-            a, out = self.shaped(b, source, x), y.array
-            if isinstance(layer, nn.PReLU):
-                np.multiply(layer.slopes(a), a, out=out)
-            elif isinstance(layer, nn.ELU):
-                np.minimum(a, 0, out=out)
-                np.expm1(out, out=out)
-                out *= layer.alpha
-            np.greater(a, 0, out=above.array)
-            np.copyto(out, a, where=above.array)
+            w, sizes = slopes_of("PReLU", self.shaped(b, source, x), layer.weight.data)
+            _kernels.prelu_forward(*sizes, x.array, w, y.array, threads)
 
-        b.tape.call(call, x, y, above)
-        b.values[output] = y
+        b.tape.call(call, x, y)
+        self.x, b.values[self.chain.output] = x, y
 
     def backward(self, b: Build, dy: Cell) -> None:
-        source, layer = self.chain.inputs[0], self.layer
-        x, above, dx = self.x, self.above, b.cell(source)
+        source, layer, x, threads = self.chain.inputs[0], self.layer, self.x, b.threads
+        assert isinstance(layer, nn.PReLU)
 
         def call() -> None:
-            a, part = self.shaped(b, source, x), dx.array
-            g = dy.array.reshape(dx.shape)
-            if isinstance(layer, nn.PReLU):
-                if layer.weight.requires_grad:
-                    np.multiply(g, a, out=part)
-                    np.copyto(part, 0, where=above.array)
-                    layer.add_sums(part)
-                np.multiply(layer.slopes(a), g, out=part)
-            elif isinstance(layer, nn.ELU):
-                np.minimum(a, 0, out=part)
-                np.exp(part, out=part)
-                part *= layer.alpha
-                part *= g
-            np.copyto(part, g, where=above.array)
+            w, sizes = slopes_of("PReLU", self.shaped(b, source, x), layer.weight.data)
+            g, dw = dy.array.reshape(x.shape), np.empty_like(w)
+            sums = np.empty(_kernels.prelu_sums(*sizes))
+            _kernels.prelu_backward(*sizes, g, x.array, w, g, dw, sums, threads)
+            if layer.weight.requires_grad:
+                layer.weight.add_grad(dw, fresh=True)
 
-        b.tape.call(call, dy, x, above, dx)
-        b.hand(source, dx)
+        b.tape.call(call, dy, x)
+        b.hand(source, dy)
 
 
-class StepStep(OneLayer):
+class StepStep(ActivationStep):
     """The step function; its gradient is that of its output, or 0."""
-
-    def forward(self, b: Build) -> None:
-        x, y = b.values[self.chain.inputs[0]], b.cell(self.chain.output)
-        zero = b.dtype.type(0)
-        b.tape.call(lambda: np.heaviside(x.array.reshape(y.shape), zero, out=y.array), x, y)
-        b.values[self.chain.output] = y
 
     def backward(self, b: Build, dy: Cell) -> None:
         if isinstance(self.layer, nn.Step) and self.layer.gradient == "zero":

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .._checks import Array, expect_shape, floating, output
+from .._checks import Array, expect_shape, floating, output, slopes_of
 
 
 def relu(x: ArrayLike, *, out: Array | None = None) -> Array:
@@ -114,6 +114,139 @@ def leaky_relu_backward(dy: ArrayLike, x: ArrayLike, negative_slope: float = 0.0
     """
     dy, x = _two("leaky_relu_backward", "dy", dy, "x", x)
     return np.where(x > 0, dy, dy * dy.dtype.type(negative_slope))
+
+
+def elu(x: ArrayLike, alpha: float = 1.0) -> Array:
+    """``x`` where positive, else ``alpha * (exp(x) - 1)``.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+    alpha : float, optional
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.elu(np.array([-np.inf, 2.0]), 0.5)
+    array([-0.5,  2. ])
+    """
+    x = floating("elu", "x", x, None)
+    return np.where(x > 0, x, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0)))
+
+
+def elu_backward(dy: ArrayLike, x: ArrayLike, alpha: float = 1.0) -> Array:
+    """``dy`` where the input `x` of `elu` is positive, else ``alpha * exp(x) * dy``.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; float32 or float64, any shape.
+    x : array_like
+        What the forward pass took; same shape and dtype as `dy`.
+    alpha : float, optional
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `dy`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.elu_backward(np.array([4.0, 4.0]), np.array([0.0, 2.0]), 0.5)
+    array([2., 4.])
+    """
+    dy, x = _two("elu_backward", "dy", dy, "x", x)
+    return np.where(x > 0, dy, x.dtype.type(alpha) * np.exp(np.minimum(x, 0)) * dy)
+
+
+def step(x: ArrayLike) -> Array:
+    """1 where ``x > 0``, else 0; NaN stays NaN.
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.step(np.array([-1.0, 0.0, 2.0]))
+    array([0., 0., 1.])
+    """
+    x = floating("step", "x", x, None)
+    return np.heaviside(x, x.dtype.type(0))
+
+
+def prelu(x: ArrayLike, weight: ArrayLike) -> Array:
+    """``x`` where positive, else ``weight * x``: a slope for all, or one a channel (axis 1).
+
+    Parameters
+    ----------
+    x : array_like
+        float32 or float64, any shape; ``(N, C, ...)`` where there are C slopes.
+    weight : array_like
+        (1,) or (C,), of the dtype of `x`.
+
+    Returns
+    -------
+    ndarray
+        Same shape and dtype as `x`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.prelu(np.array([[-4.0, -4.0]]), np.array([0.25, 0.5]))
+    array([[-1., -2.]])
+    """
+    x = floating("prelu", "x", x, None)
+    w, sizes = slopes_of("prelu", x, weight)
+    return np.where(x > 0, x, (w[:, None] * x.reshape(sizes)).reshape(x.shape))
+
+
+def prelu_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike) -> tuple[Array, Array]:
+    """dx and dweight of `prelu`, from its input `x`.
+
+    Parameters
+    ----------
+    dy : array_like
+        Gradient of the loss with respect to the output; float32 or float64, any shape.
+    x : array_like
+        What the forward pass took; same shape and dtype as `dy`.
+    weight : array_like
+        (1,) or (C,), of the dtype of `x`.
+
+    Returns
+    -------
+    dx, dweight : ndarray
+        Of the shapes of `x` and `weight`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import reference
+    >>> reference.prelu_backward(np.ones(2), np.array([-4.0, 2.0]), np.array([0.25]))
+    (array([0.25, 1.  ]), array([-4.]))
+    """
+    dy, x = _two("prelu_backward", "dy", dy, "x", x)
+    w, sizes = slopes_of("prelu_backward", x, weight)
+    dw = np.where(x > 0, 0, dy * x).reshape(sizes).sum((0, 2))
+    return np.where(x > 0, dy, (w[:, None] * dy.reshape(sizes)).reshape(x.shape)), dw
 
 
 def sigmoid(x: ArrayLike) -> Array:

@@ -17,6 +17,8 @@ static const struct {
     [FC_LEAKY_RELU] = {"leaky_relu", 0.25, 0.0},
     [FC_SIGMOID] = {"sigmoid", 0.0, 1.0},
     [FC_TANH] = {"tanh", 0.0, 1.0},
+    [FC_ELU] = {"elu", 0.5, 1.0},
+    [FC_STEP] = {"step", 0.0, 0.0},
 };
 
 static double activate(int f, double x, double parameter) {
@@ -25,6 +27,8 @@ static double activate(int f, double x, double parameter) {
     case FC_RELU: return x > 0 ? x : 0.0;
     case FC_LEAKY_RELU: return x > 0 ? x : parameter * x;
     case FC_SIGMOID: return 1.0 / (1.0 + exp(-x));
+    case FC_ELU: return x > 0 ? x : parameter * expm1(x);
+    case FC_STEP: return x > 0;
     default: return tanh(x);
     }
 }
@@ -34,6 +38,7 @@ static double slope(int f, double saved, double parameter) {
     case FC_RELU: return saved > 0 ? 1.0 : 0.0;
     case FC_LEAKY_RELU: return saved > 0 ? 1.0 : parameter;
     case FC_SIGMOID: return saved * (1.0 - saved);
+    case FC_ELU: return saved > 0 ? 1.0 : parameter * exp(saved);
     default: return 1.0 - saved * saved;
     }
 }
@@ -58,10 +63,35 @@ static void activation(const setting *s, int f, int64_t n) {
         saved[i] = (double)random_int(-4, 4);
         dx_expected[i] = at(dy, i) * slope(f, saved[i], parameter);
     }
-    expect_status(fc_activation_backward((fc_activation)f, s->dtype, n, parameter, dy,
-                                         copy_of(saved, n), dx, s->threads),
+    fc_status status = fc_activation_backward((fc_activation)f, s->dtype, n, parameter, dy,
+                                              copy_of(saved, n), dx, s->threads);
+    expect_status(status, f == FC_STEP ? FC_ERROR_UNSUPPORTED : FC_OK, "backward");
+    if (f == FC_ELU) expect_close(dx, dx_expected, n, 8 * within, "dx");
+    else if (f != FC_STEP) expect_equal(dx, dx_expected, n, "dx");
+    end();
+}
+
+static void prelu(const setting *s, int64_t outer, int64_t c, int64_t inner) {
+    begin(s, "prelu %lld x %lld x %lld", (long long)outer, (long long)c, (long long)inner);
+    int64_t n = outer * c * inner;
+    fc_prelu_desc d = {outer, c, inner};
+    void *x = input(n), *dy = input(n), *slopes = input(c);
+    void *y = output(n), *dx = output(n), *dslopes = output(c);
+    double *sums = output_double(fc_prelu_sums(&d));
+    double *y_expected = zeros(n), *dx_expected = zeros(n), *dslopes_expected = zeros(c);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t k = i / inner % c;
+        int above = at(x, i) > 0;
+        y_expected[i] = (above ? 1.0 : at(slopes, k)) * at(x, i);
+        dx_expected[i] = (above ? 1.0 : at(slopes, k)) * at(dy, i);
+        dslopes_expected[k] += above ? 0.0 : at(dy, i) * at(x, i);
+    }
+    expect_status(fc_prelu_forward(&d, s->dtype, x, slopes, y, s->threads), FC_OK, "forward");
+    expect_equal(y, y_expected, n, "y");
+    expect_status(fc_prelu_backward(&d, s->dtype, dy, x, slopes, dx, dslopes, sums, s->threads),
                   FC_OK, "backward");
     expect_equal(dx, dx_expected, n, "dx");
+    expect_equal(dslopes, dslopes_expected, c, "dslopes");
     end();
 }
 
@@ -173,6 +203,12 @@ static void bad_descriptors(const setting *s) {
                   "activation");
     expect_status(fc_activation_backward(FC_RELU, dtype, -1, 0, NULL, NULL, NULL, 1),
                   FC_ERROR_SHAPE, "backward n");
+    fc_prelu_desc minus = {2, -1, 3}, vast = {INT64_C(1) << 31, INT64_C(1) << 31, 4};
+    expect_status(fc_prelu_forward(&minus, dtype, NULL, NULL, NULL, 1), FC_ERROR_SHAPE, "prelu c");
+    expect_status(fc_prelu_backward(&vast, dtype, NULL, NULL, NULL, NULL, NULL, NULL, 1),
+                  FC_ERROR_OVERFLOW, "prelu backward vast");
+    expect_status(fc_prelu_forward(&vast, none, NULL, NULL, NULL, 1), FC_ERROR_UNSUPPORTED,
+                  "prelu dtype");
     fc_softmax negative = {-1, 2, 3, 0}, huge = {INT64_C(1) << 31, INT64_C(1) << 31, 4, 0};
     expect_status(fc_softmax_forward(&negative, dtype, NULL, NULL, 1), FC_ERROR_SHAPE, "outer");
     expect_status(fc_softmax_forward(&huge, dtype, NULL, NULL, 1), FC_ERROR_OVERFLOW, "huge");
@@ -202,6 +238,10 @@ void check_pointwise(const setting *s) {
         softmax(s, SHAPES[i][0], SHAPES[i][1], SHAPES[i][2], 0);
         softmax(s, SHAPES[i][0], SHAPES[i][1], SHAPES[i][2], 1);
         if (SHAPES[i][2] == 1) cross_entropy(s, SHAPES[i][0], SHAPES[i][1]);
+        prelu(s, SHAPES[i][0], SHAPES[i][1], SHAPES[i][2]);
     }
+    prelu(s, 1, 1, 40001); /* pieces of a plane */
+    prelu(s, 2, 3, FC_CHUNK + 5);
+    prelu(s, 900, 3, 7); /* tasks of many planes */
     bad_descriptors(s);
 }

@@ -20,10 +20,10 @@ from fastcnn import ops, reference
 
 # Sizes around a vector, around a chunk of 16384 elements, and nothing at all.
 SHAPES = [(0,), (1,), (3, 5), (2, 3, 7, 9), (16,), (17,), (16383,), (16385,), (5, 0, 2)]
-SIMPLE = ["relu", "leaky_relu", "sigmoid", "tanh"]
+SIMPLE = ["relu", "leaky_relu", "elu", "sigmoid", "tanh"]
 SOFTMAX = ["softmax", "log_softmax"]
 # What the backward pass is given besides dy.
-SAVES_INPUT = {"leaky_relu"}
+SAVES_INPUT = {"leaky_relu", "elu"}
 TOLERANCE = {np.dtype(np.float32): 2e-6, np.dtype(np.float64): 4e-15}
 
 
@@ -81,7 +81,7 @@ def test_a_wrong_element_is_seen(rng: np.random.Generator):
         assert_close(y, reference.tanh(x), TOLERANCE[x.dtype])
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "tanh"])
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "elu"])
 def test_a_few_units_in_the_last_place(name: str, dtype: np.dtype):
     """Over the whole range, near zero, and down to tiny arguments, against long double."""
     most = 85 if dtype == np.float32 else 700
@@ -95,8 +95,12 @@ def test_a_few_units_in_the_last_place(name: str, dtype: np.dtype):
     ).astype(dtype)
     wide = x.astype(np.longdouble)
     e = np.exp(-np.abs(wide))
-    exact = np.tanh(wide) if name == "tanh" else np.where(wide >= 0, 1 / (1 + e), e / (1 + e))
-    assert ulps(getattr(ops, name)(x), exact) < 4
+    exact = {
+        "tanh": np.tanh(wide),
+        "sigmoid": np.where(wide >= 0, 1 / (1 + e), e / (1 + e)),
+        "elu": np.where(wide > 0, wide, np.expm1(np.minimum(wide, 0))),
+    }
+    assert ulps(getattr(ops, name)(x), exact[name]) < 4
 
 
 def test_exp_through_log_softmax(dtype: np.dtype):
@@ -132,7 +136,10 @@ def test_relu_gradient_passes_at_nan_and_stops_at_zero(dtype: np.dtype):
 
 @pytest.mark.parametrize(
     ("name", "at_minus_inf", "at_inf"),
-    [("relu", 0, np.inf), ("leaky_relu", -np.inf, np.inf), ("sigmoid", 0, 1), ("tanh", -1, 1)],
+    [
+        ("relu", 0, np.inf), ("leaky_relu", -np.inf, np.inf), ("elu", -1, np.inf),
+        ("sigmoid", 0, 1), ("tanh", -1, 1),
+    ],
 )
 def test_infinities(name: str, at_minus_inf: float, at_inf: float, dtype: np.dtype):
     big = np.finfo(dtype).max
@@ -188,6 +195,84 @@ def test_gradients(name: str, rng: np.random.Generator):
     expected = numerical_gradient(lambda: float((forward(x) * dy).sum()), x)
     given = x if name in SAVES_INPUT else forward(x)
     assert_close(getattr(ops, name + "_backward")(dy, given), expected, 1e-8, zeros=0.8)
+
+
+# ---- PReLU, the step ----
+
+SLOPES = [((3, 5), 1), ((0, 5), 5), ((7, 33), 33), ((2, 3, 7, 9), 3), ((2, 1, 40001), 1)]
+SLOPES += [((3, 2, 16385), 2), ((5, 4, 0), 4), ((17,), 1), ((130, 3, 4, 4), 3)]
+
+
+@pytest.mark.parametrize(("shape", "slopes"), SLOPES, ids=str)
+def test_prelu_matches_reference(
+    shape: tuple, slopes: int, rng: np.random.Generator, dtype: np.dtype
+):
+    x, dy, w = (normal(rng, s, dtype) for s in (shape, shape, (slopes,)))
+    assert_close(ops.prelu(x, w), reference.prelu(x, w), TOLERANCE[dtype], zeros=0.7)
+    dx, dw = ops.prelu_backward(dy, x, w)
+    wide = [a.astype(np.float64) for a in (dy, x, w)]
+    assert_close(dx, reference.prelu_backward(dy, x, w)[0], TOLERANCE[dtype], zeros=0.7)
+    assert_close(dw, reference.prelu_backward(*wide)[1], 20 * TOLERANCE[dtype], zeros=1)
+
+
+def test_prelu_with_one_slope_is_leaky_relu(rng: np.random.Generator, dtype: np.dtype):
+    x, dy, w = normal(rng, (3, 40, 7), dtype), normal(rng, (3, 40, 7), dtype), dtype.type([0.3])
+    assert_same_bits(ops.prelu(x, w), ops.leaky_relu(x, w[0]))
+    assert_same_bits(ops.prelu_backward(dy, x, w)[0], ops.leaky_relu_backward(dy, x, w[0]))
+
+
+def test_prelu_gradients(rng: np.random.Generator):
+    x, dy, w = (normal(rng, s, np.float64) for s in ((4, 3, 5), (4, 3, 5), (3,)))
+    x += np.sign(x) * 0.1  # away from the kink
+    dx, dw = ops.prelu_backward(dy, x, w)
+
+    def loss() -> float:
+        return float((ops.prelu(x, w) * dy).sum())
+
+    assert_close(dx, numerical_gradient(loss, x), 1e-8)
+    assert_close(dw, numerical_gradient(loss, w), 1e-8)
+
+
+def test_prelu_same_bits_at_any_thread_count(rng: np.random.Generator, dtype: np.dtype):
+    x, dy, w = (normal(rng, s, dtype) for s in ((7, 11, 90, 100), (7, 11, 90, 100), (11,)))
+    results = []
+    for n in THREADS:
+        with fastcnn.threads(n):
+            results.append((ops.prelu(x, w), *ops.prelu_backward(dy, x, w)))
+    for result in results[1:]:
+        for got, first in zip(result, results[0], strict=True):
+            assert_same_bits(got, first)
+
+
+def test_prelu_layouts_and_nan(rng: np.random.Generator, dtype: np.dtype):
+    x, dy, w = (normal(rng, s, dtype) for s in ((3, 4, 5, 6), (3, 4, 5, 6), (4,)))
+    y, (dx, dw) = ops.prelu(x, w), ops.prelu_backward(dy, x, w)
+    for other_x, other_dy in zip(layouts(x).values(), layouts(dy).values(), strict=True):
+        assert_same_bits(ops.prelu(other_x, w), y)
+        for got, value in zip(ops.prelu_backward(other_dy, other_x, w), (dx, dw), strict=True):
+            assert_same_bits(got, value)
+    x[1, 2, 3, 4] = np.nan
+    assert np.isnan(ops.prelu(x, w)).sum() == 1
+    np.testing.assert_array_equal(np.isnan(ops.prelu_backward(dy, x, w)[1]), [0, 0, 1, 0])
+
+
+@pytest.mark.parametrize("function", [ops.prelu, reference.prelu], ids=["ops", "reference"])
+def test_prelu_refuses_slopes_that_do_not_fit(function: Callable):
+    x = np.zeros((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"expected x of shape \(N, 2, \.\.\.\)"):
+        function(x, np.zeros(2, np.float32))
+    with pytest.raises(ValueError, match="weight to have 1 dimensions"):
+        function(x, np.zeros((3, 1), np.float32))
+    with pytest.raises(TypeError, match="weight to be float32"):
+        function(x, np.zeros(3))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_step(shape: tuple, rng: np.random.Generator, dtype: np.dtype):
+    x = integers(rng, shape, dtype)
+    assert_same(ops.step(x), reference.step(x), zeros=1)
+    at = np.array([np.nan, -0.0, 0.0, 1e-40, np.inf, -np.inf], dtype)
+    np.testing.assert_array_equal(ops.step(at)[[0, 1, 2, 4, 5]], [np.nan, 0, 0, 1, 0])
 
 
 # ---- softmax ----
