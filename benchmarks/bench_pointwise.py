@@ -1,4 +1,4 @@
-"""Activations, softmax, losses and optimizer updates beside their peers."""
+"""Activations, dropout, softmax, losses and optimizer updates beside their peers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,3 +14,8 @@ def test_pointwise(compare: Callable[..., None], layer: Any, wrt: str, threads: 
 @measured("rectifiers")
 def test_rectifiers(compare: Callable[..., None], layer: Any, wrt: str, threads: int) -> None:
     compare("rectifiers", layer, wrt, threads)
+
+
+@measured("dropout")
+def test_dropout(compare: Callable[..., None], layer: Any, wrt: str, threads: int) -> None:
+    compare("dropout", layer, wrt, threads)

@@ -29,12 +29,14 @@ class RectifierCase(Case):
         return x, rng.uniform(0.1, 0.4, shape[1]).astype(np.float32), dy
 
     def call(self, library: Any, x: Any, slopes: Any, dy: Any) -> Any:
-        op = getattr(library, self.wrt)
-        if self.wrt == "prelu":
-            return op(x, slopes)
-        if self.wrt == "prelu_backward":
-            return op(dy, x, slopes)
-        return op(dy, x) if self.wrt == "elu_backward" else op(x)
+        passes = {
+            "prelu": lambda: library.prelu(x, slopes),
+            "prelu_backward": lambda: library.prelu_backward(dy, x, slopes),
+            "elu": lambda: library.elu(x),
+            "elu_backward": lambda: library.elu_backward(dy, x),
+            "step": lambda: library.step(x),
+        }
+        return passes[self.wrt]()
 
     def numpy(self, x: Any, slopes: Any, dy: Any) -> Any:
         below = np.minimum(x, 0)

@@ -10,6 +10,7 @@ from .peers_affine import AffineCase
 from .peers_batch_norm import BatchNormCase
 from .peers_conv import ColumnsCase, ConvCase
 from .peers_conv_transpose import ConvTransposeCase
+from .peers_dropout import DropoutCase
 from .peers_linear import LinearCase
 from .peers_lrn import LrnCase
 from .peers_models import LenetCase
@@ -144,6 +145,13 @@ SUITES = {
         "PReLU, ELU and step",
         RectifierCase,
         tuple(product(shapes.ACTIVATION_LAYERS, shapes.RECTIFIER_PASSES)),
+        "GB/s",
+        lambda case: case.bytes / 1e9,
+    ),
+    "dropout": Suite(
+        "Dropout",
+        DropoutCase,
+        tuple((layer, "forward") for layer in shapes.ACTIVATION_LAYERS),
         "GB/s",
         lambda case: case.bytes / 1e9,
     ),

@@ -7,7 +7,7 @@
 # with the call (`workspace`, aligned to 64, of at least as many bytes as the function beside it
 # says), or, for None, from the buffer pool.
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cimport numpy as cnp
 

@@ -30,6 +30,8 @@ cdef extern from "fastcnn.h" nogil:
     fc_status fc_prelu_backward(
         const fc_prelu_desc *d, fc_dtype dtype, const void *dy, const void *x, const void *slopes,
         void *dx, void *dslopes, double *sums, int n_threads)
+    fc_status fc_dropout(
+        fc_dtype dtype, int64_t n, double p, uint64_t seed, const void *x, void *y, int n_threads)
     fc_status fc_add_forward(
         fc_dtype dtype, int64_t n, int relu, const void *a, const void *b, void *y,
         int n_threads)
@@ -116,6 +118,17 @@ def prelu_backward(
     with nogil:
         status = fc_prelu_backward(
             &d, dtype, dyp, xp, wp, dxp, dwp, <double *>sp, n_threads)
+    check(status)
+
+
+def dropout(double p, uint64_t seed, cnp.ndarray x, cnp.ndarray y, int n_threads):
+    cdef fc_dtype dtype = dtype_of(x)
+    cdef int64_t n = x.size
+    cdef fc_status status
+    cdef void *xp = data(x)
+    cdef void *yp = data(y)
+    with nogil:
+        status = fc_dropout(dtype, n, p, seed, xp, yp, n_threads)
     check(status)
 
 

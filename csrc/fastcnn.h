@@ -198,6 +198,11 @@ fc_status fc_prelu_backward(const fc_prelu_desc *d, fc_dtype dtype, const void *
                             const void *slopes, void *dx, void *dslopes, double *sums,
                             int n_threads);
 
+/* y = x * 0 with probability p, in [0, 1), else x / (1 - p); what is dropped follows from the seed
+ * and an element's place alone, so the backward pass is the same call on dy. y may be x itself. */
+fc_status fc_dropout(fc_dtype dtype, int64_t n, double p, uint64_t seed, const void *x, void *y,
+                     int n_threads);
+
 /* softmax, or its logarithm, over the middle axis of [outer][c][inner] */
 typedef struct {
     int64_t outer, c, inner;

@@ -51,6 +51,16 @@ fc_status fc_prelu_backward(const fc_prelu_desc *d, fc_dtype dtype, const void *
     return status;
 }
 
+fc_status fc_dropout(fc_dtype dtype, int64_t n, double p, uint64_t seed, const void *x, void *y,
+                     int n_threads) {
+    const fc_kernels *k = fc_kernels_for(dtype);
+    if (k == NULL) return FC_ERROR_UNSUPPORTED;
+    if (n < 0) return FC_ERROR_SHAPE;
+    if (!(p >= 0 && p < 1)) return FC_ERROR_VALUE;
+    k->pointwise.dropout(n, p, seed, x, y, n_threads);
+    return FC_OK;
+}
+
 fc_status fc_add_forward(fc_dtype dtype, int64_t n, int relu, const void *a, const void *b,
                          void *y, int n_threads) {
     const fc_kernels *k = fc_kernels_for(dtype);

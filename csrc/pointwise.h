@@ -14,6 +14,7 @@ typedef struct {
     void (*prelu_backward)(const fc_prelu_desc *d, const void *dy, const void *x,
                            const void *slopes, void *dx, void *dslopes, double *sums,
                            int n_threads);
+    void (*dropout)(int64_t n, double p, uint64_t seed, const void *x, void *y, int n_threads);
     void (*add)(int64_t n, int relu, const void *a, const void *b, void *y, int n_threads);
     void (*softmax_forward)(const fc_softmax *d, const void *x, void *y, int n_threads);
     void (*softmax_backward)(const fc_softmax *d, const void *dy, const void *y, void *dx,

@@ -152,6 +152,7 @@ static void add(int64_t n, int relu, const void *a, const void *b, void *y, int 
                      relu ? add_relu : add_plain, &arg);
 }
 
+#include "dropout_tmpl.h"
 #include "prelu_tmpl.h"
 #include "softmax_tmpl.h"
 
@@ -161,6 +162,7 @@ static void add(int64_t n, int relu, const void *a, const void *b, void *y, int 
         .activation_backward = activation_backward,                             \
         .prelu_forward = prelu_forward,                                         \
         .prelu_backward = prelu_backward,                                       \
+        .dropout = dropout,                                                     \
         .add = add,                                                             \
         .softmax_forward = softmax_forward,                                     \
         .softmax_backward = softmax_backward,                                   \

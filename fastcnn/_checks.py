@@ -412,6 +412,18 @@ def slopes_of(op: str, x: Array, weight: ArrayLike) -> tuple[Array, tuple[int, i
     return w, (x.shape[0], w.size, math.prod(x.shape[2:]))
 
 
+def dropout_of(op: str, p: Any, seed: Any) -> tuple[float, int]:
+    """Dropout's share in [0, 1) and seed of 64 bits."""
+    share = number(op, "p", p, 0.0)
+    if share >= 1:
+        raise ValueError(f"{op}: expected p in [0, 1), got {p!r}")
+    if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
+        raise ValueError(f"{op}: expected seed to be an integer, got {seed!r}")
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"{op}: expected seed in 0..2**64-1, got {seed}")
+    return share, int(seed)
+
+
 def output(
     op: str,
     out: Array | None,

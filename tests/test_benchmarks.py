@@ -20,6 +20,7 @@ from benchmarks.peers_affine import AffineCase
 from benchmarks.peers_batch_norm import BatchNormCase
 from benchmarks.peers_conv import ColumnsCase, ConvCase
 from benchmarks.peers_conv_transpose import ConvTransposeCase
+from benchmarks.peers_dropout import DropoutCase
 from benchmarks.peers_linear import LinearCase
 from benchmarks.peers_lrn import LrnCase
 from benchmarks.peers_pointwise import PASSES, PointwiseCase
@@ -173,6 +174,16 @@ def test_numpy_rectifiers(wrt: str) -> None:
     case = RectifierCase(layer, wrt)
     ours = case.candidates(["fastcnn"])["fastcnn"]
     timing.check_outputs("fastcnn", ours.outputs(ours.run()), case.expected())
+
+
+def test_numpy_dropout() -> None:
+    layer = shapes.Pointwise("t", "tiny", (2, 3, 4, 5))
+    _tiny(DropoutCase, layer, "forward")
+    case = DropoutCase(layer, "forward")
+    ours = case.candidates(["fastcnn"])["fastcnn"]
+    timing.check_outputs("fastcnn", ours.outputs(ours.run()), case.expected())
+    with pytest.raises(AssertionError, match="elements were dropped"):
+        case._whole(np.zeros(4))
 
 
 def test_check_outputs_refuses_what_proves_nothing() -> None:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .. import ops
 from .._checks import Array, floating
 from .init import Seed
 from .shape import SameShape
@@ -13,7 +14,7 @@ from .shape import SameShape
 class DropoutContext(NamedTuple):
     """What the backward pass of dropout needs."""
 
-    mask: Array | None  # 0 or 1 / (1 - p); None where nothing was dropped
+    seed: int | None  # of `ops.dropout`; None where nothing was dropped
 
 
 class Dropout(SameShape):
@@ -62,17 +63,19 @@ class Dropout(SameShape):
         a = floating("Dropout", "x", x, None)
         if self.p == 0:
             return a, DropoutContext(None)
-        # float32 numbers for both dtypes: the same elements are dropped in either.
-        kept = self.rng.random(a.shape, np.float32) >= self.p
-        mask = np.multiply(kept, 1 / (1 - self.p), dtype=a.dtype)
-        return a * mask, DropoutContext(mask)
+        seed = self.draw()
+        return ops.dropout(a, self.p, seed), DropoutContext(seed)
+
+    def draw(self) -> int:
+        """The seed of the next training forward: 64 bits, for which the generator moves on."""
+        return int(self.rng.integers(2**64, dtype=np.uint64))
 
     def backward(self, dy: ArrayLike, ctx: DropoutContext, *, need_dx: bool = True) -> Array | None:
         """dx = dy where kept, scaled alike, else 0."""
         if not need_dx:
             return None
         a = floating("Dropout", "dy", dy, None)
-        return a if ctx.mask is None else a * ctx.mask
+        return a if ctx.seed is None else ops.dropout(a, self.p, ctx.seed)
 
     def extra_repr(self) -> str:
         """The probability."""

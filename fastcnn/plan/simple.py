@@ -121,38 +121,29 @@ class StepStep(ActivationStep):
 class DropoutStep(OneLayer):
     """Dropout in training; in inference it is no work."""
 
+    seed: int  # of the step's last forward pass
+
     def forward(self, b: Build) -> None:
         source, output, layer = self.chain.inputs[0], self.chain.output, self.layer
         assert isinstance(layer, nn.Dropout)
-        self.mask: Cell | None = None
-        if not b.training or layer.p == 0:
+        self.drops = b.training and layer.p > 0
+        if not self.drops:
             b.values[output] = b.values[source]
             b.unread[source] += 1  # the memory lives on under another name
             return
-        x, y = b.values[source], b.cell(output)
-        drawn, mask = b.tape.cell(y.shape, np.float32), b.like(y)
-        scale = 1 / (1 - layer.p)
+        x, y, threads, p = b.values[source], b.cell(output), b.threads, layer.p
 
         def call() -> None:
-            layer.rng.random(dtype=np.float32, out=drawn.array)
-            np.greater_equal(drawn.array, layer.p, out=mask.array)
-            np.multiply(mask.array, scale, out=mask.array)
-            np.multiply(x.array.reshape(y.shape), mask.array, out=y.array)
+            self.seed = layer.draw()
+            _kernels.dropout(p, self.seed, x.array, y.array, threads)
 
-        b.tape.call(call, x, y, drawn, mask)
-        self.mask = mask
-        b.values[output] = y
+        b.tape.call(call, x, y)
+        self.p, b.values[output] = p, y
 
     def backward(self, b: Build, dy: Cell) -> None:
-        mask = self.mask
-        if mask is not None:
-            kept = mask
-
-            def call() -> None:
-                g = dy.array.reshape(kept.shape)
-                np.multiply(g, kept.array, out=g)
-
-            b.tape.call(call, dy, kept)
+        if self.drops:
+            p, threads = self.p, b.threads
+            b.tape.call(lambda: _kernels.dropout(p, self.seed, dy.array, dy.array, threads), dy)
         b.hand(self.chain.inputs[0], dy)
 
 

@@ -32,6 +32,7 @@ from .conv_transpose import (
     conv_transpose2d_backward_input,
     conv_transpose2d_backward_weight,
 )
+from .dropout import dropout
 from .linear import linear, linear_backward_input, linear_backward_weight
 from .loss import mse, softmax_cross_entropy
 from .lrn import local_response_norm, local_response_norm_backward
@@ -74,6 +75,7 @@ __all__ = [
     "conv_transpose2d",
     "conv_transpose2d_backward_input",
     "conv_transpose2d_backward_weight",
+    "dropout",
     "elu",
     "elu_backward",
     "global_avg_pool2d",

@@ -95,6 +95,19 @@ static void prelu(const setting *s, int64_t outer, int64_t c, int64_t inner) {
     end();
 }
 
+/* The values; which elements are dropped is for the Python tests, which have the hash. */
+static void dropout(const setting *s, int64_t n, double p) {
+    begin(s, "dropout n=%lld p=%g", (long long)n, p);
+    void *x = input(n), *y = output(n), *again = output(n);
+    double *expected = zeros(n);
+    expect_status(fc_dropout(s->dtype, n, p, 5, x, y, s->threads), FC_OK, "status");
+    expect_status(fc_dropout(s->dtype, n, p, 5, x, again, 1), FC_OK, "again");
+    for (int64_t i = 0; i < n; i++) expected[i] = at(y, i) == 0 ? 0.0 : at(x, i) / (1 - p);
+    expect_equal(y, expected, n, "y");
+    expect_equal(again, expected, n, "the same elements");
+    end();
+}
+
 static void add(const setting *s, int64_t n, int relu) {
     begin(s, "add n=%lld relu=%d", (long long)n, relu);
     void *a = input(n), *b = input(n), *y = output(n);
@@ -209,6 +222,9 @@ static void bad_descriptors(const setting *s) {
                   FC_ERROR_OVERFLOW, "prelu backward vast");
     expect_status(fc_prelu_forward(&vast, none, NULL, NULL, NULL, 1), FC_ERROR_UNSUPPORTED,
                   "prelu dtype");
+    expect_status(fc_dropout(dtype, -1, 0.5, 0, NULL, NULL, 1), FC_ERROR_SHAPE, "dropout n");
+    expect_status(fc_dropout(dtype, 1, 1.0, 0, NULL, NULL, 1), FC_ERROR_VALUE, "dropout p");
+    expect_status(fc_dropout(dtype, 1, NAN, 0, NULL, NULL, 1), FC_ERROR_VALUE, "dropout NaN");
     fc_softmax negative = {-1, 2, 3, 0}, huge = {INT64_C(1) << 31, INT64_C(1) << 31, 4, 0};
     expect_status(fc_softmax_forward(&negative, dtype, NULL, NULL, 1), FC_ERROR_SHAPE, "outer");
     expect_status(fc_softmax_forward(&huge, dtype, NULL, NULL, 1), FC_ERROR_OVERFLOW, "huge");
@@ -229,6 +245,8 @@ void check_pointwise(const setting *s) {
     for (int i = 0; i < N_SIZES; i++) {
         for (int f = 0; f < FC_ACTIVATIONS; f++) activation(s, f, SIZES[i]);
         mse(s, SIZES[i]);
+        dropout(s, SIZES[i], 0.0);
+        dropout(s, SIZES[i], 0.5);
         add(s, SIZES[i], 0);
         add(s, SIZES[i], 1);
     }

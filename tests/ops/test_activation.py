@@ -137,8 +137,11 @@ def test_relu_gradient_passes_at_nan_and_stops_at_zero(dtype: np.dtype):
 @pytest.mark.parametrize(
     ("name", "at_minus_inf", "at_inf"),
     [
-        ("relu", 0, np.inf), ("leaky_relu", -np.inf, np.inf), ("elu", -1, np.inf),
-        ("sigmoid", 0, 1), ("tanh", -1, 1),
+        ("relu", 0, np.inf),
+        ("leaky_relu", -np.inf, np.inf),
+        ("elu", -1, np.inf),
+        ("sigmoid", 0, 1),
+        ("tanh", -1, 1),
     ],
 )
 def test_infinities(name: str, at_minus_inf: float, at_inf: float, dtype: np.dtype):
