@@ -1,9 +1,10 @@
 """Every net at its full size, each in a fresh process: ``python -m benchmarks.full_size``.
 
 Per net: parameters, as built and as published or counted by hand; what `summary` says of memory
-before any is taken (activations of a forward pass and weights); then, for one image, the seconds
-of a forward and backward pass by the layers (the fastest of three) and the largest resident size of
-the process, interpreter and libraries included.
+before any is taken (`Summary.training_bytes(states=0)`: weights, activations, and the gradients of
+both, but no optimizer, as none runs here); then, for one image, the seconds of a forward and
+backward pass by the layers (the fastest of three) and the largest resident size of the process:
+the interpreter and its libraries (40 MiB) and the kernels' scratch are in it, which nobody told.
 """
 
 import argparse
@@ -73,9 +74,10 @@ def measure(name: str) -> dict[str, Any]:
             dy = np.ones_like(y)
         net.backward(dy, context)
         seconds.append(time.perf_counter() - start)
+        net.zero_grad()  # as each step of training does: a sum of gradients would take their copy
     return {
         "parameters": net.num_parameters(trainable=True),
-        "told": summary.activation_bytes + summary.parameter_bytes,
+        "told": summary.training_bytes(states=0).total,
         "seconds": min(seconds),
         "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     }

@@ -338,6 +338,87 @@ def backpropagation() -> Figure:
     return figure
 
 
+def field() -> Figure:
+    """What one number of conv3 depends on, layer by layer down to the image's 18 pixels."""
+    steps = [("conv3: 3, stride 1", 1), ("pool2: 2, stride 2", 3), ("conv2: 3, stride 1", 6),
+             ("pool1: 2, stride 2", 8), ("conv1: 3, stride 1", 16), ("image", 18)]  # fmt: skip
+    jump = [4, 4, 2, 2, 1, 1]
+    figure = Figure(figsize=(7.6, 3), layout="constrained")
+    axes = figure.subplots()
+    for i, ((name, seen), step) in enumerate(zip(steps, jump, strict=True)):
+        at = (np.arange(-12, 13) + 0.5 * (seen % 2 == 0)) * step  # in pixels
+        at = at[np.abs(at) < 12.6]
+        inside = np.abs(at) < seen * step / 2
+        axes.plot(at[~inside], np.full((~inside).sum(), -i), "s", color="#CCCCCC", markersize=7)
+        axes.plot(at[inside], np.full(seen, -i), "s", color=COLOURS[0], markersize=7)
+        axes.text(-13.5, -i, name, ha="right", va="center", fontsize=9)
+        axes.text(13.5, -i, f"{seen} numbers" if i else "1 number", va="center", fontsize=9)
+        if i:
+            below, above = at[inside], np.array([-1, 1]) * (steps[i - 1][1] - 1) / 2 * jump[i - 1]
+            axes.plot([above[0], below[0]], [1 - i, -i], [above[1], below[-1]], [1 - i, -i],
+                      color=COLOURS[1], lw=1, zorder=0)  # fmt: skip
+    axes.set(xlim=(-12.8, 12.8), ylim=(-5.5, 0.5))
+    axes.axis("off")
+    return figure
+
+
+def budget() -> Figure:
+    """Where VGG-16 has its parameters, and where its work."""
+    rows = models.vgg16(init=nn.init.zeros()).summary((3, 224, 224)).rows
+    rows = [row for row in rows if row.parameters]
+    figure = Figure(figsize=(7.6, 2.8), layout="constrained")
+    for axes, what, unit in zip(
+        figure.subplots(1, 2), ("parameters", "multiply_adds"), (1e6, 1e9), strict=True
+    ):
+        numbers = [getattr(row, what) / unit for row in rows]
+        kinds = [COLOURS[row.kind == "Linear"] for row in rows]
+        axes.bar(range(len(rows)), numbers, color=kinds)
+        axes.set_xticks(range(len(rows)), [row.name for row in rows], rotation=90, fontsize=8)
+        axes.set_title(f"{what.replace('_', '-')}, {'10⁶' if unit == 1e6 else '10⁹'}", fontsize=10)
+    return figure
+
+
+def connections() -> Figure:
+    """Six numbers to four: a weight for each pair, or three weights that all places share."""
+    figure = Figure(figsize=(7.6, 2.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    names = "fully connected: 24 weights", "kernel of 3: 3 weights"
+    for axes, title in zip((left, right), names, strict=True):
+        for i, o in np.ndindex(6, 4):
+            tap = i - o
+            if axes is left or 0 <= tap < 3:
+                colour = "#888888" if axes is left else COLOURS[tap]
+                axes.plot([i, o + 1], [0, 1.6], color=colour, lw=1 if axes is left else 2, zorder=1)
+        for n, first, height in (6, 0, 0), (4, 1, 1.6):
+            at = np.arange(first, first + n)
+            axes.plot(at, np.full(n, height), "o", markersize=13, color="#CFE8F7",
+                      markeredgecolor="#555555", zorder=2)  # fmt: skip
+        axes.set(xlim=(-0.5, 5.5), ylim=(-0.35, 1.95))
+        axes.set_title(title, fontsize=10)
+        axes.axis("off")
+    return figure
+
+
+def together() -> Figure:
+    """Which numbers one number is normalised with: rows are pixels of two images."""
+    figure = Figure(figsize=(7.6, 3.1), layout="constrained")
+    style = {"va": "center", "fontsize": 9}
+    for right, axes in enumerate(figure.subplots(1, 2)):
+        for i, j in np.ndindex(8, 9):
+            used = j == 4 if right else i == 2 and 2 <= j <= 6
+            colour = COLOURS[5] if (i, j) == (2, 4) else COLOURS[4] if used else "white"
+            box = {"facecolor": colour, "edgecolor": "#888888"}
+            axes.add_patch(_square(j, i + 0.4 * (i > 3), box))
+        for i, image in enumerate(("first image", "second image")):
+            axes.text(-0.3, 2 + 4.4 * i, f"pixels of the\n{image}", ha="right", **style)
+        axes.text(4.5, 8.9, "channels", ha="center", **style)
+        name = "batch normalisation" if right else "local response, n = 5"
+        axes.text(4.5, -0.6, name, ha="center", va="center", fontsize=10)
+        axes.set(xlim=(-3.8, 9.1), ylim=(9.4, -1.1), aspect="equal")
+        axes.axis("off")
+    return figure
+
+
 def draw() -> dict[str, Figure]:
     """All pictures by their names."""
     train, test = data.mnist(subset=True)
@@ -347,7 +428,8 @@ def draw() -> dict[str, Figure]:
         "size": size(), "dilation": dilation(), "transposed": transposed(), "blocks": blocks(),
         "backpropagation": backpropagation(), "activations": activations(), "focal": focal(),
         "optimizers": optimizers(), "schedules": rates(), "overfitting": overfitting(train),
-        "augmentation": augmentation(x),
+        "augmentation": augmentation(x), "field": field(), "budget": budget(),
+        "connections": connections(), "together": together(),
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ import pytest
 import runs
 
 from fastcnn import _config, cli, data, models, nn, training
-from fastcnn.cli import recipes
+from fastcnn.cli import guide, recipes
 
 
 def run(*arguments: object) -> int:
@@ -116,6 +116,63 @@ def test_every_kind_of_training(
     assert capsys.readouterr().out.splitlines()[-1].startswith("test accuracy 0.")
 
 
+@pytest.fixture
+def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The embedded digits become 100 to train and 20 to test."""
+    train, test = data.mnist(subset=True)
+    few = (
+        data.ArrayDataset(train.x[:100], train.y[:100], classes=train.classes),
+        data.ArrayDataset(test.x[:20], test.y[:20], classes=train.classes),
+    )
+    monkeypatch.setattr(data, "mnist", lambda *args, **kwargs: few)
+
+
+def rates_of(folder: Path) -> list[float]:
+    history = training.History.from_json((folder / "history.json").read_text())
+    return history.learning_rate
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_the_schedule_of_googlenet_counts_epochs(tmp_path: Path) -> None:
+    """4 % less after 8 epochs, in a run of any length: so one may be made longer."""
+    options = ["train", "--model", "dmlp", "--subset", "--lr", 0.1, "--schedule", "googlenet"]
+    assert run(*options, "--epochs", 18, "--output", tmp_path / "a") == 0
+    expected = [0.1] * 8 + [0.096] * 8 + [0.09216] * 2
+    assert rates_of(tmp_path / "a") == pytest.approx(expected)
+    assert run(*options, "--epochs", 3, "--output", tmp_path / "b") == 0
+    assert run("train", "--resume", "--epochs", 18, "--output", tmp_path / "b") == 0
+    assert rates_of(tmp_path / "b") == rates_of(tmp_path / "a")
+    a, b = ((tmp_path / name / "weights.safetensors").read_bytes() for name in "ab")
+    assert a == b
+
+
+@pytest.mark.usefixtures("few_digits")
+def test_the_rate_falls_on_a_plateau(tmp_path: Path) -> None:
+    """At a rate too small to change a weight the validation loss stays the same."""
+    options = ["train", "--model", "dmlp", "--subset", "--lr", 1e-30, "--schedule", "plateau"]
+    options += ["--validation", 0.2]
+    assert run(*options, "--epochs", 8, "--output", tmp_path / "a") == 0
+    expected = [1e-30] * 4 + [1e-31] * 3 + [1e-32]
+    assert rates_of(tmp_path / "a") == pytest.approx(expected, rel=1e-6, abs=0)
+    assert run(*options, "--epochs", 3, "--output", tmp_path / "b") == 0
+    assert run("train", "--resume", "--epochs", 8, "--output", tmp_path / "b") == 0
+    assert rates_of(tmp_path / "b") == rates_of(tmp_path / "a")
+
+
+def test_a_plateau_needs_something_to_look_at(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run("train", "--subset", "--schedule", "plateau")
+    message = "--schedule plateau needs --validation, such as --validation 0.1\n"
+    assert capsys.readouterr().err.endswith(message)
+
+
+def test_every_schedule_begins_and_ends_as_a_factor() -> None:
+    for name, rate in cli.SCHEDULES.items():
+        schedule = rate.schedule(20)
+        assert all(0 <= schedule(t / 20) <= 1 for t in range(20)), name
+    assert cli.SCHEDULES["googlenet"].schedule(20)(0.5) == 0.96
+
+
 def test_ctrl_c_is_130(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,6 +264,8 @@ def test_summary(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("summary", "--json") == 0
     content = json.loads(capsys.readouterr().out)
     assert content["parameters"] == 61706 and content["layers"][0]["name"] == "conv1"
+    told = models.lenet5().summary((1, 28, 28)).training_bytes()
+    assert content["training_bytes"] == told._asdict()
 
 
 @pytest.mark.parametrize("name", models.list())
@@ -310,10 +369,9 @@ def test_memory_is_told_before_weights_are_drawn(
     assert err == "fastcnn: error: too many weights\n"
     # 79,510 weights: 310.6 KiB, with two states each; 1,778 numbers an image, 32 of them, twice
     assert (
-        "training takes about 1.6 MiB: weights 311 KiB, gradients 311 KiB, optimizer 621 KiB, "
-        in out
-    )
-    assert "activations and their gradients 444 KiB" in out
+        "training with adam takes about 1.6 MiB: weights 311 KiB, gradients 311 KiB, "
+        "optimizer 621 KiB, activations 222 KiB, their gradients 222 KiB\n"
+    ) in out
 
 
 def _spoil(folder: Path, how: str) -> None:
@@ -450,6 +508,33 @@ def test_python_m_and_version() -> None:
     assert result.returncode == 0 and result.stdout.startswith("fastcnn 0.")
 
 
+def test_help_is_enough_to_train_any_net(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models by task, limits, schedules, files and examples; no line beyond 80 columns."""
+    monkeypatch.setenv("COLUMNS", "82")
+    with pytest.raises(SystemExit) as caught:
+        run("train", "--help")
+    assert caught.value.code == 0
+    text = capsys.readouterr().out
+    words = set(text.replace(",", " ").replace(":", " ").split())
+    assert words >= set(recipes.RECIPES) and words >= set(cli.SCHEDULES)
+    for name, recipe in recipes.RECIPES.items():
+        named = text.split(f"\n  {recipe.task}: ")[1].split("\nlimits:")[0]
+        assert name in named.replace(",", "").split()
+    assert "lenet5-1998: ten classes" in text
+    assert words >= {cli.WEIGHTS, cli.CHECKPOINT, cli.HISTORY, "curves.png", "filters.png",
+                     "confusion.png", "images.png"}  # fmt: skip
+    assert not [line for line in text.splitlines() if len(line) > 80]
+
+
+def test_the_examples_of_the_help_are_commands(tmp_path: Path) -> None:
+    parser = cli._parser()
+    for command in "\n".join(guide.EXAMPLES.values()).splitlines():
+        program, *arguments = command.replace("my/pictures", str(tmp_path)).split()
+        assert program == "fastcnn" and parser.parse_args(arguments).run is not None
+
+
 # ---- errors ----
 
 
@@ -473,6 +558,8 @@ def test_python_m_and_version() -> None:
         ["train", "--validation", "1.5"],
         ["train", "--validation", "some"],
         ["train", "--patience", "2"],
+        ["train", "--schedule", "sometimes"],
+        ["train", "--schedule", "plateau"],
         ["predict", "x.png"],
         ["info", "--threads", "-1"],
     ],

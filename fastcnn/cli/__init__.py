@@ -19,23 +19,14 @@ import numpy as np
 
 from .. import __version__, _config, data, nn, optim, training
 from ..data.images import resize_pictures
-from ..nn.summary import shown_bytes
-from ..training import schedules
 from .figures import draw, first_filters, pixel_iou
+from .guide import ABOUT, CHECKPOINT, HISTORY, USAGE, WEIGHTS, HelpFormatter, epilog
 from .pictures import own_images
+from .rates import PLATEAU, SCHEDULES, plateau
 from .recipes import AUGMENTATIONS, RECIPES, TAUGHT, Taught, augmentation
 
 DATA = ("mnist", "fashion_mnist", "kmnist", "cifar10", "cifar100")
 OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
-SCHEDULES: dict[str, schedules.Schedule] = {
-    "constant": schedules.constant,
-    "cosine": schedules.cosine,
-    "cosine-warm-up": schedules.warm_up(schedules.cosine),
-    "exponential": schedules.exponential(),
-    "linear": schedules.polynomial(),
-    "step": schedules.step(),
-    "one-cycle": schedules.one_cycle(),
-}
 # The defaults of what makes a run of `train` the run it is, fixed once it has begun; and of all.
 RUN_OPTIONS: dict[str, Any] = {
     "model": "lenet5", "data": "mnist", "subset": False, "batch_size": 32, "optimizer": "sgd",
@@ -45,7 +36,6 @@ RUN_OPTIONS: dict[str, Any] = {
 DEFAULTS: dict[str, Any] = {**RUN_OPTIONS, "epochs": 10}
 MOST_PIXELS = 1 << 14  # a side that a weights file may name, and classes
 BENCH_SECONDS = 0.1  # a layer and pass
-WEIGHTS, CHECKPOINT, HISTORY = "weights.safetensors", "checkpoint.safetensors", "history.json"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -134,24 +124,31 @@ def _parser() -> argparse.ArgumentParser:
 
 def _model_option(sub: argparse.ArgumentParser, default: str | None = None) -> None:
     sub.add_argument("--model", choices=RECIPES, metavar="MODEL", default=default,
-        help="which model; `fastcnn models` lists them, and their tasks: segment learns "
-        "which pixels are bright, with the class of their image, autoencode the image")  # fmt: skip
+        help="which model; `fastcnn models` lists them")  # fmt: skip
 
 
-class _HelpFormatter(argparse.HelpFormatter):
-    """Says the default of an option that has one."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        default = DEFAULTS.get(action.dest) if action.default is None else action.default
-        if action.option_strings and default not in (None, False, [], argparse.SUPPRESS):
-            return f"{action.help} (default: {default})"
-        return action.help
+class _HelpFormatter(HelpFormatter):
+    defaults = DEFAULTS
 
 
 def _train_options(sub: argparse.ArgumentParser) -> None:
     """Those of DEFAULTS are None unless given: see `_settle`."""
-    add = sub.add_argument
+    sub.usage, sub.description, sub.epilog = USAGE, ABOUT, epilog()
     _model_option(sub)
+    _data_options(sub.add_argument_group("data"))
+    _method_options(sub.add_argument_group("method"))
+    add = sub.add_argument_group("results").add_argument
+    add("--output", type=Path, metavar="FOLDER", default=Path("fastcnn-run"),
+        help="for the results, see below")  # fmt: skip
+    add("--resume", action="store_true", help="go on with the checkpoint in the output folder; "
+        "other options are as they were, and more --epochs stretch the schedule, if it does not "
+        "count epochs")  # fmt: skip
+    add("--checkpoint-every", type=_positive, metavar="STEPS",
+        help="save a checkpoint also within epochs")  # fmt: skip
+
+
+def _data_options(group: Any) -> None:
+    add = group.add_argument
     add("--data", type=_data, metavar="DATA",
         help=f"{', '.join(DATA)}, or a folder or zip file of CLASS/IMAGE files, in train/ and "
         "test/ if it has both (else a fifth of them is for the test)")  # fmt: skip
@@ -167,23 +164,23 @@ def _train_options(sub: argparse.ArgumentParser) -> None:
     add("--subset", action="store_true", default=None,
         help="only the 5,000 + 1,000 digits of MNIST that come with fastcnn")  # fmt: skip
     add("--offline", action="store_true", help="download nothing")
-    add("--epochs", type=_positive, help="times to go through the training images")
-    add("--batch-size", type=_positive, help="images a step")
-    add("--optimizer", choices=OPTIMIZERS, help="how to step")
-    add("--lr", type=_rate, help="learning rate (default: that of the model for sgd, else 0.001)")
-    add("--momentum", type=_fraction, help="of sgd")
-    add("--weight-decay", type=_rate, help="of the weights, each step")
-    add("--schedule", choices=SCHEDULES, help="of the learning rate")
-    add("--seed", type=_natural, help="of weights, order and validation split")
     add("--validation", type=_fraction, metavar="FRACTION",
-        help="part of the training images to set aside and measure on")  # fmt: skip
+        help="part of the training images to set aside, to measure on each epoch")  # fmt: skip
+
+
+def _method_options(group: Any) -> None:
+    add = group.add_argument
+    add("--epochs", type=_positive, metavar="N", help="times to go through the training images")
+    add("--batch-size", type=_positive, metavar="N", help="images a step")
+    add("--optimizer", choices=OPTIMIZERS, metavar="HOW", help=", ".join(OPTIMIZERS))
+    add("--lr", type=_rate, help="learning rate (default: that of the model for sgd, else 0.001)")
+    add("--momentum", type=_fraction, metavar="M", help="of sgd")
+    add("--weight-decay", type=_rate, metavar="D", help="of the weights, each step")
+    add("--schedule", choices=SCHEDULES, metavar="NAME",
+        help=f"of the learning rate: {', '.join(SCHEDULES)}; see below")  # fmt: skip
     add("--patience", type=_positive, metavar="EPOCHS",
         help="stop when the --validation loss has not fallen for so long")  # fmt: skip
-    add("--output", type=Path, default=Path("fastcnn-run"), help="folder for the results")
-    add("--resume", action="store_true", help="go on with the checkpoint in the output folder; "
-        "other options are as they were, and more --epochs stretch the schedule")  # fmt: skip
-    add("--checkpoint-every", type=_positive, metavar="STEPS",
-        help="save a checkpoint also within epochs")  # fmt: skip
+    add("--seed", type=_natural, help="of weights, order and validation split")
 
 
 def _positive(text: str) -> int:
@@ -289,6 +286,8 @@ def _settle(options: Any) -> None:
             setattr(options, name, kept.get(name, default))
     if options.patience is not None and not options.validation:
         options.wrong("--patience needs --validation, such as --validation 0.1")
+    if options.schedule == PLATEAU and not options.validation:
+        options.wrong(f"--schedule {PLATEAU} needs --validation, such as --validation 0.1")
     task = RECIPES[options.model].task
     if options.augment and task != "classify":
         options.wrong(f"--augment moves images, but not what {options.model} is taught of them")
@@ -326,7 +325,7 @@ def _train(options: Any) -> int:
     filters = first_filters(model)
     trainer = training.Trainer(
         model, recipe.loss(), _optimizer(options, model),
-        seed=options.seed, schedule=SCHEDULES[options.schedule],
+        seed=options.seed, schedule=SCHEDULES[options.schedule].schedule(options.epochs),
     )  # fmt: skip
     checkpoint = options.output / CHECKPOINT
     callbacks: list[training.Callback] = [
@@ -336,6 +335,8 @@ def _train(options: Any) -> int:
             notes={name: getattr(options, name) for name in DEFAULTS},
         )
     ]
+    if options.schedule == PLATEAU:
+        callbacks.append(plateau())
     if options.patience is not None:
         callbacks.append(training.EarlyStopping(patience=options.patience))
     bars = sys.stderr is not None and sys.stderr.isatty()
@@ -384,13 +385,8 @@ def _tell_costs(options: Any, shape: tuple[int, ...], classes: int) -> None:
     bare = RECIPES[options.model].build(shape, classes, init=nn.init.zeros())
     summary = bare.summary(shape, batch_size=options.batch_size)
     states = {"sgd": int(options.momentum > 0), "rmsprop": 1}.get(options.optimizer, 2)
-    parts = {
-        "weights": summary.parameter_bytes, "gradients": summary.parameter_bytes,
-        "optimizer": states * summary.parameter_bytes,
-        "activations and their gradients": 2 * summary.activation_bytes,
-    }  # fmt: skip
-    each = ", ".join(f"{name} {shown_bytes(size)}" for name, size in parts.items())
-    _say(options, f"{summary}\ntraining takes about {shown_bytes(sum(parts.values()))}: {each}\n")
+    told = summary.training_bytes(states=states)
+    _say(options, f"{summary}\ntraining with {options.optimizer} takes about {told}\n")
 
 
 def _load_data(options: Any) -> tuple[Any, Any]:
@@ -490,6 +486,7 @@ def _summary(options: Any) -> int:
     if options.json:
         _print_json({"model": options.model, "parameters": summary.parameters,
                      "multiply_adds": summary.multiply_adds,
+                     "training_bytes": summary.training_bytes()._asdict(),
                      "layers": [row._asdict() for row in summary.rows]})  # fmt: skip
     else:
         print(summary)

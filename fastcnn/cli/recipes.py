@@ -26,7 +26,7 @@ class Recipe(NamedTuple):
     """A net, the images that it was made for, and how it is trained unless one says otherwise.
 
     `rate` is of SGD with momentum 0.9; images have `least` rows at least, and a multiple of
-    `multiple`.
+    `multiple`. `limit` says what it cannot be trained on, for people.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Recipe(NamedTuple):
     least: int = 8
     multiple: int = 1
     task: Task = "classify"
+    limit: str = ""
 
     def build(
         self, shape: tuple[int, ...] | None = None, classes: int | None = None, **options: Any
@@ -70,7 +71,13 @@ RECIPES: dict[str, Recipe] = {
     "lenet5": Recipe("lenet5", shape=_DIGITS, least=12),
     "lenet5-lecture": Recipe("lenet5", {"variant": "lecture"}, rate=0.5, shape=_DIGITS, least=12),
     "lenet5-1998": Recipe(
-        "lenet5", {"variant": "1998"}, models.DistanceLoss, 0.001, _DIGITS, least=28
+        "lenet5",
+        {"variant": "1998"},
+        models.DistanceLoss,
+        0.001,
+        _DIGITS,
+        least=28,
+        limit="ten classes of 28x28 pixels in grey alone: mnist, fashion_mnist, kmnist",
     ),
     "simple_convnet": Recipe("simple_convnet", shape=_DIGITS),
     "simple_convnet-lecture": Recipe("simple_convnet", {"weight_std": 0.01}, shape=_DIGITS),

@@ -74,6 +74,7 @@ def lenet5(
     relu4  ReLU             84           0              0  32x32        336 B       0 B
     fc3    Linear           10         850            840  32x32         40 B   3.3 KiB
     total                           61,706        416,520            61.7 KiB   241 KiB
+    training takes about 605 KiB with gradients, and 241 KiB for each state of the optimizer
     """
     height, width = pair("lenet5", "image_size", image_size, 12)
     if variant == "1998":

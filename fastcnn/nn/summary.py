@@ -39,6 +39,48 @@ class Row(NamedTuple):
     receptive_field: Size
     activation_bytes: int
     parameter_bytes: int
+    trainable_bytes: int
+
+
+class TrainingBytes(NamedTuple):
+    """What `Summary.training_bytes` gives; printing it shows the total and its parts.
+
+    Attributes
+    ----------
+    weights : int
+        Bytes of all parameters, frozen ones too.
+    gradients : int
+        Of the trained parameters.
+    optimizer : int
+        Of its states: arrays like the gradients.
+    activations : int
+        Of the input and of every layer's output, for the batch.
+    activation_gradients : int
+        As much again.
+
+    Examples
+    --------
+    >>> print(TrainingBytes(4096, 4096, 0, 1024, 1024))
+    10.0 KiB: weights 4.0 KiB, gradients 4.0 KiB, activations 1.0 KiB, their gradients 1.0 KiB
+    """
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    activation_gradients: int
+
+    @property
+    def total(self) -> int:
+        """Bytes of all parts."""
+        return sum(self)
+
+    def __str__(self) -> str:
+        names = ("weights", "gradients", "optimizer", "activations", "their gradients")
+        parts = (
+            f"{name} {shown_bytes(size)}" for name, size in zip(names, self, strict=True) if size
+        )
+        return f"{shown_bytes(self.total)}: {', '.join(parts)}"
 
 
 class Summary(NamedTuple):
@@ -51,8 +93,9 @@ class Summary(NamedTuple):
     rows : tuple of Row
         One a layer: name, kind, output_shape (without the batch axis), parameters, trainable,
         multiply_adds (of one image), receptive_field (pixels of the input that one output element
-        depends on, padding included), activation_bytes (of the output, for the batch) and
-        parameter_bytes. A layer that is used again has its parameters in its first row alone.
+        depends on, padding included), activation_bytes (of the output, for the batch),
+        parameter_bytes, and trainable_bytes (without frozen parameters). A layer that is used
+        again has its parameters in its first row alone.
     input_shape : tuple of int, or dict of them
     batch_size : int
     input_bytes : int
@@ -68,6 +111,7 @@ class Summary(NamedTuple):
     relu1  ReLU        100           0              0  28x28        400 B      0 B
     fc2    Linear       10       1,010          1,000  28x28         40 B  3.9 KiB
     total                       79,510         79,400             6.9 KiB  311 KiB
+    training takes about 635 KiB with gradients, and 311 KiB for each state of the optimizer
     """
 
     title: str
@@ -101,6 +145,62 @@ class Summary(NamedTuple):
         """Bytes of all parameters."""
         return sum(row.parameter_bytes for row in self.rows)
 
+    @property
+    def trainable_bytes(self) -> int:
+        """The same without frozen parameters."""
+        return sum(row.trainable_bytes for row in self.rows)
+
+    def training_bytes(self, *, states: int = 1) -> TrainingBytes:
+        """What a step of training holds in memory, worked out before any is taken.
+
+        ::
+
+            weights + gradients + states x trained weights + activations + their gradients
+            P       + T         + states x T               + A           + A
+
+        in bytes, where P is `parameter_bytes`, T `trainable_bytes` and A `activation_bytes` (of
+        `batch_size` images).
+
+        Parameters
+        ----------
+        states : int
+            Arrays that the optimizer keeps for each parameter: 0 for SGD, 1 for SGD with momentum
+            and RMSprop, 2 for Adam and AdamW.
+
+        Returns
+        -------
+        TrainingBytes
+            The parts and their `total`, in bytes.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If `states` is not an integer of at least 0.
+
+        Notes
+        -----
+        All gradients of activations at once are more than a step has: they come and go, and where
+        `fastcnn.plan` runs the net they share memory, so that activations and gradients together
+        take less than half. Not counted are the interpreter with its libraries (some 40 MiB), the
+        data, and the scratch of the kernels, which is small but for convolutions of very large
+        kernels (FCN's fc6: a copy of its weights, 392 MiB).
+
+        Examples
+        --------
+        >>> from fastcnn import models
+        >>> told = models.dmlp().summary((1, 28, 28), batch_size=64).training_bytes(states=2)
+        >>> told.weights, told.gradients, told.optimizer, told.activations, told.total
+        (318040, 318040, 636080, 455168, 2182496)
+        >>> print(told)  # doctest: +NORMALIZE_WHITESPACE
+        2.1 MiB: weights 311 KiB, gradients 311 KiB, optimizer 621 KiB, activations 444 KiB,
+        their gradients 444 KiB
+        """
+        states = integer("training_bytes", "states", states, 0)
+        trained, activations = self.trainable_bytes, self.activation_bytes
+        return TrainingBytes(
+            self.parameter_bytes, trained, states * trained, activations, activations
+        )
+
     def __str__(self) -> str:
         head = (
             "layer", "kind", "output", "parameters", "multiply-adds", "field", "activations",
@@ -130,9 +230,18 @@ class Summary(NamedTuple):
             left = [c.ljust(w) for c, w in zip(cells[:2], widths[:2], strict=True)]
             right = [c.rjust(w) for c, w in zip(cells[2:], widths[2:], strict=True)]
             lines.append("  ".join(left + right).rstrip())
+        lines.append(self._training())
         if frozen:
             lines.append(f"{self.trainable:,} parameters are trained, {frozen:,} are frozen")
         return "\n".join(lines)
+
+    def _training(self) -> str:
+        """The line of the table's foot that tells what training takes."""
+        text = f"training takes about {shown_bytes(self.training_bytes(states=0).total)}"
+        if not self.trainable:
+            return text
+        state = shown_bytes(self.trainable_bytes)
+        return f"{text} with gradients, and {state} for each state of the optimizer"
 
     def __repr__(self) -> str:
         return str(self)
@@ -185,6 +294,7 @@ class Tracer:
                 receptive_field=(math.ceil(out.field[0]), math.ceil(out.field[1])),
                 activation_bytes=self.batch_size * math.prod(shape) * self.itemsize,
                 parameter_bytes=sum(p.data.nbytes for p in new),
+                trainable_bytes=sum(p.data.nbytes for p in new if p.requires_grad),
             )
         )
         return out

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fastcnn import models, nn
+from fastcnn import models, nn, optim
 
 
 def rows(net, shape, **options):
@@ -102,6 +102,55 @@ def test_frozen_parameters_are_told():
     assert str(summary).endswith("60,000 parameters are trained, 840 are frozen")
 
 
+def test_training_memory_is_the_sum_of_its_parts():
+    """A step holds weights, activations, the gradients of both, and the optimizer's states."""
+    summary = nn.Sequential(a=nn.Linear(4, 3), b=nn.ReLU()).summary((4,), batch_size=5)
+    weights, activations = 4 * (4 * 3 + 3), 4 * 5 * (4 + 3 + 3)
+    for states in (0, 1, 2):
+        told = summary.training_bytes(states=states)
+        assert told == (weights, weights, states * weights, activations, activations)
+        assert told.total == (2 + states) * weights + 2 * activations
+    assert summary.training_bytes() == summary.training_bytes(states=1)
+    assert str(summary.training_bytes(states=0)) == (
+        "520 B: weights 60 B, gradients 60 B, activations 200 B, their gradients 200 B"
+    )
+
+
+def test_frozen_parameters_have_no_gradients_and_no_states():
+    net = models.lenet5("1998")
+    summary = net.summary((1, 28, 28))
+    assert summary.trainable_bytes == 4 * 60_000
+    told = summary.training_bytes(states=2)
+    assert told[:3] == (4 * 60_840, 4 * 60_000, 8 * 60_000)
+    net.freeze()
+    told = net.summary((1, 28, 28)).training_bytes(states=2)
+    assert told[:3] == (4 * 60_840, 0, 0)
+    lines = str(nn.ReLU().summary((4,))).splitlines()
+    assert lines[-1] == "training takes about 64 B"
+
+
+def test_training_memory_is_that_of_a_step():
+    """Arrays of a pass by the layers, gradients and states, each counted once."""
+    net = nn.Sequential(nn.Linear(6, 5, seed=0), nn.Sigmoid(), nn.Linear(5, 4, seed=1))
+    optimizer = optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    x = np.ones((3, 6), np.float32)
+    y, context = net.forward(x)
+    net.backward(np.ones_like(y), context)
+    optimizer.step()
+    told = net.summary((6,), batch_size=3).training_bytes()
+    assert told.weights == sum(p.data.nbytes for p in net.parameters())
+    assert told.gradients == sum(p.grad.nbytes for p in net.parameters())
+    kept = optimizer.state_dict()["state"].values()
+    assert told.optimizer == sum(a.nbytes for state in kept for a in state.values())
+    assert told.activations == 4 * 3 * (6 + 5 + 5 + 4)
+
+
+@pytest.mark.parametrize("states", [-1, 1.5, "2"])
+def test_states_of_an_optimizer_are_counted(states):
+    with pytest.raises((ValueError, TypeError), match="training_bytes: expected states"):
+        nn.ReLU().summary((3,)).training_bytes(states=states)
+
+
 def test_printed_table():
     text = repr(nn.Sequential(conv=nn.Conv2d(1, 2, 3), flat=nn.Flatten()).summary((1, 5, 5)))
     assert text.splitlines() == [
@@ -110,6 +159,7 @@ def test_printed_table():
         "conv   Conv2d    2x3x3          20            162    3x3         72 B     80 B",
         "flat   Flatten      18           0              0    3x3         72 B      0 B",
         "total                           20            162               244 B     80 B",
+        "training takes about 648 B with gradients, and 80 B for each state of the optimizer",
     ]
 
 
