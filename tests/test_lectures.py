@@ -1,9 +1,9 @@
 """What five CNN lectures (L0 to L4) teach: their worked examples, accounting, nets and slips.
 
 L0 a seminar on CNNs, L1 CNN basics, L2 deep-learning warm-up, L3 "make a CNN", L4 a bootcamp day.
-Where a lecture slips, the test has the right number and says so. Their layers, losses, methods and
-programs are in test_lectures_methods.py, the large nets' training in test_lectures_nets.py,
-pictures in test_lectures_pictures.py.
+Where a lecture slips, the test has the right number and says so. Their layers, losses and methods
+are in test_lectures_methods.py, how their nets are built and trained in test_lectures_nets.py,
+programs in test_lectures_programs.py, pictures in test_lectures_pictures.py.
 """
 
 import pathlib
@@ -11,7 +11,7 @@ import pickle
 
 import numpy as np
 import pytest
-from helpers import assert_close, assert_same
+from helpers import assert_same, integers
 
 from fastcnn import data, models, nn, ops, optim, reference, training
 from fastcnn.data import augment
@@ -95,6 +95,29 @@ def test_L0_a_3x3_window_with_stride_3_does_not_fit_7x7():
         nn.Conv2d(1, 1, 3, stride=3).summary((1, 7, 7), strict=True)
     padded = nn.Conv2d(1, 1, 3, stride=3, padding=1).summary((1, 7, 7), strict=True)
     assert padded.rows[0].output_shape == (1, 3, 3)
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(1, 1, 3, stride=3, seed=0), nn.MaxPool2d(3)])
+def test_without_strict_mode_the_remainder_is_left_out(layer, rng):
+    """floor(2.33) = 2 places a side: the last row and column of 7x7 are seen by nobody."""
+    x = rng.random((1, 1, 7, 7)).astype(F4)
+    y = layer(x)
+    assert y.shape == (1, *layer.output_shape((1, 7, 7))) == (1, 1, 2, 2)
+    assert_same(y, layer(x[:, :, :6, :6]))
+    x[:, :, 6], x[..., 6] = np.nan, np.nan
+    assert_same(layer(x), y)
+
+
+@pytest.mark.parametrize("f, stride, sides", [(3, 1, (1, 1)), (4, 1, (1, 2)), (3, 2, (0, 1))])
+def test_padding_by_name(f, stride, sides, rng):
+    """None is "valid"; "same" gives ceil(N / S), with the odd line of padding at the end."""
+    x, w = (integers(rng, (1, 1, *size), F4) for size in ((8, 6), (f, f)))
+    same = ops.conv2d(x, w, stride=stride, padding="same")
+    assert same.shape == (1, 1, 8 // stride, 6 // stride)
+    assert_same(same, reference.conv2d(np.pad(x, ((0, 0), (0, 0), sides, sides)), w, stride=stride))
+    assert_same(
+        ops.conv2d(x, w, stride=stride, padding="valid"), reference.conv2d(x, w, stride=stride)
+    )
 
 
 def test_L0_cross_entropy():
@@ -281,90 +304,6 @@ def test_accounting_of_lenet5_by_hand():
 )
 def test_parameters_of_the_nets(name, options, count):
     assert models.create(name, **options).num_parameters(trainable=True) == count
-
-
-def layers_of(net, kind):
-    return [layer for _, layer in net.named_layers() if isinstance(layer, kind)]
-
-
-def test_nets_are_built_as_taught():
-    """Layers that the lectures count or name."""
-    alexnet = models.alexnet(init=init.zeros())
-    assert [len(layers_of(alexnet, k)) for k in (nn.Conv2d, nn.Linear)] == [5, 3]
-    assert len(layers_of(alexnet, nn.Dropout)) == 2
-    assert {conv.groups for conv in layers_of(alexnet, nn.Conv2d)} == {1, 2}
-    vgg = models.vgg16(init=init.zeros())
-    assert [len(layers_of(vgg, k)) for k in (nn.Conv2d, nn.Linear)] == [13, 3]
-    assert {conv.kernel_size for conv in layers_of(vgg, nn.Conv2d)} == {(3, 3)}
-    assert {drop.p for drop in layers_of(vgg, nn.Dropout)} == {0.5}
-    google = models.googlenet(init=init.zeros(), auxiliary=True)
-    assert sum(isinstance(node.layer, nn.Graph) and name.startswith("inception")
-               for name, node in google.nodes.items()) == 9  # fmt: skip
-    assert len(google.outputs) == 3 and layers_of(google, nn.GlobalAvgPool2d)
-    resnet = models.resnet18(init=init.zeros())
-    assert not layers_of(resnet, nn.Dropout) and len(layers_of(resnet, nn.Add)) == 8
-    lecture, relu = models.lenet5(variant="lecture"), models.lenet5(variant="relu")
-    assert layers_of(lecture, nn.Sigmoid) and layers_of(lecture, nn.AvgPool2d)
-    assert layers_of(relu, nn.ReLU) and layers_of(relu, nn.MaxPool2d)
-
-
-def test_a_residual_block_adds_its_input(rng):
-    """y = relu(F(x) + x): with F = 0 it hands on what is positive."""
-    block = nn.blocks.basic_block(3, 3, init=init.zeros())
-    x = rng.normal(size=(2, 3, 5, 5)).astype(F4)
-    assert_same(block(x), np.maximum(x, 0), zeros=0.7)
-
-
-def test_a_dense_block_keeps_its_input_and_adds_growth():
-    block = nn.blocks.dense_block(4, 3, 2, seed=0)
-    x = np.ones((1, 4, 6, 6), F4)
-    y = block(x)
-    assert y.shape == (1, 4 + 3 * 2, 6, 6)
-    assert (y[:, :4] == x).all()
-
-
-def test_fully_connected_layers_are_convolutions(rng):
-    """On the size that it was made for, the same numbers; on a larger image, a heat map."""
-    net = models.lenet5(variant="relu", seed=0)
-    conv = nn.Sequential(
-        net.until("pool2"),
-        models.as_convolution(net["fc1"], (16, 5, 5)), nn.ReLU(),
-        models.as_convolution(net["fc2"]), nn.ReLU(),
-        models.as_convolution(net["fc3"]),
-    )  # fmt: skip
-    x = rng.random((2, 1, 28, 28)).astype(F4)
-    assert_close(conv(x)[:, :, 0, 0], net(x), 1e-4)
-    assert conv(rng.random((1, 1, 60, 44)).astype(F4)).shape == (1, 10, 9, 5)
-
-
-def test_fcn_gives_a_class_map_of_the_image_s_size():
-    for make in (models.fcn32s, models.fcn16s, models.fcn8s):
-        assert make(5, init=init.zeros()).output_shape((3, 64, 96)) == (5, 64, 96)
-
-
-def test_an_autoencoder_restores_what_its_code_compresses():
-    """24.5 to 1: (28, 28) through 32 numbers; soon better than always to draw the mean digit."""
-    net = models.autoencoder(32, seed=0)
-    (code,) = net["encoder"].output_shape((1, 28, 28))
-    assert 28 * 28 / code == 24.5
-    assert net.output_shape((1, 28, 28)) == (1, 28, 28)
-    train, test = data.mnist(subset=True)
-    x, new = train.x[:1000], test.x[:200]
-    trainer = training.Trainer(net, nn.MSELoss(), optim.Adam(net.parameters(), lr=0.003), seed=0)
-    trainer.fit((x, x), epochs=3, batch_size=20, progress=False)
-    mean_digit = np.square(new - x.mean(axis=0)).mean()
-    assert np.square(net(new) - new).mean() < 0.6 * mean_digit
-
-
-def test_L3_simple_convnet_has_the_lecture_s_interface(rng):
-    net = models.SimpleConvNet(
-        (1, 8, 8), {"filter_num": 2, "filter_size": 3}, hidden_size=3, seed=0
-    ).double()
-    x, t = rng.random((2, 1, 8, 8)), np.array([1, 7])
-    numeric, exact = net.numerical_gradient(x, t), net.gradient(x, t)
-    assert max(np.abs(numeric[key] - exact[key]).max() for key in exact) < 1e-7
-    assert net.predict(x).shape == (2, 10) and net.loss(x, t) > 0
-    assert [*net.params] == ["W1", "b1", "W2", "b2", "W3", "b3"]
 
 
 # ------------------------------------------------ what the lectures' own code gets wrong

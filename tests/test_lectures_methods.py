@@ -1,4 +1,4 @@
-"""The lectures' layers, losses, methods and programs; their examples and nets: test_lectures.py."""
+"""The lectures' layers, losses and methods; what else they have: see test_lectures.py."""
 
 import itertools
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import assert_same, distinct
 
-from fastcnn import data, models, nn, ops, optim, testing, training
+from fastcnn import data, models, nn, optim, testing, training
 from fastcnn.data import augment
 from fastcnn.models import algorithm_4_1
 from fastcnn.nn import init
@@ -47,6 +47,16 @@ LAYERS = {
     "inception": (lambda: nn.blocks.inception(2, 2, (1, 2), (1, 1), 1, seed=0), (2, 4, 3)),
     "dense block": (lambda: nn.blocks.dense_block(2, 2, 1, seed=0), (2, 3, 3)),
     "transition": (lambda: nn.blocks.transition(3, 2, seed=0), (3, 4, 4)),
+    "bottleneck": (lambda: nn.blocks.bottleneck(8, 2, seed=0), (8, 3, 3)),
+    "auxiliary head": (
+        lambda: nn.AuxiliaryGraph(
+            "x",
+            {"fc": (nn.Linear(5, 4, seed=0), "x"), "tanh": (nn.Tanh(), "fc"),
+             "main": (nn.Linear(4, 3, seed=1), "tanh"), "aux": (nn.Linear(4, 2, seed=2), "tanh")},
+            ("main", "aux"),
+        ),
+        (5,),
+    ),
 }  # fmt: skip
 
 
@@ -187,6 +197,24 @@ def test_a_shift_moves_the_picture_and_a_crop_is_a_window_of_it(rng):
         assert len(found) > 5
 
 
+def test_a_rotation_by_right_angles_is_exact(rng):
+    for quarter in (-1, 1, 2):
+        x, y = augmented(augment.RandomRotation((90 * quarter, 90 * quarter)), rng)
+        np.testing.assert_allclose(y, np.rot90(x, quarter, axes=(2, 3)), atol=1e-5)
+
+
+def test_a_scale_enlarges_or_shrinks_about_the_middle(rng):
+    """By 2 every second pixel is one of x and the others are means; by 1/2 zeros come in."""
+    x, y = augmented(augment.RandomScale((2, 2)), rng)
+    middle = x[..., 2:7, 2:7]
+    np.testing.assert_allclose(y[..., ::2, ::2], middle, atol=1e-5)
+    between = (middle[..., 1:] + middle[..., :-1]) / 2
+    np.testing.assert_allclose(y[..., ::2, 1::2], between, atol=1e-5)
+    x, y = augmented(augment.RandomScale((0.5, 0.5)), rng)
+    framed = np.pad(x[..., ::2, ::2], ((0, 0), (0, 0), (2, 2), (2, 2)))
+    np.testing.assert_allclose(y, framed, atol=1e-5)
+
+
 def test_brightness_scales_all_pixels_of_an_image_alike(rng):
     x, y = augmented(augment.ColorJitter(brightness=0.5), rng)
     factors = (y / x).reshape(16, -1)
@@ -310,78 +338,3 @@ def test_the_progression_of_activations_and_losses(progress):
         optimizer.step()
         values.append(value)
     assert values[-1] < values[0] / 3
-
-
-# --------------------------------------------------------------------- programs and pictures
-
-
-def test_L3_train_convnet_in_small():
-    """5,000 / 1,000 digits, 20 epochs, batch 100, Adam 0.001 there; the curves of both."""
-    train, _ = data.mnist(subset=True)
-    net = models.SimpleConvNet(seed=0)
-    before = net.params["W1"].copy()
-    trainer = training.Trainer(net, nn.CrossEntropyLoss(), optim.Adam(net.parameters()), seed=0)
-    history = trainer.fit(train[:800], epochs=2, batch_size=50, validation=0.25, progress=False)
-    assert len(history.train_accuracy) == len(history.validation_accuracy) == 2
-    assert history.validation_accuracy[-1] > 0.5
-    assert before.shape == (30, 1, 5, 5) and (net.params["W1"] != before).any()
-
-
-def test_shuffled_pixels_are_all_the_same_to_a_perceptron(rng):
-    """Its first weights shuffled alike give the same; a convolution has no such weights."""
-    net = models.dmlp(seed=0).double()
-    order = rng.permutation(784)
-    x = rng.random((3, 1, 28, 28))
-    y = net(x)
-    net["fc1"].weight.data[...] = net["fc1"].weight.data[:, order]
-    shuffled = x.reshape(3, 784)[:, order].reshape(x.shape)
-    np.testing.assert_allclose(net(shuffled), y, rtol=1e-12)
-    cnn = models.lenet5(seed=0).double()
-    assert np.abs(cnn(shuffled) - cnn(x)).max() > 1e-3
-
-
-def test_pooling_makes_a_shift_matter_less():
-    """A digit one pixel to the right: its feature maps change less behind a pool."""
-    digit = data.mnist(subset=True)[1].x[:20]
-    shifted = np.roll(digit, 1, axis=3)
-
-    def change(*layers):
-        net = nn.Sequential(nn.Conv2d(1, 8, 5, seed=0), nn.ReLU(), *layers)
-        a, b = net(digit), net(shifted)
-        return float(np.abs(a - b).sum() / np.abs(a).sum())
-
-    assert change(nn.MaxPool2d(4)) < 0.7 * change()
-
-
-def test_hand_made_kernels_find_edges_and_blur():
-    image = np.zeros((1, 1, 6, 8), F4)
-    image[..., 4:] = 9
-    sobel = np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]], F4)
-    edges = [ops.conv2d(image, kernel[None, None])[0, 0] for kernel in (sobel, sobel.T)]
-    assert edges[0].tolist() == [[0, 0, 36, 36, 0, 0]] * 4
-    assert not edges[1].any()  # no horizontal edge
-    blurred = ops.conv2d(image, np.full((1, 1, 3, 3), 1 / 9, F4))
-    assert blurred[0, 0, 0] == pytest.approx([0, 0, 3, 6, 9, 9])
-
-
-def test_feature_maps_of_each_layer():
-    net = models.lenet5(seed=0)
-    maps = net.activations(np.zeros((1, 1, 28, 28), F4))
-    assert [maps[k].shape[1:] for k in ("conv1", "pool1", "conv2", "pool2", "fc3")] == [
-        (6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5), (10,)
-    ]  # fmt: skip
-
-
-def test_more_data_against_overfitting():
-    """20, 30, 50, 100 samples: the gap between training and new digits closes."""
-    train, test = data.mnist(subset=True)
-    gaps = []
-    for count in (20, 100):
-        net = models.dmlp(30, seed=0)
-        trainer = training.Trainer(
-            net, nn.CrossEntropyLoss(), optim.SGD(net.parameters(), lr=0.2), seed=0
-        )
-        trainer.fit(train[:count], epochs=12, batch_size=10, progress=False)
-        seen, new = trainer.evaluate(train[:count]), trainer.evaluate(test[:500])
-        gaps.append(seen.accuracy - new.accuracy)
-    assert gaps[1] < gaps[0] - 0.1
