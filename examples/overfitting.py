@@ -2,9 +2,10 @@
 
 LeNet-5 has 61,706 parameters and is given 2, 3, 5 or 10 digits of each class (20 to 100 in all). It
 knows them by heart after some epochs; what it gets right of 10,000 others is another matter. Each
-cure is tried alone: dropout before the affine layers, weight decay, early stopping on a fifth of
-the digits, and augmentation, in which every epoch sees the digits turned, moved and scaled a
-little; then all but early stopping together. And the best cure of all: more digits.
+cure is tried alone: dropout before the affine layers, weight decay, early stopping, and
+augmentation, in which every epoch sees the digits turned, moved and scaled a little; then all but
+early stopping together. Early stopping needs digits to judge by: a fifth of the few, or 500 others.
+And the best cure of all: more digits.
 """
 
 import numpy as np
@@ -27,10 +28,10 @@ def lenet5(dropout: float, seed: int):
 
 
 def few(train, per_class: int, seed: int):
-    """So many digits of each class, chosen at random."""
+    """So many digits of each class, chosen at random, and 500 others for validation."""
     order = np.random.default_rng(seed).permutation(len(train))
     rows = [order[train.y[order] == c][:per_class] for c in range(10)]
-    return data.Subset(train, np.concatenate(rows))
+    return data.Subset(train, np.concatenate(rows)), data.Subset(train, order[-500:])
 
 
 def fit(cure: str, digits, validation, epochs: int, seed: int):
@@ -39,19 +40,17 @@ def fit(cure: str, digits, validation, epochs: int, seed: int):
     decay = 1.0 if "decay" in cure else 0.0  # a thousandth of each weight a step: 1.0 * the rate
     optimizer = optim.AdamW(net.parameters(), lr=0.001, weight_decay=decay)
     trainer = training.Trainer(net, nn.CrossEntropyLoss(), optimizer, seed=seed)
-    stopping = cure == "early stopping"
     trainer.fit(
-        digits, epochs=epochs, batch_size=10, progress=False,
-        validation=0.2 if stopping else validation,
-        callbacks=[training.EarlyStopping(patience=50)] if stopping else [],
+        digits, epochs=epochs, batch_size=10, progress=False, validation=validation,
+        callbacks=[training.EarlyStopping(patience=20)] if cure in STOPPING else [],
         augment=CHANGES if "augmentation" in cure else None,
     )  # fmt: skip
     return trainer
 
 
+STOPPING = ("early stopping on a fifth", "early stopping on 500 others")
 CURES = (
-    "none", "dropout", "weight decay", "early stopping", "augmentation",
-    "dropout, decay, augmentation",
+    "none", "dropout", "weight decay", *STOPPING, "augmentation", "dropout, decay, augmentation",
 )  # fmt: skip
 
 
@@ -60,38 +59,48 @@ def main(example: Example) -> None:
     train, test = example.mnist()
     steps, seeds = (50, 2) if example.quick else (2000, 5)
     sizes = (2, 10) if example.quick else (2, 3, 5, 10)  # of each class: batches of 10 in an epoch
-    results = {cure: np.empty((seeds, len(sizes), 2)) for cure in CURES}
+    results = {cure: np.empty((seeds, len(sizes), 3)) for cure in CURES}
     for cure, result in results.items():
         for seed in range(seeds):
             for i, per_class in enumerate(sizes):
-                digits = few(train, per_class, example.seed + seed)
-                trainer = fit(cure, digits, None, steps // per_class, example.seed + seed)
-                result[seed, i] = trainer.evaluate(digits).accuracy, trainer.evaluate(test).accuracy
+                digits, others = few(train, per_class, example.seed + seed)
+                validation = {STOPPING[0]: 0.2, STOPPING[1]: others}.get(cure)
+                trainer = fit(cure, digits, validation, steps // per_class, example.seed + seed)
+                on_test = trainer.evaluate(test)
+                known = trainer.evaluate(digits).accuracy
+                result[seed, i] = known, on_test.accuracy, on_test.loss
 
+    header = ("cure", *(str(10 * per_class) for per_class in sizes))
     example.say(f"\nAccuracy on the training digits, and on {len(test):,} others, after {steps:,}")
-    example.say(f"steps, mean ± standard deviation of {seeds} seeds, by training digits in all:")
-    example.say()
+    example.say(f"steps, mean ± standard deviation of {seeds} seeds, by training digits in all:\n")
     rows = []
     for cure, result in results.items():
         mean, spread = result.mean(axis=0), result.std(axis=0)[:, 1]
         cells = [f"{m[0]:.2f}  {m[1]:.3f} ± {s:.3f}" for m, s in zip(mean, spread, strict=True)]
         rows.append((cure, *cells))
-    totals = [10 * per_class for per_class in sizes]
-    example.table(("cure", *map(str, totals)), rows)
+    example.table(header, rows)
+    example.say(f"\nLoss on the {len(test):,} others, mean of the seeds:\n")
+    rows = [(cure, *result[:, :, 2].mean(axis=0)) for cure, result in results.items()]
+    example.table(header, rows)
     lines = {cure: result[:, :, 1] for cure, result in results.items()}
+    totals = [10 * per_class for per_class in sizes]
     figure = viz.curves(lines, x=totals, xlabel="training digits", ylabel="test accuracy")
     example.figure(figure, "cures")
 
-    digits, held_out = few(train, sizes[-1], example.seed), test[:1000]
+    digits, others = few(train, sizes[-1], example.seed)
     losses = {}
     for cure in CURES:
-        if cure != "early stopping":  # its curve would be that without a cure, cut short
-            history = fit(cure, digits, held_out, steps // sizes[-1], example.seed).history
+        if cure != STOPPING[0]:
+            history = fit(cure, digits, others, steps // sizes[-1], example.seed).history
             losses[cure] = history.validation_loss
             if cure == "none":
                 losses["none, loss on the training digits"] = history.train_loss
-    title = f"loss on {len(held_out):,} test digits, {len(digits)} digits for training"
+    title = f"loss on {len(others)} other digits, {len(digits)} digits for training"
     figure = viz.curves(losses, ylabel="loss", title=title)
+    axes, stop = figure.axes[0], np.argmin(losses[STOPPING[1]])
+    best = losses[STOPPING[1]][stop]
+    axes.plot(stop + 1, best, "k*", markersize=12, label="early stopping keeps these weights")
+    axes.legend(fontsize=9)
     example.figure(figure, "loss")
 
 
