@@ -29,7 +29,8 @@ static fc_status check_prelu(const fc_prelu_desc *d) {
 
 int64_t fc_prelu_sums(const fc_prelu_desc *d) {
     int64_t pieces = d->inner / FC_CHUNK + (d->inner % FC_CHUNK != 0);
-    return check_prelu(d) == FC_OK ? d->outer * d->c * pieces : 0;
+    if (check_prelu(d) != FC_OK || d->outer == 0) return 0;
+    return d->inner == 1 ? d->c : d->outer * d->c * pieces;
 }
 
 fc_status fc_prelu_forward(const fc_prelu_desc *d, fc_dtype dtype, const void *x,

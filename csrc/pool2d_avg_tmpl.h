@@ -150,8 +150,9 @@ static void avg_backward_3x3_rows(const pool_rows *a, int64_t plane, int64_t fro
 
 static pool_run_of_rows avg_vectors_for(const pool_axis *w) {
     int64_t s = w->stride, k = w->kernel;
+    /* Squares of these go in strips: others of that width, as of rows. */
     if (s == 2 && k == 2) return avg_vectors_2_stride2;
-    if (s == 2 && k == 3) return avg_vectors_3_stride2; /* of other heights than 3 */
+    if (s == 2 && k == 3) return avg_vectors_3_stride2;
     if (s == 1 && k == 3) return avg_vectors_3_stride1;
     return s == 1 ? avg_vectors_stride1 : s == 2 ? avg_vectors_stride2 : avg_vectors_strided;
 }

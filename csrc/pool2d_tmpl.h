@@ -1,10 +1,10 @@
 /* pool2d_tmpl.h - max and average pooling and their backward passes; compiled per tier and real
  * type. This file holds what they share; pool2d_max_tmpl.h and pool2d_avg_tmpl.h hold the rest.
  *
- * A row of the output is computed VL columns at a time; 3x3 windows of stride 1 or 2 go down the
- * rows in strips. Where windows touch the padding or the row ends, the vector is an "edge" one,
- * whose loads and stores mind the row's bounds. H W input size, KH KW kernel size, OH OW output
- * size; oy ox an output's place, h w an input's, o or i either's on one axis.
+ * A row of the output is computed VL columns at a time; 3x3 windows of stride 1 or 2, and averages
+ * of 2x2, go down the rows in strips. Where windows touch the padding or the row ends, the vector
+ * is an "edge" one, whose loads and stores mind the row's bounds. H W input size, KH KW kernel
+ * size, OH OW output size; oy ox an output's place, h w an input's, o or i either's on one axis.
  */
 #include "simd_index.h"
 
@@ -179,7 +179,7 @@ INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t pl
         pool_forward_rows(vector, a, plane, from, to, sw, kw, dw); \
     }
 
-/* ------------------------------------------------------------------ 3 x 3 windows in strips
+/* ------------------------------------------------------------------ the usual windows in strips
  *
  * A strip of vectors goes down the rows: what it finds of three columns of a row serves all the
  * windows that see them. */

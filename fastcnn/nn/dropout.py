@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import ops
-from .._checks import Array, floating
+from .._checks import Array, expect_shape, floating
 from .init import Seed
 from .shape import SameShape
 
@@ -14,7 +14,9 @@ from .shape import SameShape
 class DropoutContext(NamedTuple):
     """What the backward pass of dropout needs."""
 
-    seed: int | None  # of `ops.dropout`; None where nothing was dropped
+    p: float
+    seed: int  # of `ops.dropout`; 0 where nothing was dropped
+    shape: tuple[int, ...]
 
 
 class Dropout(SameShape):
@@ -61,21 +63,23 @@ class Dropout(SameShape):
     def forward(self, x: ArrayLike) -> tuple[Array, DropoutContext]:
         """y, shape of x."""
         a = floating("Dropout", "x", x, None)
-        if self.p == 0:
-            return a, DropoutContext(None)
-        seed = self.draw()
-        return ops.dropout(a, self.p, seed), DropoutContext(seed)
+        ctx = DropoutContext(self.p, self.draw(), a.shape)
+        return ops.dropout(a, ctx.p, ctx.seed) if ctx.p > 0 else a, ctx
 
     def draw(self) -> int:
-        """The seed of the next training forward: 64 bits, for which the generator moves on."""
-        return int(self.rng.integers(2**64, dtype=np.uint64))
+        """The seed of the next training forward, 64 bits, for which the generator moves on.
+
+        With p = 0 it stays where it is.
+        """
+        return int(self.rng.integers(2**64, dtype=np.uint64)) if self.p > 0 else 0
 
     def backward(self, dy: ArrayLike, ctx: DropoutContext, *, need_dx: bool = True) -> Array | None:
         """dx = dy where kept, scaled alike, else 0."""
         if not need_dx:
             return None
         a = floating("Dropout", "dy", dy, None)
-        return a if ctx.seed is None else ops.dropout(a, self.p, ctx.seed)
+        expect_shape("Dropout", "dy", a, ctx.shape, "that of x")
+        return ops.dropout(a, ctx.p, ctx.seed) if ctx.p > 0 else a
 
     def extra_repr(self) -> str:
         """The probability."""

@@ -54,6 +54,8 @@ class PReLU(SameShape):
 
     def backward(self, dy: ArrayLike, ctx: InputContext, *, need_dx: bool = True) -> Array | None:
         """dy where x > 0, else weight * dy; the slopes get dy * x summed where x <= 0."""
+        if not need_dx and not self.weight.requires_grad:
+            return None
         dx, dw = ops.prelu_backward(dy, ctx.x, self.weight.data)
         if self.weight.requires_grad:
             self.weight.add_grad(dw, fresh=True)

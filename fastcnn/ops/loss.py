@@ -21,12 +21,14 @@ def _divisor(op: str, reduction: Any, n: int) -> float:
     raise ValueError(f"{op}: expected reduction 'mean' or 'sum', got {reduction!r}")
 
 
-def labels_of(op: str, name: str, targets: ArrayLike, n: int) -> NDArray[np.int64]:
+def labels_of(
+    op: str, name: str, targets: ArrayLike, n: int, why: str = "one label a row of logits"
+) -> NDArray[np.int64]:
     """As int64; what does not fit there becomes negative, so the kernel refuses it too."""
     t = np.asarray(targets)
     if t.dtype.kind not in "iu":
         raise TypeError(f"{op}: expected {name} to be integers, got {t.dtype}")
-    expect_shape(op, name, t, (n,), "one label each")
+    expect_shape(op, name, t, (n,), why)
     if t.dtype == np.int64 and t.flags.c_contiguous and t.flags.aligned:
         return t
     return np.require(t, np.int64, ("C", "A"))

@@ -208,15 +208,14 @@ class BlockPlan:
         size = self._program.workspace_bytes(n, True, threads)
         if size > self._workspace.nbytes:
             self._workspace = workspace("plan", size)
-        total = math.nan
         try:
             total, correct = self._program.train(
                 n, a, kind, 1.0 / divisor, labels, targets, self._workspace, threads
             )
         except ValueError:  # of the kernel, which looks at the labels before it does anything
+            self._finish(update, False)
             raise wrong_label("plan.step", "y", y, features) from None
-        finally:
-            self._finish(update, math.isfinite(total))
+        self._finish(update, math.isfinite(total))
         return StepResult(total / divisor, correct)
 
     def _targets(self, y: Array, n: int) -> tuple[Array | None, Array | None]:
@@ -226,7 +225,7 @@ class BlockPlan:
             targets = floating("plan.step", "y", y, None, self.dtype)
             expect_shape("plan.step", "y", targets, (n, features), "one row an image")
             return None, targets
-        return labels_of("plan.step", "y", y, n), None
+        return labels_of("plan.step", "y", y, n, "one label an image"), None
 
     def _unmoved(self) -> bool:
         """Whether the parameters are as the program was told, none thawed or frozen since."""

@@ -42,7 +42,7 @@ class OneLayer(Step):
 
 
 class ActivationStep(OneLayer):
-    """Sigmoid, tanh, leaky ReLU and ELU, by the kernels."""
+    """Sigmoid, tanh, leaky ReLU and ELU, by the kernels; of the step, the way forward."""
 
     def __init__(self, chain: Chain) -> None:
         super().__init__(chain)
@@ -121,29 +121,28 @@ class StepStep(ActivationStep):
 class DropoutStep(OneLayer):
     """Dropout in training; in inference it is no work."""
 
-    seed: int  # of the step's last forward pass
+    p: float  # of the step's last forward pass, as the seed
+    seed: int
 
     def forward(self, b: Build) -> None:
         source, output, layer = self.chain.inputs[0], self.chain.output, self.layer
         assert isinstance(layer, nn.Dropout)
-        self.drops = b.training and layer.p > 0
-        if not self.drops:
+        if not b.training:
             b.values[output] = b.values[source]
             b.unread[source] += 1  # the memory lives on under another name
             return
-        x, y, threads, p = b.values[source], b.cell(output), b.threads, layer.p
+        x, y, threads = b.values[source], b.cell(output), b.threads
 
         def call() -> None:
-            self.seed = layer.draw()
-            _kernels.dropout(p, self.seed, x.array, y.array, threads)
+            self.p, self.seed = layer.p, layer.draw()
+            _kernels.dropout(self.p, self.seed, x.array, y.array, threads)
 
         b.tape.call(call, x, y)
-        self.p, b.values[output] = p, y
+        b.values[output] = y
 
     def backward(self, b: Build, dy: Cell) -> None:
-        if self.drops:
-            p, threads = self.p, b.threads
-            b.tape.call(lambda: _kernels.dropout(p, self.seed, dy.array, dy.array, threads), dy)
+        threads = b.threads
+        b.tape.call(lambda: _kernels.dropout(self.p, self.seed, dy.array, dy.array, threads), dy)
         b.hand(self.chain.inputs[0], dy)
 
 

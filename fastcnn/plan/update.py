@@ -24,15 +24,12 @@ class Update:
         first = self._names[0]
         self._known = [(state, state.get(first)) for _, _, state in self._entries if self._uses]
 
-    def _arrays(self, state: dict[str, Any]) -> tuple[Array | None, Array | None]:
-        if not self._uses:
-            return None, None
-        names = self._names
-        return state.get(names[0]), state.get(names[1]) if len(names) > 1 else None
-
     def arrays(self, p: nn.Parameter) -> tuple[Array | None, Array | None]:
         """The optimizer's arrays of a parameter, in the program's order."""
-        return self._arrays(self._states[id(p)])
+        if not self._uses:
+            return None, None
+        state, names = self._states[id(p)], self._names
+        return state.get(names[0]), state.get(names[1]) if len(names) > 1 else None
 
     def holds(self) -> bool:
         """Whether the optimizer's arrays are still where they were."""

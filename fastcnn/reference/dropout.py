@@ -48,7 +48,7 @@ def dropout(x: ArrayLike, p: float, seed: int) -> Array:
     share, number = dropout_of("dropout", p, seed)
     place = np.arange(a.size)
     key = _keys(number, -(-a.size // CHUNK))[place // CHUNK]
-    h = (place % CHUNK).astype(np.uint32) ^ key.astype(np.uint32)
+    h: Array = (place % CHUNK).astype(np.uint32) ^ key.astype(np.uint32)
     h = (h ^ (h >> 16)) * np.uint32(0x7FEB352D)
     h ^= (key >> np.uint64(32)).astype(np.uint32)
     h = (h ^ (h >> 15)) * np.uint32(0x846CA68B)

@@ -92,6 +92,11 @@ static void prelu(const setting *s, int64_t outer, int64_t c, int64_t inner) {
                   FC_OK, "backward");
     expect_equal(dx, dx_expected, n, "dx");
     expect_equal(dslopes, dslopes_expected, c, "dslopes");
+    expect_status(fc_prelu_backward(&d, s->dtype, dy, x, slopes, dy, dslopes, sums, s->threads),
+                  FC_OK, "backward in place");
+    expect_equal(dy, dx_expected, n, "dx in place");
+    expect_status(fc_prelu_forward(&d, s->dtype, x, slopes, x, s->threads), FC_OK, "in place");
+    expect_equal(x, y_expected, n, "y in place");
     end();
 }
 
@@ -105,6 +110,8 @@ static void dropout(const setting *s, int64_t n, double p) {
     for (int64_t i = 0; i < n; i++) expected[i] = at(y, i) == 0 ? 0.0 : at(x, i) / (1 - p);
     expect_equal(y, expected, n, "y");
     expect_equal(again, expected, n, "the same elements");
+    expect_status(fc_dropout(s->dtype, n, p, 5, x, x, s->threads), FC_OK, "in place");
+    expect_equal(x, expected, n, "in place");
     end();
 }
 
@@ -261,5 +268,6 @@ void check_pointwise(const setting *s) {
     prelu(s, 1, 1, 40001); /* pieces of a plane */
     prelu(s, 2, 3, FC_CHUNK + 5);
     prelu(s, 900, 3, 7); /* tasks of many planes */
+    prelu(s, 70, 83, 1); /* columns */
     bad_descriptors(s);
 }

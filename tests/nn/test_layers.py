@@ -572,6 +572,24 @@ def test_dropout_is_repeatable_and_alike_in_both_dtypes():
     assert (a.forward(x)[0] != first).any()  # the generator moved on
 
 
+def test_dropout_goes_back_as_it_went_forward_whatever_becomes_of_its_p():
+    x, drop = np.ones((4, 50), np.float32), nn.Dropout(0.5, seed=3)
+    y, ctx = drop.forward(x)
+    drop.p = 0.0
+    assert_same(drop.backward(x, ctx), y)
+    with pytest.raises(ValueError, match=r"dy.shape == \(4, 50\)"):
+        drop.backward(x[:2], ctx)
+
+
+def test_a_frozen_prelu_makes_no_gradient():
+    x, layer = np.linspace(-1, 1, 12, dtype=np.float32).reshape(3, 4), nn.PReLU(4)
+    layer.weight.requires_grad = False
+    _, ctx = layer.forward(x)
+    assert layer.backward(x, ctx, need_dx=False) is None
+    assert_same(layer.backward(x, ctx), np.where(x > 0, x, 0.25 * x))
+    assert not layer.weight.has_grad
+
+
 def test_flatten_needs_a_batch():
     with pytest.raises(ValueError, match="shape"):
         nn.Flatten()(np.float32(1))

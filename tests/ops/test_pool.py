@@ -37,6 +37,8 @@ GEOMETRIES = [
     # windows that do not divide, single rows and columns, gaps between windows
     ((1, 3, 7, 9), 2, 2, 0, 1, False),
     ((1, 3, 7, 9), 2, 2, 0, 1, True),
+    ((1, 2, 37, 70), 2, 2, 0, 1, True),  # more rows than a strip has
+    ((1, 2, 40, 75), 3, 2, ((0, 1), (1, 0)), 1, True),
     ((1, 2, 5, 35), 3, 3, 1, 1, True),
     ((1, 2, 9, 70), (1, 2), (3, 2), 0, 1, False),
     ((1, 2, 3, 41), (2, 5), (1, 2), (1, 2), 1, False),

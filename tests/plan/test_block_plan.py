@@ -546,6 +546,28 @@ def test_arguments_that_do_not_fit() -> None:
         plan.compile(net, (1, 28, 28)).step(x, y)
 
 
+@pytest.mark.parametrize("warm", [0, 2])
+@pytest.mark.parametrize("kind", [optim.SGD, optim.Adam])
+def test_a_wrong_label_leaves_no_trace(kind: type, warm: int, rng: np.random.Generator) -> None:
+    x, y = batch(rng, 9, (1, 28, 28), np.dtype("float32"))
+    runs = []
+    for wrong in (False, True):
+        net = models.lenet5(seed=1)
+        options = {"momentum": 0.9} if kind is optim.SGD else {}
+        optimizer = kind(net.parameters(), lr=0.01, **options)
+        program = plan.compile(net, (1, 28, 28), loss=nn.CrossEntropyLoss(), optimizer=optimizer)
+        for _ in range(warm):
+            program.step(x, y)
+        if wrong:
+            with pytest.raises(ValueError, match=r"labels in 0\.\.9"):
+                program.step(x, y + 9)
+        program.step(x, y)
+        runs.append((list(net.parameters()), optimizer.state_dict()))
+    for p, q in zip(runs[0][0], runs[1][0], strict=True):
+        assert_same_bits(p.data, q.data)
+    np.testing.assert_equal(runs[0][1], runs[1][1])
+
+
 def test_any_layout_of_the_input(rng: np.random.Generator) -> None:
     from helpers import layouts
 

@@ -555,3 +555,23 @@ def test_arguments_that_do_not_fit() -> None:
     mixed = nn.Sequential(nn.Linear(4, 4), nn.Softmax(), nn.Linear(4, 4).double())
     with pytest.raises(plan.LoweringError, match="one dtype"):
         plan.compile(mixed, (4,))
+
+
+@pytest.mark.parametrize("p", [0.0, 0.5])
+def test_dropout_follows_its_p(p: float, rng: np.random.Generator) -> None:
+    """A probability that is changed between steps holds in the plan as in the layer."""
+    x, y = rng.standard_normal((6, 3, 8, 8), np.float32), rng.integers(0, 4, 6)
+    losses = []
+    for planned in (False, True):
+        drop = nn.Dropout(p, seed=1)
+        net = nn.Sequential(
+            nn.Conv2d(3, 8, 3, stride=2, seed=0), drop, nn.Flatten(), nn.Linear(72, 4, seed=0)
+        )
+        loss, told = nn.CrossEntropyLoss(), []
+        program = plan.LayerPlan(net, (3, 8, 8), loss=loss) if planned else None
+        for share in (p, 0.25, 0.0, 0.75):
+            drop.p = share
+            told.append(program.step(x, y).loss if program else loss(net.forward(x)[0], y)[0])
+        losses.append(told)
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert len(set(losses[0])) == 4 - (p == 0)
