@@ -450,16 +450,13 @@ PARAMETER_LAYERS = (
 
 
 class Training(NamedTuple):
-    """A number of training steps of a net at a batch size."""
+    """Training steps of a net at a batch size, over enough images for what a run begins with (the
+    optimizer, the plan) to be little beside them."""
 
     key: str
     name: str
     batch: int
-    steps: int = 20
-
-    @property
-    def images(self) -> int:
-        return self.batch * self.steps
+    images: int = 2560
 
     def __str__(self) -> str:
         return f"batch {self.batch}"
