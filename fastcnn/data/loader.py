@@ -43,7 +43,7 @@ class DataLoader:
         Leave out a last batch that is not full.
     augment : Augmentation, optional
         Changes each batch, see `fastcnn.data.augment`; seeded by `seed`, the epoch, and the numbers
-        of the samples.
+        of the samples. Labels of pixels, integers (N, H, W) for images of that size, move along.
     num_workers : int, optional
         Background threads that prepare batches; 0 prepares each when it is asked for. The dataset's
         ``batch`` is called from them, with several at the same time.
@@ -131,7 +131,11 @@ class DataLoader:
             numbers = np.arange(rows.start, rows.stop) if order is None else order[rows]
             x, y = self.dataset.batch(rows if order is None else numbers)
             if self.augment is not None:
-                x = self.augment(x, seed=self.seed, epoch=epoch, rows=numbers)
+                given: dict[str, Any] = {"seed": self.seed, "epoch": epoch, "rows": numbers}
+                if y.dtype.kind in "iu" and y.ndim == 3 and y.shape[1:] == x.shape[2:]:
+                    x, y = self.augment.with_labels(x, y, **given)
+                else:
+                    x = self.augment(x, **given)
             cuts = range(0, len(numbers), size)
             return [(x[i : i + size], y[i : i + size]) for i in cuts]
 

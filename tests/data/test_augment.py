@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fastcnn.data import ArrayDataset, augment
+from fastcnn.data import ArrayDataset, DataLoader, augment
 from fastcnn.data.augment import base
 
 RANDOM = [
@@ -78,6 +78,60 @@ def test_types_sizes_strides_and_pickles(transform):
     assert repr(again) == repr(transform)
 
 
+MOVES = (augment.RandomCrop, augment.CenterCrop, augment.RandomShift,
+         augment.RandomHorizontalFlip, augment.RandomVerticalFlip)  # fmt: skip
+
+
+@pytest.mark.parametrize("transform", RANDOM + FIXED, ids=repr)
+def test_labels_of_pixels_go_where_the_pixels_go(transform):
+    """The image is its own labels, as numbers that no resampling confuses: 1 and 9."""
+    y = np.repeat(np.repeat([[[1, 9], [9, 1]]], 4, axis=1), 4, axis=2).repeat(20, axis=0)
+    before, x = y.copy(), y[:, None].astype(np.float32).repeat(3, axis=1)
+    arguments = {"seed": 3, "epoch": 2, "rows": np.arange(50, 70)}
+    moved, labels = transform.with_labels(x, y, **arguments)
+    np.testing.assert_array_equal(moved, transform(x, **arguments))
+    assert labels.dtype == y.dtype and labels.shape == (20, *moved.shape[2:])
+    np.testing.assert_array_equal(y, before)
+    if isinstance(transform, MOVES):  # no number is computed anew: they agree in each pixel
+        fill = np.float32(getattr(transform, "fill", 0))
+        np.testing.assert_array_equal(np.where(labels == 0, fill, labels), moved[:, 0])
+    elif hasattr(transform, "maps"):  # away from edges between two numbers they agree
+        sure = (abs(moved[:, 0] - 5) == 4) & (labels > 0)
+        assert sure.sum() > 200
+        np.testing.assert_array_equal(labels[sure], moved[:, 0][sure])
+        assert set(np.unique(labels)) <= {0, 1, 9}
+    elif not isinstance(transform, augment.Compose):
+        assert labels is y
+
+
+def test_labels_of_pixels_that_do_not_fit():
+    x, y = images(2), np.zeros((2, 8, 8), np.int64)
+    for wrong in (y[:1], y[:, :5], y.astype(np.float32), y[:, None]):
+        with pytest.raises(
+            ValueError, match=r"expected labels of pixels, integers of shape \(2, 8"
+        ):
+            augment.Cutout(3).with_labels(x, wrong)
+
+    class Own(augment.Augmentation):
+        def apply(self, x, keys):
+            return x
+
+    assert Own()(x) is x
+    with pytest.raises(TypeError, match=r"Own: expected a method move\(y, keys\)"):
+        augment.Compose([Own()]).with_labels(x, y)
+
+
+def test_loader_moves_labels_of_pixels():
+    x = images(10, 1)
+    y = (x[:, 0] > 0.5).astype(np.int64)
+    change = augment.Compose([augment.RandomHorizontalFlip(), augment.RandomCrop(7, padding=1)])
+    loader = DataLoader((x, y), 4, shuffle=True, augment=change, num_workers=1)
+    for images_, labels in loader:
+        np.testing.assert_array_equal(labels, images_[:, 0] > 0.5)
+    [(_, same)] = DataLoader((x, y[:, :4]), 10, augment=change)  # no labels of these pixels
+    np.testing.assert_array_equal(same, y[:, :4])
+
+
 @pytest.mark.parametrize("transform", FIXED, ids=repr)
 def test_fixed_ones_are_transforms_of_datasets(transform):
     assert not transform.random and transform.num_views(8, 8) == 1
@@ -105,6 +159,8 @@ def test_wrong_batches():
     for rows in ([1], [[1, 2]], [0.5, 1.5]):
         with pytest.raises(ValueError, match="rows of 2 integers"):
             flip(images(2), rows=rows)
+    with pytest.raises(ValueError, match=r"rows >= 0, .*, got -3"):
+        flip(images(2), rows=[1, -3])
 
 
 def test_random_numbers():

@@ -27,6 +27,17 @@ class _Affine(Augmentation):
 
         return affine(x, self.maps(keys, *x.shape[2:]), fill=self.fill)
 
+    def move(self, y: Array, keys: Array) -> Array:
+        """See `Augmentation.move`; a pixel's label is that of the nearest, as none is between."""
+        n, height, width = y.shape
+        i, j = np.arange(height)[:, None], np.arange(width)
+        maps = self.maps(keys, height, width)[..., None, None]  # (N, 2, 3, 1, 1)
+        places = maps[:, :, 0] * j + maps[:, :, 1] * i + maps[:, :, 2]  # (N, 2, H, W)
+        column, row = np.rint(places).astype(np.int64).swapaxes(0, 1)
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        nearest = y[np.arange(n)[:, None, None], row.clip(0, height - 1), column.clip(0, width - 1)]
+        return np.where(inside, nearest, y.dtype.type(0))
+
 
 class RandomShift(_Affine):
     """The image moved by whole pixels, up to `size` in each direction; no value computed anew.

@@ -19,7 +19,7 @@ _CHILD = 0xD1B54A32D192ED03  # another odd number, for the parts of a Compose
 
 
 class Augmentation(abc.ABC):
-    """Base of all augmentations; subclasses give `apply`.
+    """Base of all augmentations; subclasses give `apply`, and `move` if they suit labels of pixels.
 
     Attributes are the arguments of the constructor, plain values: so every augmentation can be
     pickled, and its ``repr`` says what it does. A checkpoint holds the ``repr``.
@@ -69,6 +69,49 @@ class Augmentation(abc.ABC):
         TypeError, ValueError
             If `x` is no such batch, or too small; or `rows` are not N integers >= 0.
         """
+        return self.apply(x, self._keys(x, seed, epoch, rows))
+
+    def with_labels(
+        self, x: Array, y: Array, *, seed: int = 0, epoch: int = 0, rows: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
+        """Change a batch, and move the labels of its pixels along.
+
+        Parameters
+        ----------
+        x, seed, epoch, rows
+            As for the call.
+        y : ndarray
+            Integers, shape (N, H, W).
+
+        Returns
+        -------
+        tuple of ndarray
+            What the call gives, and labels for each of its pixels; 0 for what came in from outside.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for the call; or if `y` are no such labels, or a class has no `move`.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcnn.data import augment
+        >>> x = np.arange(3, dtype=np.float32).reshape(1, 1, 1, 3)
+        >>> _, y = augment.RandomHorizontalFlip(1.0).with_labels(x, np.array([[[5, 6, 7]]]))
+        >>> y
+        array([[[7, 6, 5]]])
+        """
+        keys = self._keys(x, seed, epoch, rows)
+        if y.dtype.kind not in "iu" or y.shape != (len(x), *x.shape[2:]):
+            raise ValueError(
+                f"{type(self).__name__}: expected labels of pixels, integers of shape "
+                f"{(len(x), *x.shape[2:])}, got {y.dtype} of shape {y.shape}"
+            )
+        return self.apply(x, keys), self.move(y, keys)
+
+    def _keys(self, x: Array, seed: int, epoch: int, rows: ArrayLike | None) -> Array:
+        """The keys of a batch's samples, after a look at the arguments of the call."""
         name = type(self).__name__
         if not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float64):
             got = x.dtype if isinstance(x, np.ndarray) else type(x).__name__
@@ -83,7 +126,12 @@ class Augmentation(abc.ABC):
                 f"{name}: expected rows of {len(x)} integers, one a sample, got "
                 f"{numbers.dtype} of shape {numbers.shape}"
             )
-        return self.apply(x, sample_keys(seed, epoch, numbers))
+        if numbers.size and numbers.min() < 0:
+            raise ValueError(
+                f"{name}: expected rows >= 0, the numbers of samples, got {numbers.min()}; "
+                f"rows % len(dataset) would fit"
+            )
+        return sample_keys(seed, epoch, numbers)
 
     @abc.abstractmethod
     def apply(self, x: Array, keys: Array) -> Array:
@@ -100,6 +148,31 @@ class Augmentation(abc.ABC):
         -------
         ndarray
         """
+
+    def move(self, y: Array, keys: Array) -> Array:
+        """Labels of pixels, moved as `apply` moves the pixels.
+
+        Parameters
+        ----------
+        y : ndarray
+            Integers, shape (N, H, W); they are left as they are.
+        keys : ndarray
+            Those of `apply`.
+
+        Returns
+        -------
+        ndarray
+            Of the type of `y`; `y` itself where pixels stay in their places.
+
+        Raises
+        ------
+        TypeError
+            From a class that does not define it.
+        """
+        raise TypeError(
+            f"{type(self).__name__}: expected a method move(y, keys), which says where labels of "
+            f"pixels go; for changes that leave pixels in their places, one that returns y"
+        )
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """The size (H, W) that images of this size come out with."""
@@ -149,8 +222,14 @@ class Compose(Augmentation):
     def apply(self, x: Array, keys: Array) -> Array:
         """See `Augmentation.apply`."""
         for i, part in enumerate(self.transforms):
-            x = part.apply(x, keys + np.uint64((i + 1) * _CHILD % 2**64))
+            x = part.apply(x, _child(keys, i))
         return x
+
+    def move(self, y: Array, keys: Array) -> Array:
+        """See `Augmentation.move`."""
+        for i, part in enumerate(self.transforms):
+            y = part.move(y, _child(keys, i))
+        return y
 
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """See `Augmentation.output_size`."""
@@ -168,6 +247,11 @@ class Compose(Augmentation):
 
     def __repr__(self) -> str:
         return f"Compose([{', '.join(map(repr, self.transforms))}])"
+
+
+def _child(keys: Array, i: int) -> Array:
+    """Keys of the random numbers of a Compose's part."""
+    return keys + np.uint64((i + 1) * _CHILD % 2**64)
 
 
 def sample_keys(seed: int, epoch: int, rows: Array) -> Array:

@@ -28,7 +28,7 @@ class RandomCrop(Augmentation):
     padding : int, optional
         First put so many pixels around the image.
     fill : float, optional
-        Their value.
+        Their value; their label is 0.
 
     Raises
     ------
@@ -53,13 +53,18 @@ class RandomCrop(Augmentation):
 
     def apply(self, x: Array, keys: Array) -> Array:
         """See `Augmentation.apply`."""
+        return self._cut(x, keys, self.fill)
+
+    def move(self, y: Array, keys: Array) -> Array:
+        """See `Augmentation.move`."""
+        return self._cut(y[:, None], keys, 0)[:, 0]
+
+    def _cut(self, x: Array, keys: Array, fill: float) -> Array:
         rows, columns = self._places(*x.shape[2:])
         u = uniforms(keys, 2)
         p = self.padding
         if p:
-            padded = np.full(
-                (*x.shape[:2], x.shape[2] + 2 * p, x.shape[3] + 2 * p), self.fill, x.dtype
-            )
+            padded = np.full((*x.shape[:2], x.shape[2] + 2 * p, x.shape[3] + 2 * p), fill, x.dtype)
             padded[:, :, p:-p, p:-p] = x
             x = padded
         windows = sliding_window_view(x, self.size, axis=(2, 3))  # (N, C, rows, columns, H, W)
@@ -119,6 +124,10 @@ class CenterCrop(Augmentation):
         height, width = _fits("CenterCrop", x, self.size)
         return _part(x, height // 2, width // 2, self.size)
 
+    def move(self, y: Array, keys: Array) -> Array:
+        """See `Augmentation.move`."""
+        return self.apply(y[:, None], keys)[:, 0]
+
     def output_size(self, height: int, width: int) -> tuple[int, int]:
         """`size`."""
         return self.size
@@ -138,6 +147,10 @@ class _RandomFlip(Augmentation):
         out = x.copy()
         out[chosen] = np.flip(x[chosen], self._axis)
         return out
+
+    def move(self, y: Array, keys: Array) -> Array:
+        """See `Augmentation.move`."""
+        return self.apply(y[:, None], keys)[:, 0]
 
     def num_views(self, height: int, width: int) -> float:
         """The image and its mirror image."""

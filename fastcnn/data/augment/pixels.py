@@ -13,7 +13,15 @@ from .crops import probability
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
 
-class Normalize(Augmentation):
+class _InPlace(Augmentation):
+    """Base: every pixel stays in its place, and is of what it was of."""
+
+    def move(self, y: Array, keys: Array) -> Array:
+        """See `Augmentation.move`."""
+        return y
+
+
+class Normalize(_InPlace):
     """``(x - mean) / std``, channel by channel; nothing random.
 
     Use it as the ``transform`` of a dataset, so that it holds in validation and test too.
@@ -65,7 +73,7 @@ class Normalize(Augmentation):
         return np.divide(out, std, out=out)
 
 
-class ColorJitter(Augmentation):
+class ColorJitter(_InPlace):
     """Brightness, contrast and saturation changed at random, in this order.
 
     Each factor is drawn from [max(0, 1 - value), 1 + value), or from the pair that is given:
@@ -124,7 +132,7 @@ class ColorJitter(Augmentation):
         return x
 
 
-class RandomErasing(Augmentation):
+class RandomErasing(_InPlace):
     """With probability `p`, a rectangle at a random place is set to one value.
 
     Parameters
@@ -189,7 +197,7 @@ class RandomErasing(Augmentation):
         return _erase(x, (top, top + rows), (left, left + columns), self.value)
 
 
-class Cutout(Augmentation):
+class Cutout(_InPlace):
     """A square around a random pixel is set to one value; what lies beyond the border is lost.
 
     Parameters
