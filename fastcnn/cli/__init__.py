@@ -35,6 +35,7 @@ RUN_OPTIONS: dict[str, Any] = {
 }  # fmt: skip
 DEFAULTS: dict[str, Any] = {**RUN_OPTIONS, "epochs": 10}
 MOST_PIXELS = 1 << 14  # a side that a weights file may name, and classes
+PREDICT_BATCH = 256  # images at a time; no result depends on it, memory does
 BENCH_SECONDS = 0.1  # a layer and pass
 
 
@@ -289,7 +290,7 @@ def _settle(options: Any) -> None:
     if options.schedule == PLATEAU and not options.validation:
         options.wrong(f"--schedule {PLATEAU} needs --validation, such as --validation 0.1")
     task = RECIPES[options.model].task
-    if options.augment and task != "classify":
+    if options.augment and task == "autoencode":
         options.wrong(f"--augment moves images, but not what {options.model} is taught of them")
     if options.lr is None:
         options.lr = RECIPES[options.model].rate if options.optimizer == "sgd" else 0.001
@@ -454,7 +455,8 @@ def _predict(options: Any) -> int:
     results = []
     for path in options.images:
         x = data.read_images(path, channels=shape[0], size=shape[1:], invert=options.invert)
-        for i, scores in enumerate(nn.Softmax()(model(x))):
+        batches = (x[i : i + PREDICT_BATCH] for i in range(0, len(x), PREDICT_BATCH))
+        for i, scores in enumerate(row for part in batches for row in nn.Softmax()(model(part))):
             best = int(scores.argmax())
             label = names[best] if best < len(names) else str(best)
             results.append({"file": path, "index": i, "class": best, "name": label,

@@ -23,6 +23,10 @@ EXAMPLES = {
     "all of MNIST; then use the net":
         "fastcnn train --model lenet5 --data mnist --epochs 10 --output runs/lenet5\n"
         "fastcnn predict --weights runs/lenet5/weights.safetensors --invert photo.png",
+    "the lectures' program: plain Adam at 0.001":
+        "fastcnn train --model simple_convnet-lecture --subset --epochs 20 \\\n"
+        "    --batch-size 100 --optimizer adam --lr 0.001 --weight-decay 0 \\\n"
+        "    --schedule constant",
     "ResNet-20 on CIFAR-10, its images moved and mirrored at random":
         "fastcnn train --model resnet20 --data cifar10 --augment crop flip",
     "pictures of your own, a folder for each class; 5 epochs more":
@@ -39,7 +43,7 @@ _TASKS: dict[Task, str] = {
 }
 
 _FILES = {
-    WEIGHTS: "the trained weights, for `fastcnn predict`",
+    WEIGHTS: "the trained weights, for `fastcnn predict` where they tell classes",
     CHECKPOINT: "the whole run after its last epoch, for --resume",
     HISTORY: "losses, accuracies, learning rate and seconds of each epoch",
     "curves.png": "the same, drawn",

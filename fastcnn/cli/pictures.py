@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from .. import data
+from ..data.folder import outer_folder
 
 _SPLITS = ("train", "test")
 
@@ -50,7 +51,8 @@ def _is_split(path: Path) -> bool:
         return all((path / split).is_dir() for split in _SPLITS)
     try:
         with zipfile.ZipFile(path) as archive:
-            tops = {name.split("/")[0] for name in archive.namelist() if "/" in name}
+            names = [name for name in archive.namelist() if not name.endswith("/")]
     except zipfile.BadZipFile:
         return False
-    return tops.issuperset(_SPLITS)
+    outer = outer_folder(names)
+    return {name.removeprefix(outer).split("/")[0] for name in names}.issuperset(_SPLITS)

@@ -6,7 +6,6 @@ pixels, the whole data set) is checked before memory is taken.
 
 import contextlib
 import io
-import math
 import os
 import zipfile
 from collections.abc import Callable
@@ -15,9 +14,10 @@ from typing import IO
 
 import numpy as np
 
+from .._checks import Pair
 from .dataset import ArrayDataset, Transform
 from .idx import MAX_BYTES, Array, PathLike
-from .images import MAX_PIXELS, decode_picture, resize_pictures
+from .images import MAX_PIXELS, checked_size, decode_picture, resize_pictures
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".ppm", ".pgm"}
 _MAX_FILE = 2**28  # bytes of one compressed picture
@@ -28,7 +28,7 @@ def image_folder(
     split: str | None = None,
     *,
     channels: int | None = 3,
-    size: tuple[int, int] | None = None,
+    size: Pair | None = None,
     transform: Transform | None = None,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
@@ -41,12 +41,12 @@ def image_folder(
     Parameters
     ----------
     path : path
-        The folder, or the zip file.
+        The folder, or the zip file; one folder around everything in a zip is passed through.
     split : str, optional
         The subfolder that holds the classes, such as ``"train"`` or ``"test"``.
     channels : int or None, optional
         3 for RGB, 1 for grey; None follows the files: 1 if all of them are grey, else 3.
-    size : (H, W), optional
+    size : int or (H, W), optional
         Resize every picture to this (bilinear, averaging where it shrinks). By default pictures
         stay as they are, and all must have the same size.
     transform : callable, optional
@@ -97,7 +97,7 @@ def read_classes(
     split: str | None,
     *,
     channels: int | None,
-    size: tuple[int, int] | None = None,
+    size: Pair | None = None,
     max_pixels: int = MAX_PIXELS,
     max_bytes: int = MAX_BYTES,
     in_turn: bool = False,
@@ -109,17 +109,14 @@ def read_classes(
     """
     if channels not in (1, 3, None):
         raise ValueError(f"image_folder: expected channels of 1, 3 or None, got {channels!r}")
-    if size is not None and (len(size) != 2 or min(size) < 1 or math.prod(size) > max_pixels):
-        raise ValueError(
-            f"image_folder: expected size (H, W) of 1..{max_pixels} pixels, got {size}"
-        )
+    to = checked_size("image_folder", size, max_pixels)
     if split is not None and (split in ("", ".", "..") or "/" in split or "\\" in split):
         raise ValueError(f"image_folder: expected split to name a subfolder, got {split!r}")
     with contextlib.ExitStack() as stack:
         names, read = _listing(path, split, stack)
         pictures = [name for name in names if _is_picture(name)]
         if not pictures:
-            inside = sorted({name.split("/")[0] for name in names})[:5]
+            inside = sorted({name.split("/")[0] for name in names if "/" in name})
             raise ValueError(
                 f"{path}: expected <class>/<picture>{f' in {split}/' if split else ''}, found none"
                 + (f"; split={inside[0]!r} may be meant" if inside and split is None else "")
@@ -141,8 +138,8 @@ def read_classes(
                 ),
                 channels,
             )
-            if size is not None and pixels.shape[1:] != tuple(size):
-                pixels = resize_pictures(pixels[None], size)[0]
+            if to is not None and pixels.shape[1:] != to:
+                pixels = resize_pictures(pixels[None], to)[0]
             grows = i > 0 and len(pixels) > x.shape[1]  # the first colours after grey ones
             if i == 0 or grows:
                 if len(pictures) * pixels.size > max_bytes:
@@ -189,11 +186,12 @@ def _listing(
         archive = stack.enter_context(zipfile.ZipFile(path))
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path}: expected a folder or a zip file: {error}") from error
-    prefix = f"{split}/" if split else ""
+    infos = [info for info in archive.infolist() if not info.is_dir()]
+    prefix = outer_folder([info.filename for info in infos], split) + (f"{split}/" if split else "")
     members = {
         info.filename.removeprefix(prefix): info
-        for info in archive.infolist()
-        if info.filename.startswith(prefix) and not info.is_dir()
+        for info in infos
+        if info.filename.startswith(prefix)
     }
 
     def read_member(name: str) -> bytes:
@@ -204,6 +202,15 @@ def _listing(
             raise ValueError(f"{path}: {name}: expected a whole member: {error}") from error
 
     return [*members], read_member
+
+
+def outer_folder(names: list[str], split: str | None = None) -> str:
+    """``folder/`` where a zip has one folder around all its folders, as file managers make it."""
+    parts = [name.split("/") for name in names if not name.startswith((".", "__MACOSX"))]
+    first = {part[0] for part in parts}
+    if len(first) == 1 and split not in first and min(map(len, parts)) > 2:
+        return f"{first.pop()}/"
+    return ""
 
 
 def _whole(file: IO[bytes], size: int, where: str) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from .._checks import Pair, pair
 from .idx import MAX_BYTES, Array, PathLike, read_idx
 
 MAX_PIXELS = 2**25
@@ -20,7 +21,7 @@ def read_images(
     paths: PathLike | Iterable[PathLike],
     *,
     channels: int = 1,
-    size: tuple[int, int] | None = None,
+    size: Pair | None = None,
     invert: bool = False,
     max_pixels: int = MAX_PIXELS,
 ) -> Array:
@@ -38,7 +39,7 @@ def read_images(
     channels : int, optional
         1 for grey, 3 for RGB; colours become grey (ITU-R 601 luma) and grey becomes three equal
         channels as needed.
-    size : (H, W), optional
+    size : int or (H, W), optional
         Resize every picture to this (bilinear, averaging where it shrinks). By default pictures
         stay as they are, and all must have the same size.
     invert : bool, optional
@@ -76,17 +77,14 @@ def read_images(
     files = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     if channels not in (1, 3):
         raise ValueError(f"read_images: expected channels of 1 or 3, got {channels!r}")
-    if size is not None and (
-        len(size) != 2 or min(size) < 1 or math.prod(int(n) for n in size) > max_pixels
-    ):
-        raise ValueError(f"read_images: expected size (H, W) of 1..{max_pixels} pixels, got {size}")
+    to = checked_size("read_images", size, max_pixels)
     if not files:
         raise ValueError("read_images: expected at least one file")
     batches: list[Array] = []
     for file in files:
         x = _channels(_read(Path(file), max_pixels), channels, Path(file))
-        if size is not None and x.shape[2:] != tuple(size):
-            x = resize_pictures(x, size)
+        if to is not None and x.shape[2:] != to:
+            x = resize_pictures(x, to)
         if batches and x.shape[1:] != batches[0].shape[1:]:
             raise ValueError(
                 f"{file}: expected {_hw(batches[0])} like {files[0]}, got {_hw(x)}; "
@@ -95,6 +93,16 @@ def read_images(
         batches.append(x)
     x = np.concatenate(batches)
     return np.subtract(np.float32(1), x) if invert else x
+
+
+def checked_size(op: str, size: Pair | None, max_pixels: int) -> tuple[int, int] | None:
+    """An int or (H, W) as (H, W) of at most `max_pixels` pixels; None stays None."""
+    if size is None:
+        return None
+    h, w = pair(op, "size", size, 1)
+    if h * w > max_pixels:
+        raise ValueError(f"{op}: expected size (H, W) of 1..{max_pixels} pixels, got {(h, w)}")
+    return h, w
 
 
 def _hw(x: Array) -> str:

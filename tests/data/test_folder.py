@@ -81,6 +81,7 @@ def test_size(make):
     with pytest.raises(ValueError, match=r"a/1\.png: expected 8x8 like a/0\.png, got 4x6; size="):
         data.image_folder(path)
     assert data.image_folder(path, size=(4, 6)).x.shape == (2, 3, 4, 6)
+    assert data.image_folder(path, size=5).x.shape == (2, 3, 5, 5)
 
 
 def test_what_is_no_picture_is_passed_over(make):
@@ -98,8 +99,18 @@ def test_what_is_no_picture_is_passed_over(make):
     assert len(dataset) == 1 and dataset.classes == ("a",)
 
 
+@pytest.mark.parametrize("split", [None, "train"])
+def test_a_zip_of_one_folder(split, tmp_path):
+    """As file managers make it: everything is in a folder, beside which are hidden things."""
+    prefix = f"flowers/{split}/" if split else "flowers/"
+    files = {prefix + name: png(pixels) for name, pixels in PICTURES.items()}
+    path = place(tmp_path, {**files, "__MACOSX/flowers/a/._0.png": b"", ".DS_Store": b""}, "zip")
+    dataset = data.image_folder(path, split)
+    assert dataset.classes == ("a", "b") and len(dataset) == 6
+
+
 def test_nothing_found(make):
-    path = make({"train/a/0.png": png(picture(0))})
+    path = make({"train/a/0.png": png(picture(0)), "0.png": b"beside it"})
     with pytest.raises(ValueError, match=r"expected <class>/<picture>, found none; split='train'"):
         data.image_folder(path)
     with pytest.raises(ValueError, match=r"test"):
@@ -121,7 +132,7 @@ def test_bounds(make, monkeypatch):
         data.image_folder(path)
 
 
-@pytest.mark.parametrize("size", [(0, 4), (4,), (2**16, 2**16)])
+@pytest.mark.parametrize("size", [(0, 4), (4,), (2**16, 2**16), 2**16, "8x8", 2.5])
 def test_bad_options(tmp_path, size):
     with pytest.raises(ValueError, match="expected size"):
         data.image_folder(tmp_path, size=size)

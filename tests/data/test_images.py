@@ -91,6 +91,7 @@ def test_sizes(save, rng):
     halves = read_images(save(np.repeat([[0, 255]], 2, 0).astype(np.uint8)), size=(1, 1))
     np.testing.assert_allclose(halves, 0.5, atol=1e-6)  # shrinking averages
     assert read_images(a, size=(3, 5)).shape == (1, 1, 3, 5)
+    assert read_images(a, size=3).shape == (1, 1, 3, 3)
 
 
 def test_arrays(tmp_path, rng):
@@ -199,6 +200,7 @@ def test_no_pictures(tmp_path, save):
         ({"channels": 2}, "channels of 1 or 3"),
         ({"size": (0, 5)}, "expected size"),
         ({"size": (5,)}, "expected size"),
+        ({"size": "5x5"}, "expected size"),
         ({"size": (2**16, 2**16)}, "expected size"),
     ],
 )
