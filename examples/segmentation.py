@@ -56,15 +56,12 @@ def fcn(channels, seed):
             conv = nn.Conv2d(c_in, width, 3, padding=1, bias=False, seed=rng)
             stage += [conv, nn.BatchNorm2d(width), nn.ReLU()]
         nodes[f"stage{s}"] = (nn.Sequential(*stage), last)
-        nodes[f"score{s}"] = (nn.Conv2d(width, 11, 1, seed=rng), f"stage{s}")
         last, c = f"stage{s}", width
-    last = f"score{len(channels)}"
+    nodes["score"] = (nn.Conv2d(c, 11, 1, seed=rng), last)
+    last = "score"
     for s in range(len(channels) - 1, 0, -1):
-        enlarge = nn.ConvTranspose2d(11, 11, 4, 2, 1, bias=False, init=nn.init.bilinear())
-        nodes[f"enlarge{s}"] = (enlarge, last)
-        nodes[f"crop{s}"] = (nn.CropLike(), f"enlarge{s}", f"score{s}")
-        nodes[f"sum{s}"] = (nn.Add(), f"crop{s}", f"score{s}")
-        last = f"sum{s}"
+        skip = nn.blocks.skip_scores(11, channels[s - 1])
+        nodes[f"skip{s}"], last = (skip, last, f"stage{s}"), f"skip{s}"
     return nn.Graph("x", nodes, last)
 
 

@@ -22,10 +22,11 @@ def autoencoder(
         decoder  32 - fc 32*7*7 - transposed conv 16 @ 3x3, stride 2
                     - transposed conv 1 @ 3x3, stride 2 - sigmoid     1x28x28
 
-    A ReLU follows each layer but the code and the last. The encoder shrinks, the mirrored decoder
-    restores; what comes through the code is what matters of a digit: a compression of
-    784 / 32 = 24.5 to 1, and features for other tasks (``net["encoder"](x)``). Train with
-    `nn.MSELoss`, the images being their own targets.
+    A ReLU follows each layer but the code and the last. New in autoencoders: nobody labels
+    anything, the images are their own targets (train with `nn.MSELoss`). The encoder shrinks, the
+    mirrored decoder restores; what comes through the code is what matters of a digit: a compression
+    of 784 / 32 = 24.5 to 1, and features for other tasks (``net["encoder"](x)``). With convolutions
+    the code keeps where things are, and has few weights.
 
     Source: Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural networks",
     Science 313, 2006; with convolutions: Masci, Meier, Cireşan and Schmidhuber, "Stacked

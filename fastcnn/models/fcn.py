@@ -7,6 +7,7 @@ import numpy as np
 
 from .. import nn
 from .._checks import integer
+from ..nn import blocks
 from ..nn import init as initial
 
 _COUNTS = (2, 2, 3, 3, 3)  # VGG-16's convolutions a stage
@@ -32,13 +33,6 @@ def _fcn(
         nonlocal last
         nodes[name], last = (layer, last), name
 
-    def score(c: int) -> nn.Conv2d:
-        return nn.Conv2d(c, k, 1, init=init or initial.zeros(), seed=rng)
-
-    def enlarge(by: int) -> nn.ConvTranspose2d:
-        start = init or initial.bilinear()
-        return nn.ConvTranspose2d(k, k, 2 * by, by, by // 2, bias=False, init=start, seed=rng)
-
     c = in_channels
     for s, (count, width) in enumerate(zip(_COUNTS, channels, strict=True), 1):
         for i in range(1, count + 1):
@@ -51,18 +45,17 @@ def _fcn(
         then(f"fc{i}", conv)
         then(f"relu{i}", nn.ReLU())
         then(f"drop{i}", nn.Dropout(0.5, seed=int(rng.integers(2**63))))
-    then("score_fr", score(hidden))
+    then("score_fr", nn.Conv2d(hidden, k, 1, init=init or initial.zeros(), seed=rng))
     at = 32
     for s in (4, 3):
         if at == stride:
             break
         at //= 2
-        nodes[f"score_pool{s}"] = (score(channels[s - 1]), f"pool{s}")
-        then(f"upscore{at}", enlarge(2))
-        nodes[f"crop{at}"] = (nn.CropLike(), last, f"score_pool{s}")
-        nodes[f"fuse{at}"] = (nn.Add(), f"crop{at}", f"score_pool{s}")
-        last = f"fuse{at}"
-    then("upscore", enlarge(at))
+        fuse = blocks.skip_scores(k, channels[s - 1], init=init, seed=rng)
+        nodes[f"fuse{at}"], last = (fuse, last, f"pool{s}"), f"fuse{at}"
+    start = init or initial.bilinear()
+    up = nn.ConvTranspose2d(k, k, 2 * at, at, at // 2, bias=False, init=start, seed=rng)
+    then("upscore", up)
     nodes["scores"] = (nn.CropLike(), "upscore", "x")
     return nn.Graph("x", nodes, "scores")
 

@@ -23,26 +23,6 @@ _INCEPTION: dict[str, tuple[int, tuple[int, int], tuple[int, int], int]] = {
 }
 
 
-def _head(
-    c: int, features: int, num_classes: int, init: initial.Initializer | None,
-    rng: np.random.Generator,
-) -> nn.Sequential:  # fmt: skip
-    """An auxiliary classifier (section 5 of the paper)."""
-    last = init or initial.normal(0.01)
-    return nn.Sequential(
-        {
-            "pool": nn.AvgPool2d(5, 3),
-            "conv": nn.Conv2d(c, 128, 1, init=init, seed=rng),
-            "relu1": nn.ReLU(),
-            "flatten": nn.Flatten(),
-            "fc1": nn.Linear(128 * features, 1024, init=init, seed=rng),
-            "relu2": nn.ReLU(),
-            "drop": nn.Dropout(0.7, seed=int(rng.integers(2**63))),
-            "fc2": nn.Linear(1024, num_classes, init=last, seed=rng),
-        }
-    )
-
-
 def googlenet(
     num_classes: int = 1000,
     *,
@@ -141,8 +121,8 @@ def googlenet(
     shape: tuple[int, ...] = (1, (height + 1) // 2, (width + 1) // 2)  # of conv1
     for _ in range(3):
         shape = nn.MaxPool2d(3, 2, ceil_mode=True).output_shape(shape)
-    _, h, w = nn.AvgPool2d(5, 3).output_shape(shape)
     for head, name in (("aux1", "4a"), ("aux2", "4d")):
-        net = _head(widths[name], h * w, num_classes, init, rng)
+        maps = (widths[name], *shape[1:])
+        net = blocks.auxiliary_head(maps, num_classes, init=init, seed=rng)
         nodes[head] = (net, f"inception{name}")
     return nn.AuxiliaryGraph("x", nodes, ("fc", "aux1", "aux2"))

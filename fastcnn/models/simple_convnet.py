@@ -1,6 +1,6 @@
 """The first CNN that one writes: a convolution, a pool, and two affine layers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +17,32 @@ _PARAMS = {
     "W2": "fc1.weight", "b2": "fc1.bias",
     "W3": "fc2.weight", "b3": "fc2.bias",
 }  # fmt: skip
+
+
+class _Params(Mapping[str, Array]):
+    """The parameters' own arrays by the book's names; what is assigned is copied into them."""
+
+    def __init__(self, arrays: dict[str, Array]) -> None:
+        self._arrays = arrays
+
+    def __getitem__(self, key: str) -> Array:
+        return self._arrays[key]
+
+    def __setitem__(self, key: str, value: ArrayLike) -> None:
+        if key not in self._arrays:
+            raise KeyError(f"SimpleConvNet: expected one of {', '.join(self)}, got {key!r}")
+        array, new = self._arrays[key], np.asarray(value)
+        if new.shape != array.shape:
+            raise ValueError(
+                f"SimpleConvNet: expected {key} of shape {array.shape}, got {new.shape}"
+            )
+        array[...] = new
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._arrays)
+
+    def __len__(self) -> int:
+        return len(self._arrays)
 
 
 class SimpleConvNet(nn.Sequential):
@@ -106,10 +132,19 @@ class SimpleConvNet(nn.Sequential):
         self._loss = nn.CrossEntropyLoss()
 
     @property
-    def params(self) -> dict[str, Array]:
-        """The parameters' own arrays, W1 to b3."""
+    def params(self) -> _Params:
+        """The parameters' own arrays, W1 to b3; ``net.params["W1"] = w`` copies w into its own.
+
+        Examples
+        --------
+        >>> from fastcnn import models
+        >>> network = models.SimpleConvNet(seed=0)
+        >>> network.params["b3"] -= 0.5  # a step of one's own
+        >>> network.params["b3"][:2]
+        array([-0.5, -0.5], dtype=float32)
+        """
         own = dict(self.named_parameters())
-        return {key: own[name].data for key, name in _PARAMS.items()}
+        return _Params({key: own[name].data for key, name in _PARAMS.items()})
 
     def predict(self, x: ArrayLike) -> Array:
         """Logits (N, output_size) of images (N, C, H, W); `loss` applies the softmax.

@@ -1,6 +1,7 @@
 """Residual blocks, y = relu(F(x) + shortcut(x)), as graphs to build nets from.
 
-Those that join channels are in concat_blocks.py, and to be had from here too.
+Those that join channels are in concat_blocks.py, those near the end of a net in head_blocks.py;
+they are to be had from here too.
 
 Source: He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016: figure 5
 and, for the kinds of shortcut where x and F(x) differ in shape, section 3.3. A block that strides
@@ -19,10 +20,12 @@ from .batch_norm import BatchNorm2d
 from .concat_blocks import dense_block, inception, transition
 from .containers import Graph, Sequential
 from .conv import Conv2d, image_shape
+from .head_blocks import auxiliary_head, skip_scores
 from .layer import Layer, Reach
 from .merge import Add
 
-__all__ = ["PadShortcut", "basic_block", "bottleneck", "dense_block", "inception", "transition"]
+__all__ = ["PadShortcut", "auxiliary_head", "basic_block", "bottleneck", "dense_block",
+           "inception", "skip_scores", "transition"]  # fmt: skip
 
 Shortcut = Literal["projection", "pad", "none"]
 

@@ -16,6 +16,8 @@ NETS = {
     "dmlp": (models.dmlp, 79_510),
     "dmlp sigmoid": (lambda **k: models.dmlp(activation="sigmoid", **k), 79_510),
     "dmlp of 30": (lambda **k: models.dmlp(30, **k), 785 * 30 + 31 * 10),
+    "dmlp of 50, 30": (lambda **k: models.dmlp((50, 30), **k), 785 * 50 + 51 * 30 + 31 * 10),
+    "dmlp of steps": (lambda **k: models.dmlp(activation="step", **k), 79_510),
 }
 
 
@@ -143,7 +145,12 @@ def test_registry():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: models.lenet5("2012"), lambda: models.dmlp(activation="step")]
+    "make",
+    [
+        lambda: models.lenet5("2012"),
+        lambda: models.dmlp(activation="gelu"),
+        lambda: models.dmlp(()),
+    ],
 )
 def test_unknown_variants(make):
     with pytest.raises(ValueError, match="expected"):

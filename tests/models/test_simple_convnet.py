@@ -100,3 +100,15 @@ def test_a_subclass_with_a_call_of_its_own_is_not_taken_for_its_graph(batch):
     program = plan.compile(net, (1, 9, 9))
     assert not isinstance(program, plan.BlockPlan)
     assert_same(np.asarray(program(x)), net(x))
+
+
+def test_params_can_be_assigned_as_in_the_book():
+    net, other = small(), models.SimpleConvNet(seed=9)
+    array = net.params["W2"]
+    net.params["W2"] = np.full(array.shape, 0.25)
+    assert array is net.params["W2"] and array.dtype == np.float32 and (array == 0.25).all()
+    with pytest.raises(ValueError, match=r"expected W2 of shape .*, got \(3,\)"):
+        net.params["W2"] = np.zeros(3)
+    with pytest.raises(KeyError, match="expected one of W1, b1, W2, b2, W3, b3, got 'W4'"):
+        net.params["W4"] = 0.0
+    assert (array == 0.25).all() and len(other.params) == 6

@@ -105,3 +105,48 @@ def test_initial_weights_keep_the_variance_of_gradients():
 def test_refusals(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# ------------------------------------------------------------------------- near the end of a net
+
+
+def test_skip_scores_interpolate_then_learn(rng):
+    """As it starts it is bilinear interpolation, whatever the finer map holds; then both count."""
+    block = blocks.skip_scores(2, 3, seed=0)
+    x = normal(rng, (1, 2, 3, 4), np.float32)
+    skip = normal(rng, (1, 3, 5, 8), np.float32)  # a pool that rounded up made 5 rows 3
+    y = block({"x": x, "skip": skip})
+    assert y.shape == (1, 2, 5, 8) == (1, *block.output_shape({"x": (2, 3, 4), "skip": (3, 5, 8)}))
+    rows = (3 * x[:, :, :-1] + x[:, :, 1:]) / 4
+    between = (3 * rows[..., :-1] + rows[..., 1:]) / 4
+    assert_close(y[:, :, 1:5:2, 1:7:2], between, 1e-6)
+    block.nodes["score"].layer.weight.data[:] = 1
+    added = block({"x": x, "skip": skip}) - y
+    assert_close(added[:, 1], skip.sum(1), 1e-5)
+
+
+def test_skip_scores_gradients(rng):
+    block = blocks.skip_scores(2, 3, init=nn.init.normal(0.5), seed=0).double()
+    inputs = {"x": rng.normal(size=(2, 2, 2, 2)), "skip": rng.normal(size=(2, 3, 3, 4))}
+    y, ctx = block.forward(inputs)
+    dy = rng.normal(size=y.shape)
+    block.zero_grad()
+    dx = block.backward(dy, ctx)
+    numbers = [(inputs[k], dx[k]) for k in inputs] + [(p.data, p.grad) for p in block.parameters()]
+    for array, gradient in numbers:
+        towards = rng.normal(size=array.shape)
+        array += 1e-6 * towards
+        above = (block(inputs) * dy).sum()
+        array -= 2e-6 * towards
+        below = (block(inputs) * dy).sum()
+        array += 1e-6 * towards
+        assert (above - below) / 2e-6 == pytest.approx((gradient * towards).sum(), rel=1e-6)
+
+
+def test_auxiliary_head(rng):
+    head = blocks.auxiliary_head((3, 8, 11), 4, channels=2, hidden=5, seed=0)
+    head["drop"].p = 0.0
+    testing.gradcheck(head, rng.normal(size=(2, 3, 8, 11)), tol=1e-5)
+    assert head["fc1"].weight.data.shape == (5, 2 * 2 * 3)
+    with pytest.raises(ValueError, match="AvgPool2d"):
+        blocks.auxiliary_head((3, 4, 4), 2)
