@@ -13,6 +13,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 
 @pytest.fixture(autouse=True)
-def _restore_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(_config, "_num_threads", _config._num_threads)
+def _restore_settings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in ("_num_threads", "_exact"):
+        monkeypatch.setattr(_config, name, getattr(_config, name))
     yield

@@ -3,8 +3,8 @@
 A house of few floors; each knows only those below it, and a family (conv, pool, ...) has the
 same name on each::
 
-    models/  training/  data/  viz/  cli     what users build and run
-        plan/             whole small nets as one program
+    models/  training/  data/  metrics  viz/  cli     what users build and run
+        plan/             a whole net with its loss and optimizer, lowered from its layers
         nn/  optim/       layers and optimizers: parameters + forward/backward
         ops/              stateless array functions: check, allocate, call
         reference/        their naive NumPy twins, written like the lecture's formula

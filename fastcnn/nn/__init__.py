@@ -5,7 +5,7 @@ The contract of every layer is in `fastcnn.nn.layer`: ``y = layer(x)`` for infer
 """
 
 from . import blocks, init
-from .activation import LeakyReLU, ReLU, Sigmoid, Softmax, Tanh
+from .activation import LeakyReLU, LogSoftmax, ReLU, Sigmoid, Softmax, Tanh
 from .auxiliary import AuxiliaryGraph, AuxiliaryLoss
 from .batch_norm import BatchNorm2d
 from .class_losses import BinaryFocalLoss, FocalLoss, NLLLoss, ProbabilityCrossEntropyLoss
@@ -53,6 +53,7 @@ __all__ = [
     "LeakyReLU",
     "Linear",
     "LocalResponseNorm",
+    "LogSoftmax",
     "MSELoss",
     "MaxPool1d",
     "MaxPool2d",

@@ -164,3 +164,39 @@ class Softmax(SameShape):
     def extra_repr(self) -> str:
         """The axis."""
         return f"axis={self.axis}"
+
+
+class LogSoftmax(SameShape):
+    """Logarithms of the probabilities of `Softmax`, without the loss of taking the log of them.
+
+    The last layer of a net that is trained with `NLLLoss`; logits with `CrossEntropyLoss` are the
+    same in one kernel.
+
+    Parameters
+    ----------
+    axis : int
+        1 by default: the classes of (N, C), the channels of (N, C, H, W).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastcnn import nn
+    >>> nn.LogSoftmax()(np.array([[0.0, 1000.0]], np.float32))
+    array([[-1000.,     0.]], dtype=float32)
+    """
+
+    def __init__(self, axis: int = 1) -> None:
+        self.axis = axis
+
+    def forward(self, x: ArrayLike) -> tuple[Array, OutputContext]:
+        """y, shape of x."""
+        y = ops.log_softmax(x, axis=self.axis)
+        return y, OutputContext(y)
+
+    def backward(self, dy: ArrayLike, ctx: OutputContext, *, need_dx: bool = True) -> Array | None:
+        """dx = dy - exp(y) * sum(dy) along the axis."""
+        return ops.log_softmax_backward(dy, ctx.y, axis=self.axis) if need_dx else None
+
+    def extra_repr(self) -> str:
+        """The axis."""
+        return f"axis={self.axis}"

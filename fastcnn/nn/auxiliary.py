@@ -18,6 +18,11 @@ class AuxiliaryGraph(Graph):
     inputs, nodes, outputs
         As for `Graph`; at least two outputs.
 
+    Raises
+    ------
+    ValueError
+        If there is only one output; and as `Graph`.
+
     Examples
     --------
     >>> import numpy as np

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, DTypeLike
 
 from .. import ops
 from .._checks import Array, floating, integer, number
+from .layer import differing
 from .parameter import Buffer, Parameter
 from .shape import SameShape
 
@@ -49,7 +50,8 @@ class BatchNorm2d(SameShape):
     ``running = (1 - momentum) * running + momentum * batch``. Inference, ``layer(x)``, normalises
     with the running statistics and changes nothing, so a sample's result does not depend on the
     others in its batch. The running statistics are buffers: they are in `state_dict`, but no
-    optimizer sees them. Frozen by `freeze`, they are used in training too and stay as they are;
+    optimizer sees them. Frozen by `freeze`, they are used in training too and stay as they are
+    (one of them frozen alone stays too, but training goes on with the batch's);
     ``requires_grad = False`` for weight and bias alone leaves them moving, as in PyTorch.
 
     Source: Ioffe and Szegedy, "Batch normalization: accelerating deep network training by reducing
@@ -75,6 +77,14 @@ class BatchNorm2d(SameShape):
     running_mean, running_var : Buffer
         (C,), zeros and ones at the start. The variance is the unbiased one, over (elements - 1),
         while the batch itself is normalised with the biased one, as in PyTorch.
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is neither float32 nor float64; when called, if x is not of the weights' dtype.
+    ValueError
+        If an argument is out of range; when called, if x is not of C channels, or, in training, has
+        one value a channel.
 
     Examples
     --------
@@ -159,7 +169,8 @@ class BatchNorm2d(SameShape):
                 self._move(self.running_var, var * (count / (count - 1)))
 
     def _move(self, running: Buffer, batch: Array) -> None:
-        running.data[...] = (1 - self.momentum) * running.data + self.momentum * batch
+        if not running.frozen:
+            running.data[...] = (1 - self.momentum) * running.data + self.momentum * batch
 
     def backward(
         self,
@@ -212,8 +223,8 @@ class BatchNorm2d(SameShape):
 
     def extra_repr(self) -> str:
         """Arguments that differ from their defaults."""
-        text = str(self.num_features)
-        for name, value, default in (("eps", self.eps, 1e-5), ("momentum", self.momentum, 0.1)):
-            if value != default:
-                text += f", {name}={value:g}"
-        return text if self.weight is not None else text + ", affine=False"
+        return str(self.num_features) + differing(
+            ("eps", self.eps, 1e-5),
+            ("momentum", self.momentum, 0.1),
+            ("affine", self.weight is not None, True),
+        )

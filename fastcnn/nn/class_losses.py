@@ -91,6 +91,11 @@ def distribution(
     return dense, total
 
 
+def _asked(t: Array, log_p: Array) -> Array:
+    """``-t * log_p``; 0 where t is, even for the probability 0, whose logarithm is -inf."""
+    return t * np.where(t != 0, -log_p, 0)
+
+
 def _reduced(
     losses: Array, gradient: Array, reduction: Reduction, total: float, scale: float = 1.0
 ) -> tuple[float, Array]:
@@ -112,7 +117,7 @@ def general_cross_entropy(
     t, total = distribution("CrossEntropyLoss", x, target, weight, smoothing)
     log_p = ops.log_softmax(x, axis=1)
     gradient = np.exp(log_p) * t.sum(1, keepdims=True) - t
-    return _reduced(-t * log_p, gradient, reduction, total, scale)
+    return _reduced(_asked(t, log_p), gradient, reduction, total, scale)
 
 
 class NLLLoss:
@@ -126,6 +131,13 @@ class NLLLoss:
         Over rows (or pixels); the mean is weighted, if there are weights.
     weight : sequence of float, optional
         One a class.
+
+    Raises
+    ------
+    TypeError
+        When called, if the prediction is a dict of several outputs, or not float32 or float64.
+    ValueError
+        If an option is out of range; when called, if the targets do not fit the prediction.
 
     Examples
     --------
@@ -147,7 +159,7 @@ class NLLLoss:
         one_output("NLLLoss", log_probabilities)
         x = floating("NLLLoss", "log_probabilities", log_probabilities, None)
         t, total = distribution("NLLLoss", x, targets, self.weight)
-        return _reduced(np.where(t > 0, -t * x, 0), -t, self.reduction, total)
+        return _reduced(_asked(t, x), -t, self.reduction, total)
 
     def __repr__(self) -> str:
         return f"NLLLoss(reduction={self.reduction!r})"
@@ -165,6 +177,15 @@ class ProbabilityCrossEntropyLoss:
         Over rows (or pixels).
     unit : "nats" or "bits"
         Natural logarithm, or base 2.
+
+    Raises
+    ------
+    TypeError
+        When called, if the prediction is a dict of several outputs, or not float32 or float64, or
+        probabilities as target are of another dtype.
+    ValueError
+        If an option is out of range; when called, if the prediction leaves 0..1, or the targets do
+        not fit it.
 
     Examples
     --------
@@ -209,7 +230,8 @@ def _focal(log_p: Array, gamma: float) -> tuple[Array, Array]:
     if gamma:
         inside = rest > 0  # at p = 1 the first term is 0, whatever gamma
         lower = np.where(inside, rest, 1) ** (gamma - 1)
-        change = change + np.where(inside, gamma * np.exp(log_p) * lower * log_p, 0)
+        finite = np.where(log_p > -np.inf, log_p, 0)  # p log p is 0 at p = 0 too
+        change = change + np.where(inside, gamma * np.exp(log_p) * lower * finite, 0)
     return -power * log_p, change
 
 
@@ -227,6 +249,15 @@ class FocalLoss:
         Weight of each class; 1 by default.
     reduction : "mean" or "sum"
         Over rows (or pixels). The mean divides by their number, whatever alpha is.
+
+    Raises
+    ------
+    TypeError
+        When called, if the prediction is a dict of several outputs, or not float32 or float64, or
+        if the targets are not integers.
+    ValueError
+        If an option is out of range; when called, if the targets, or `alpha`, do not fit the
+        prediction.
 
     Notes
     -----
@@ -291,6 +322,14 @@ class BinaryFocalLoss:
         Weight of yes, in 0..1; no has ``1 - alpha``. None weighs both with 1.
     reduction : "mean" or "sum"
         Over all elements.
+
+    Raises
+    ------
+    TypeError
+        When called, if the prediction is a dict of several outputs, or not float32 or float64.
+    ValueError
+        If an option is out of range; when called, if the targets are not 0 or 1, or of another
+        shape.
 
     Notes
     -----

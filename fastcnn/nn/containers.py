@@ -498,6 +498,13 @@ class Sequential(Graph):
     **named : Layer
         Layers with names of their own.
 
+    Raises
+    ------
+    KeyError, IndexError
+        ``net[key]``, if there is no such layer.
+    ValueError
+        If something is no layer, or a name is empty or "input".
+
     Examples
     --------
     >>> import numpy as np
@@ -541,6 +548,9 @@ class Sequential(Graph):
 
     def __getitem__(self, key: int | slice | str) -> Layer:
         if isinstance(key, str):
+            if key not in self.nodes:
+                known = ", ".join(self.nodes) or "none"
+                raise KeyError(f"Sequential: there is no layer {key!r}; there are {known}")
             return self.nodes[key].layer
         chain = [(name, node.layer) for name, node in self.nodes.items()]
         return Sequential(dict(chain[key])) if isinstance(key, slice) else chain[key][1]

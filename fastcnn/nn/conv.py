@@ -6,10 +6,20 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import ops
-from .._checks import Array, Padding, Pair, Window, floating, integer, pair, window
+from .._checks import (
+    Array,
+    Padding,
+    Pair,
+    Window,
+    check_padding_mode,
+    floating,
+    integer,
+    pair,
+    window,
+)
 from . import init as initial
 from ._fit import require_exact
-from .layer import Layer, Reach
+from .layer import Layer, Reach, differing, shown
 from .parameter import Parameter
 
 _ANY = (2**63, 2**63)  # an input that every window fits, to check the arguments by
@@ -32,11 +42,17 @@ def image_shape(layer: str, input_shape: Any) -> tuple[int, int, int]:
     return c, h, w
 
 
-def shown(value: Any) -> str:
-    """(3, 3) as 3, for repr."""
-    if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
-        return str(value[0])
-    return repr(value)
+def grouped(layer: str, in_channels: int, out_channels: int, groups: int) -> tuple[int, int, int]:
+    """The three, or a ValueError unless both numbers of channels are multiples of the groups."""
+    c = integer(layer, "in_channels", in_channels, 1)
+    k = integer(layer, "out_channels", out_channels, 1)
+    g = integer(layer, "groups", groups, 1)
+    if c % g or k % g:
+        raise ValueError(
+            f"{layer}: expected in_channels and out_channels to be multiples of groups={g}, "
+            f"got {c} and {k}"
+        )
+    return c, k, g
 
 
 def _reordered(shape: tuple[int, ...], channels: int) -> str:
@@ -81,6 +97,15 @@ class Conv2d(Layer):
     bias : Parameter or None
         (K,)
 
+    Raises
+    ------
+    TypeError
+        If `dtype` is neither float32 nor float64; when called, if x is not of the weights' dtype.
+    ValueError
+        If an argument is out of range, or `groups` does not divide both numbers of channels; when
+        called, if x is not of shape (N, C, H, W), or too small, or, if `strict`, leaves a
+        remainder.
+
     Notes
     -----
     x (N, C, H, W) gives y (N, K, OH, OW), OH = floor((H - KH + 2P) / S) + 1 at dilation 1.
@@ -120,19 +145,11 @@ class Conv2d(Layer):
         seed: initial.Seed = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.in_channels = integer("Conv2d", "in_channels", in_channels, 1)
-        self.out_channels = integer("Conv2d", "out_channels", out_channels, 1)
+        self.in_channels, self.out_channels, self.groups = grouped(
+            "Conv2d", in_channels, out_channels, groups
+        )
         self.kernel_size = pair("Conv2d", "kernel_size", kernel_size, 1)
-        self.groups = integer("Conv2d", "groups", groups, 1)
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ValueError(
-                f"Conv2d: expected in_channels and out_channels to be multiples of groups={groups},"
-                f" got {in_channels} and {out_channels}"
-            )
-        if padding_mode not in ("zeros", "replicate"):
-            raise ValueError(
-                f"Conv2d: expected padding_mode 'zeros' or 'replicate', got {padding_mode!r}"
-            )
+        check_padding_mode("Conv2d", (), padding_mode)
         checked = window(
             "Conv2d", _ANY, kernel_size, stride=stride, padding=padding, dilation=dilation
         )
@@ -187,8 +204,7 @@ class Conv2d(Layer):
 
     def backward(self, dy: ArrayLike, ctx: ConvContext, *, need_dx: bool = True) -> Array | None:
         """Gradients of weight and bias are added to theirs, that of x (N, C, H, W) is returned."""
-        bias_trains = self.bias is not None and self.bias.requires_grad
-        if self.weight.requires_grad or bias_trains:
+        if self.trains():
             dw, db = ops.conv2d_backward_weight(
                 dy, ctx.x, self.weight.data.shape, **self._options()
             )
@@ -243,14 +259,12 @@ class Conv2d(Layer):
     def extra_repr(self) -> str:
         """Arguments that differ from their defaults."""
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={shown(self.kernel_size)}"
-        for name, value, default in (
+        return text + differing(
             ("stride", self.stride, (1, 1)),
             ("padding", self.padding, 0),
             ("dilation", self.dilation, (1, 1)),
             ("groups", self.groups, 1),
             ("padding_mode", self.padding_mode, "zeros"),
             ("strict", self.strict, False),
-        ):
-            if value != default:
-                text += f", {name}={shown(value)}"
-        return text if self.bias is not None else text + ", bias=False"
+            ("bias", self.bias is not None, True),
+        )

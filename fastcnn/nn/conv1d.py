@@ -6,11 +6,20 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import ops
-from .._checks import Array, Window, floating, integer, row_options, single, window
+from .._checks import (
+    Array,
+    Window,
+    check_padding_mode,
+    floating,
+    integer,
+    row_options,
+    single,
+    window,
+)
 from . import init as initial
 from ._fit import require_exact
-from .conv import ConvContext, shown
-from .layer import Layer, Reach
+from .conv import ConvContext, grouped
+from .layer import Layer, Reach, differing
 from .parameter import Parameter
 
 
@@ -53,6 +62,14 @@ class Conv1d(Layer):
     bias : Parameter or None
         (K,)
 
+    Raises
+    ------
+    TypeError
+        If `dtype` is neither float32 nor float64; when called, if x is not of the weights' dtype.
+    ValueError
+        If an argument is out of range, or `groups` does not divide both numbers of channels; when
+        called, if x is not of shape (N, C, L), or too small, or, if `strict`, leaves a remainder.
+
     Notes
     -----
     x (N, C, L) gives y (N, K, OL), OL = floor((L - KL + 2P) / S) + 1 at dilation 1.
@@ -85,19 +102,11 @@ class Conv1d(Layer):
         seed: initial.Seed = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        self.in_channels = integer("Conv1d", "in_channels", in_channels, 1)
-        self.out_channels = integer("Conv1d", "out_channels", out_channels, 1)
+        self.in_channels, self.out_channels, self.groups = grouped(
+            "Conv1d", in_channels, out_channels, groups
+        )
         self.kernel_size = single("Conv1d", "kernel_size", kernel_size, 1)
-        self.groups = integer("Conv1d", "groups", groups, 1)
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ValueError(
-                f"Conv1d: expected in_channels and out_channels to be multiples of groups={groups},"
-                f" got {in_channels} and {out_channels}"
-            )
-        if padding_mode not in ("zeros", "replicate"):
-            raise ValueError(
-                f"Conv1d: expected padding_mode 'zeros' or 'replicate', got {padding_mode!r}"
-            )
+        check_padding_mode("Conv1d", (), padding_mode)
         (_, self.stride), _, (_, self.dilation) = row_options("Conv1d", stride, padding, dilation)
         self.padding = padding
         self.padding_mode = padding_mode
@@ -184,14 +193,12 @@ class Conv1d(Layer):
     def extra_repr(self) -> str:
         """Arguments that differ from their defaults."""
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"
-        for name, value, default in (
+        return text + differing(
             ("stride", self.stride, 1),
             ("padding", self.padding, 0),
             ("dilation", self.dilation, 1),
             ("groups", self.groups, 1),
             ("padding_mode", self.padding_mode, "zeros"),
             ("strict", self.strict, False),
-        ):
-            if value != default:
-                text += f", {name}={shown(value)}"
-        return text if self.bias is not None else text + ", bias=False"
+            ("bias", self.bias is not None, True),
+        )

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import ops
-from .._checks import Array, Padding, Pair, conv_transpose_size, floating, integer, pair
+from .._checks import Array, Padding, Pair, conv_transpose_size, floating, pair
 from . import init as initial
-from .conv import ConvContext, image_shape, shown
-from .layer import Layer, Reach
+from .conv import ConvContext, grouped, image_shape
+from .layer import Layer, Reach, differing, shown
 from .parameter import Parameter
 
 
@@ -46,6 +46,15 @@ class ConvTranspose2d(Layer):
     bias : Parameter or None
         (K,)
 
+    Raises
+    ------
+    TypeError
+        If `dtype` is neither float32 nor float64; when called, if x is not of the weights' dtype.
+    ValueError
+        If an argument is out of range, `groups` does not divide both numbers of channels, or
+        `output_padding` is not less than the stride; when called, if x is not of shape (N, C, H,
+        W), or `padding` leaves nothing of the output.
+
     Notes
     -----
     x (N, C, H, W) gives y (N, K, OH, OW),
@@ -79,19 +88,14 @@ class ConvTranspose2d(Layer):
         dtype: DTypeLike = np.float32,
     ) -> None:
         op = "ConvTranspose2d"
-        self.in_channels = integer(op, "in_channels", in_channels, 1)
-        self.out_channels = integer(op, "out_channels", out_channels, 1)
+        self.in_channels, self.out_channels, self.groups = grouped(
+            op, in_channels, out_channels, groups
+        )
         self.kernel_size = pair(op, "kernel_size", kernel_size, 1)
         self.stride = pair(op, "stride", stride, 1)
         self.padding = padding
         self.output_padding = pair(op, "output_padding", output_padding, 0)
-        self.groups = integer(op, "groups", groups, 1)
         self.dilation = pair(op, "dilation", dilation, 1)
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ValueError(
-                f"{op}: expected in_channels and out_channels to be multiples of groups={groups},"
-                f" got {in_channels} and {out_channels}"
-            )
         shape = (self.in_channels, self.out_channels // self.groups, *self.kernel_size)
         self._size(op, (0, self.in_channels, 2**31, 2**31), shape)  # an input that all fits
         rng = np.random.default_rng(seed)
@@ -128,8 +132,7 @@ class ConvTranspose2d(Layer):
 
     def backward(self, dy: ArrayLike, ctx: ConvContext, *, need_dx: bool = True) -> Array | None:
         """Gradients of weight and bias are added to theirs, that of x (N, C, H, W) is returned."""
-        bias_trains = self.bias is not None and self.bias.requires_grad
-        if self.weight.requires_grad or bias_trains:
+        if self.trains():
             dw, db = ops.conv_transpose2d_backward_weight(
                 dy, ctx.x, self.weight.data.shape, **self._options()
             )
@@ -167,13 +170,11 @@ class ConvTranspose2d(Layer):
     def extra_repr(self) -> str:
         """Arguments that differ from their defaults."""
         text = f"{self.in_channels}, {self.out_channels}, kernel_size={shown(self.kernel_size)}"
-        for name, value, default in (
+        return text + differing(
             ("stride", self.stride, (1, 1)),
             ("padding", self.padding, 0),
             ("output_padding", self.output_padding, (0, 0)),
             ("groups", self.groups, 1),
             ("dilation", self.dilation, (1, 1)),
-        ):
-            if value != default:
-                text += f", {name}={shown(value)}"
-        return text if self.bias is not None else text + ", bias=False"
+            ("bias", self.bias is not None, True),
+        )

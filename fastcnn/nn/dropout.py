@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import ops
-from .._checks import Array, expect_shape, floating
+from .._checks import Array, dropout_of, expect_shape, floating
 from .init import Seed
 from .shape import SameShape
 
@@ -39,6 +39,13 @@ class Dropout(SameShape):
     ----------
     rng : Generator
 
+    Raises
+    ------
+    TypeError
+        In training, if x is not float32 or float64.
+    ValueError
+        If `p` is no number in [0, 1).
+
     Examples
     --------
     >>> import numpy as np
@@ -51,9 +58,7 @@ class Dropout(SameShape):
     """
 
     def __init__(self, p: float = 0.5, *, seed: Seed = None) -> None:
-        if not 0 <= p < 1:
-            raise ValueError(f"Dropout: expected p in [0, 1), got {p!r}")
-        self.p = float(p)
+        self.p, _ = dropout_of("Dropout", p, 0)
         self.rng = np.random.default_rng(seed)
 
     def __call__(self, x: ArrayLike) -> Array:

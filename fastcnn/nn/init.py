@@ -10,11 +10,11 @@ Fans follow the weight layouts (O, I) and (O, I, KH, KW):
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from .._checks import Array
+from .._checks import Array, number
 
 Initializer = Callable[[tuple[int, ...], np.random.Generator], Array]
 Seed = int | np.random.Generator | None
@@ -35,6 +35,11 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     (int, int)
         fan_in and fan_out.
 
+    Raises
+    ------
+    ValueError
+        If the shape has fewer than two sizes.
+
     Examples
     --------
     >>> from fastcnn.nn import init
@@ -45,12 +50,6 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
         raise ValueError(f"fans: expected a shape (O, I, ...), got {shape}")
     taps = math.prod(shape[2:])
     return shape[1] * taps, shape[0] * taps
-
-
-def _checked(op: str, name: str, value: Any) -> float:
-    if not (isinstance(value, (int, float, np.number)) and 0 <= value < math.inf):
-        raise ValueError(f"{op}: expected {name} to be a finite number >= 0, got {value!r}")
-    return float(value)
 
 
 def _drawn(shape: tuple[int, ...], draw: Callable[[int], Array]) -> Array:
@@ -91,6 +90,11 @@ def normal(std: float = 0.01) -> Initializer:
     Initializer
         A callable ``initial(shape, rng) -> ndarray``.
 
+    Raises
+    ------
+    ValueError
+        If `std` is no finite number >= 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -99,7 +103,7 @@ def normal(std: float = 0.01) -> Initializer:
     >>> bool(abs(w.std() - 0.01) < 0.001)
     True
     """
-    scale = _checked("normal", "std", std)
+    scale = number("normal", "std", std, 0)
     return lambda shape, rng: _drawn(shape, lambda n: rng.normal(0.0, scale, n))
 
 
@@ -116,6 +120,11 @@ def uniform(bound: float) -> Initializer:
     Initializer
         A callable ``initial(shape, rng) -> ndarray``.
 
+    Raises
+    ------
+    ValueError
+        If `bound` is no finite number >= 0.
+
     Examples
     --------
     >>> import numpy as np
@@ -124,7 +133,7 @@ def uniform(bound: float) -> Initializer:
     >>> bool((abs(w) <= 0.5).all())
     True
     """
-    limit = _checked("uniform", "bound", bound)
+    limit = number("uniform", "bound", bound, 0)
     return lambda shape, rng: _drawn(shape, lambda n: rng.uniform(-limit, limit, n))
 
 
@@ -136,6 +145,11 @@ def bilinear() -> Initializer:
 
     Source: Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation",
     CVPR 2015, section 4.3.
+
+    Raises
+    ------
+    ValueError
+        When it is called, if the weight is not of shape (C, C, KH, KW) or (C, 1, KH, KW).
 
     Examples
     --------
@@ -195,6 +209,11 @@ def lecun(distribution: Distribution = "uniform") -> Initializer:
     Initializer
         A callable ``initial(shape, rng) -> ndarray``.
 
+    Raises
+    ------
+    ValueError
+        If `distribution` is another; when it is called, if the weight has fewer than two axes.
+
     Examples
     --------
     >>> import numpy as np
@@ -227,6 +246,12 @@ def xavier(distribution: Distribution = "uniform", *, gain: float = 1.0) -> Init
     Initializer
         A callable ``initial(shape, rng) -> ndarray``.
 
+    Raises
+    ------
+    ValueError
+        If `distribution` is another, or `gain` no finite number >= 0; when it is called, if the
+        weight has fewer than two axes.
+
     Examples
     --------
     >>> import numpy as np
@@ -235,7 +260,7 @@ def xavier(distribution: Distribution = "uniform", *, gain: float = 1.0) -> Init
     >>> bool(abs(w.std() - (2 / 800) ** 0.5) < 0.001)
     True
     """
-    scale = _checked("xavier", "gain", gain)
+    scale = number("xavier", "gain", gain, 0)
     return _scaled("xavier", distribution, lambda i, o: scale * math.sqrt(2.0 / max(i + o, 1)))
 
 
@@ -266,6 +291,12 @@ def he(
     Initializer
         A callable ``initial(shape, rng) -> ndarray``.
 
+    Raises
+    ------
+    ValueError
+        If `distribution` or `mode` is another, or `negative_slope` no finite number >= 0; when it
+        is called, if the weight has fewer than two axes.
+
     Examples
     --------
     >>> import numpy as np
@@ -274,7 +305,7 @@ def he(
     >>> bool(abs(w.std() - (2 / 500) ** 0.5) < 0.001)
     True
     """
-    slope = _checked("he", "negative_slope", negative_slope)
+    slope = number("he", "negative_slope", negative_slope, 0)
     if mode not in ("fan_in", "fan_out"):
         raise ValueError(f"he: expected mode 'fan_in' or 'fan_out', got {mode!r}")
 

@@ -43,6 +43,18 @@ class Reach(NamedTuple):
     step: "tuple[int | Fraction, int | Fraction]" = (1, 1)
 
 
+def shown(value: Any) -> str:
+    """A value for repr: (3, 3) as 3, 1.0 as 1."""
+    if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
+        return str(value[0])
+    return f"{value:g}" if isinstance(value, float) else repr(value)
+
+
+def differing(*options: tuple[str, Any, Any]) -> str:
+    """``, name=value`` for each (name, value, default) that is not its default, for repr."""
+    return "".join(f", {name}={shown(value)}" for name, value, usual in options if value != usual)
+
+
 def _accept_need_dx(backward: Callable[..., Any]) -> Callable[..., Any]:
     """A `backward(dy, ctx)` that always gives dx, made callable with `need_dx=`."""
 
@@ -61,6 +73,11 @@ class Layer(Selection):
     gradients with `fastcnn.testing.gradcheck`. `output_shape` is for `summary`, which runs the
     layer if it is not defined; `__call__` is for inference that differs from training or can be
     had for less.
+
+    Raises
+    ------
+    NotImplementedError
+        By `forward` or `backward`, if a subclass does not define it.
 
     Examples
     --------

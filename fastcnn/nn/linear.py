@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from .. import ops
 from .._checks import Array, floating, integer
 from . import init as initial
-from .layer import Layer
+from .layer import Layer, differing
 from .parameter import Parameter
 
 
@@ -39,6 +39,13 @@ class Linear(Layer):
         (O, I)
     bias : Parameter or None
         (O,)
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is neither float32 nor float64; when called, if x is not of the weights' dtype.
+    ValueError
+        If a size is no integer >= 1; when called, if x is not of shape (N, I).
 
     Examples
     --------
@@ -95,8 +102,7 @@ class Linear(Layer):
 
     def backward(self, dy: ArrayLike, ctx: LinearContext, *, need_dx: bool = True) -> Array | None:
         """Gradients of weight and bias are added to theirs, that of x (N, I) is returned."""
-        bias_trains = self.bias is not None and self.bias.requires_grad
-        if self.weight.requires_grad or bias_trains:
+        if self.trains():
             dw, db = ops.linear_backward_weight(dy, ctx.x)
             self.weight.add_grad(dw, fresh=True)
             if self.bias is not None:
@@ -128,4 +134,4 @@ class Linear(Layer):
     def extra_repr(self) -> str:
         """Sizes, and bias if there is none."""
         sizes = f"{self.in_features}, {self.out_features}"
-        return sizes if self.bias is not None else sizes + ", bias=False"
+        return sizes + differing(("bias", self.bias is not None, True))

@@ -35,6 +35,15 @@ class CrossEntropyLoss:
     unit : "nats" or "bits"
         Natural logarithm, or base 2.
 
+    Raises
+    ------
+    TypeError
+        When called, if the prediction is a dict of several outputs, or not float32 or float64, if a
+        class is no integer, or probabilities as target are of another dtype.
+    ValueError
+        If an option is out of range; when called, if the targets, or `weight`, do not fit the
+        prediction.
+
     Examples
     --------
     >>> import numpy as np
@@ -94,6 +103,15 @@ class MSELoss:
     ----------
     reduction : "mean" or "sum"
         Over all elements.
+
+    Raises
+    ------
+    TypeError
+        When called, if the prediction is a dict of several outputs, or not float32 or float64; or
+        if the target is of another dtype.
+    ValueError
+        If `reduction` is another; when called, if the target is of another shape, or a class that
+        is not there.
 
     Examples
     --------

@@ -23,6 +23,14 @@ class LocalResponseNorm(SameShape):
         alpha = 1e-4, beta = 0.75, k = 2 is ``LocalResponseNorm(5, 5e-4, 0.75, 2)``.
     beta, k : float
 
+    Raises
+    ------
+    TypeError
+        When called, if x is not float32 or float64.
+    ValueError
+        If `size` is less than 1, another number is not finite, or `alpha` or `k` is negative; when
+        called, if x is not of shape (N, C, ...).
+
     Notes
     -----
     Source: Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import ops
-from .._checks import Array
+from .._checks import Array, integer
 from .layer import Layer
 
 
@@ -36,6 +36,13 @@ class Add(Layer):
     ----------
     relu : bool
         Whether negative sums become 0: the ReLU that often follows, in the same pass.
+
+    Raises
+    ------
+    TypeError
+        When called, if they are not float32 or float64.
+    ValueError
+        When called, if it is no tuple of arrays, or their shapes or dtypes differ.
 
     Examples
     --------
@@ -95,6 +102,12 @@ class Concat(Layer):
     axis : int
         1 by default, the channels; at least 1 (0 is the batch).
 
+    Raises
+    ------
+    ValueError
+        If `axis` is no integer >= 1; when called, if it is no tuple of arrays, or they differ in
+        more than the size of that axis.
+
     Examples
     --------
     >>> import numpy as np
@@ -107,9 +120,7 @@ class Concat(Layer):
     takes_many = True
 
     def __init__(self, axis: int = 1) -> None:
-        if axis < 1:
-            raise ValueError(f"Concat: expected axis >= 1 (0 is the batch), got {axis}")
-        self.axis = axis
+        self.axis = integer("Concat", "axis (0 is the batch)", axis, 1)
 
     def forward(self, x: Sequence[Any]) -> tuple[Array, ConcatContext]:
         """One array, in order."""

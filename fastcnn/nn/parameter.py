@@ -24,6 +24,13 @@ class Parameter:
     requires_grad : bool
         False freezes the parameter: `backward` skips its gradient, optimizers skip its update.
 
+    Raises
+    ------
+    TypeError
+        If `data` is not float32 or float64.
+    ValueError
+        If `grad` is set to an array of another shape.
+
     Examples
     --------
     >>> import numpy as np
@@ -127,6 +134,11 @@ class Buffer:
         A layer that owns the buffer sets this; in a net it is the whole dotted name.
     frozen : bool
         Whether training leaves it as it is; see `Layer.freeze`.
+
+    Raises
+    ------
+    TypeError
+        If `data` is not float32 or float64.
 
     Examples
     --------

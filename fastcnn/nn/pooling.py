@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from .. import ops
 from .._checks import Array, Padding, Pair, Window, pool_window
 from ._fit import require_exact
-from .conv import image_shape, shown
-from .layer import Layer, Reach
+from .conv import image_shape
+from .layer import Layer, Reach, differing, shown
 
 _ANY = (2**63, 2**63)  # an input that every window fits, to check the arguments by
 
@@ -85,16 +85,12 @@ class _Pool2d(Layer):
 
     def extra_repr(self) -> str:
         """Arguments that differ from their defaults."""
-        text = shown(self.kernel_size)
-        for name, value, default in (
+        return shown(self.kernel_size) + differing(
             ("stride", self.stride, self.kernel_size),
             ("padding", self.padding, 0),
             ("dilation", self.dilation, (1, 1)),
             ("ceil_mode", self.ceil_mode, False),
-        ):
-            if value != default:
-                text += f", {name}={shown(value)}"
-        return text
+        )
 
 
 class MaxPool2d(_Pool2d):
@@ -111,6 +107,14 @@ class MaxPool2d(_Pool2d):
         At most half the kernel.
     ceil_mode : bool
         Round the output size up, so that elements left over at the border get a window too.
+
+    Raises
+    ------
+    TypeError
+        When called, if x is not float32 or float64.
+    ValueError
+        If an argument is out of range; when called, if x is not of shape (N, C, H, W), or too
+        small.
 
     Examples
     --------
@@ -172,6 +176,14 @@ class AvgPool2d(_Pool2d):
     count_include_pad : bool
         Whether padded zeros count in the divisor.
 
+    Raises
+    ------
+    TypeError
+        When called, if x is not float32 or float64.
+    ValueError
+        If an argument is out of range; when called, if x is not of shape (N, C, H, W), or too
+        small.
+
     Examples
     --------
     >>> import numpy as np
@@ -218,14 +230,20 @@ class AvgPool2d(_Pool2d):
 
     def extra_repr(self) -> str:
         """Arguments that differ from their defaults."""
-        text = super().extra_repr()
-        return text if self.count_include_pad else text + ", count_include_pad=False"
+        return super().extra_repr() + differing(("count_include_pad", self.count_include_pad, True))
 
 
 class GlobalAvgPool2d(Layer):
     """Mean of each map: (N, C, H, W) to (N, C, 1, 1), whatever the size of the image.
 
     Source: Lin, Chen and Yan, "Network in network", ICLR 2014, section 3.2.
+
+    Raises
+    ------
+    TypeError
+        When called, if x is not float32 or float64.
+    ValueError
+        When called, if x is not of shape (N, C, H, W), or has no pixels.
 
     Examples
     --------

@@ -8,9 +8,8 @@ from numpy.typing import ArrayLike
 from .. import ops
 from .._checks import Array, Window, pool_window, row_options, single
 from ._fit import require_exact
-from .conv import shown
 from .conv1d import row_shape
-from .layer import Layer, Reach
+from .layer import Layer, Reach, differing
 from .pooling import AvgPoolContext, MaxPoolContext
 
 
@@ -59,16 +58,12 @@ class _Pool1d(Layer):
 
     def extra_repr(self) -> str:
         """Arguments that differ from their defaults."""
-        text = str(self.kernel_size)
-        for name, value, default in (
+        return str(self.kernel_size) + differing(
             ("stride", self.stride, self.kernel_size),
             ("padding", self.padding, 0),
             ("dilation", self.dilation, 1),
             ("ceil_mode", self.ceil_mode, False),
-        ):
-            if value != default:
-                text += f", {name}={shown(value)}"
-        return text
+        )
 
 
 class MaxPool1d(_Pool1d):
@@ -85,6 +80,13 @@ class MaxPool1d(_Pool1d):
         At most half the kernel.
     ceil_mode : bool
         Round the output length up, so that elements left over at the end get a window too.
+
+    Raises
+    ------
+    TypeError
+        When called, if x is not float32 or float64.
+    ValueError
+        If an argument is out of range; when called, if x is not of shape (N, C, L), or too small.
 
     Examples
     --------
@@ -135,6 +137,13 @@ class AvgPool1d(_Pool1d):
     count_include_pad : bool
         Whether padded zeros count in the divisor.
 
+    Raises
+    ------
+    TypeError
+        When called, if x is not float32 or float64.
+    ValueError
+        If an argument is out of range; when called, if x is not of shape (N, C, L), or too small.
+
     Examples
     --------
     >>> import numpy as np
@@ -171,5 +180,4 @@ class AvgPool1d(_Pool1d):
 
     def extra_repr(self) -> str:
         """Arguments that differ from their defaults."""
-        text = super().extra_repr()
-        return text if self.count_include_pad else text + ", count_include_pad=False"
+        return super().extra_repr() + differing(("count_include_pad", self.count_include_pad, True))

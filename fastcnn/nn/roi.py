@@ -7,8 +7,8 @@ import numpy as np
 
 from .. import ops
 from .._checks import Array, Pair, number, pair
-from .conv import image_shape, shown
-from .layer import Layer
+from .conv import image_shape
+from .layer import Layer, differing, shown
 
 
 class RoIPoolContext(NamedTuple):
@@ -32,6 +32,14 @@ class RoIPool(Layer):
         PH and PW.
     spatial_scale : float
         Pixels of the maps for one of the boxes' own: 1/16 after four halvings.
+
+    Raises
+    ------
+    TypeError
+        When called, if an array is not float32 or float64.
+    ValueError
+        If an argument is out of range; when called, if an array has another shape, or a box is not
+        finite or of an image that is not there.
 
     Notes
     -----
@@ -79,5 +87,4 @@ class RoIPool(Layer):
 
     def extra_repr(self) -> str:
         """The arguments."""
-        text = shown(self.output_size)
-        return text if self.spatial_scale == 1 else f"{text}, spatial_scale={self.spatial_scale:g}"
+        return shown(self.output_size) + differing(("spatial_scale", self.spatial_scale, 1))

@@ -28,6 +28,11 @@ class FlattenContext(NamedTuple):
 class Flatten(Layer):
     """(N, C, H, W), or any (N, ...), to (N, C*H*W). Channel by channel, row by row.
 
+    Raises
+    ------
+    ValueError
+        When called, if x has no batch axis.
+
     Examples
     --------
     >>> import numpy as np
@@ -59,6 +64,11 @@ class Unflatten(Layer):
     ----------
     shape : sequence of int
         Without the batch axis.
+
+    Raises
+    ------
+    ValueError
+        If a size is no integer >= 0; when called, if x has another number of elements a sample.
 
     Examples
     --------
@@ -105,6 +115,11 @@ class CropLike(Layer):
     """The top left part of x that is as high and wide as a second array, which only says so.
 
     A node of a `Graph` with two inputs, as where an enlarged map meets a finer one.
+
+    Raises
+    ------
+    ValueError
+        When called, if the second is higher or wider than the first.
 
     Examples
     --------

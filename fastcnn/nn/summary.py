@@ -164,8 +164,8 @@ class Summary(NamedTuple):
         Parameters
         ----------
         states : int
-            Arrays that the optimizer keeps for each parameter: 0 for SGD, 1 for SGD with momentum
-            and RMSprop, 2 for Adam and AdamW.
+            Arrays that the optimizer keeps for each parameter: 0 for SGD and 1 for RMSprop, with
+            momentum one more; 2 for Adam and AdamW.
 
         Returns
         -------

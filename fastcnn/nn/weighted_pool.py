@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, DTypeLike
 from .. import ops
 from .._checks import Array, Padding, Pair, Window, floating, integer, pair, window
 from ._fit import require_exact
-from .conv import image_shape, shown
-from .layer import Layer, Reach
+from .conv import image_shape
+from .layer import Layer, Reach, differing, shown
 from .parameter import Buffer, Parameter
 
 
@@ -46,6 +46,15 @@ class WeightedAvgPool2d(Layer):
     ----------
     weight : Parameter, or Buffer if they are fixed
         (KH, KW) or (channels, KH, KW)
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is neither float32 nor float64; when called, if x is not of the weights' dtype.
+    ValueError
+        If an argument is out of range, or `weight` has another shape, is not finite or sums to 0;
+        when called, if x is not of shape (N, C, H, W), or of other channels than the weights, or
+        too small.
 
     See Also
     --------
@@ -149,13 +158,9 @@ class WeightedAvgPool2d(Layer):
 
     def extra_repr(self) -> str:
         """Arguments that differ from their defaults."""
-        text = shown(self.kernel_size)
-        for name, value, default in (
+        return shown(self.kernel_size) + differing(
             ("stride", self.stride, self.kernel_size),
             ("padding", self.padding, 0),
             ("channels", self.channels, None),
             ("learned", isinstance(self.weight, Parameter), True),
-        ):
-            if value != default:
-                text += f", {name}={shown(value)}"
-        return text
+        )

@@ -32,7 +32,8 @@ def compile(
     input_shape : (C, H, W) or (F,)
         Without the batch axis, which may have any size at each call.
     loss : callable, optional
-        Needed for training: ``loss(outputs, y)`` gives the value and the gradient.
+        Needed for training: ``loss(outputs, y)`` gives the value and the gradient. Outputs that it
+        wants to keep it must copy: the next step writes over them.
     optimizer : Optimizer, optional
         Makes ``plan.step`` update the parameters.
 

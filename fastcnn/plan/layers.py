@@ -49,7 +49,7 @@ class LayerPlan:
     """A net whose layers run as recorded kernel calls, fused; made by `compile`.
 
     For each batch size the calls are recorded once, with all their arguments. Their arrays share
-    one arena by lifetimes, so a step allocates gradients of the parameters and nothing else.
+    one arena by lifetimes; gradients of the parameters and what the loss makes are allocated anew.
     Convolution, batch norm, sum and ReLU are one step; for inference batch norm is folded into the
     weights.
 
@@ -278,26 +278,30 @@ class LayerPlan:
             for _, buffer in step.layer.named_buffers()
         ]
         entry.array, self._y = a, y
-        tape.run("forward", "backward")
-        labels = np.asarray(y)
-        right = 0
-        outputs = self._shaped(len(a), build.net, cells)
-        if isinstance(outputs, dict):
-            outputs = next(iter(outputs.values()))
-        if labels.dtype.kind in "iu" and outputs.ndim == 2:
-            right = int(np.count_nonzero(outputs.argmax(axis=1) == labels))
-        if not math.isfinite(self._loss_value):
-            for buffer, data in buffers:
-                buffer.data[...] = data
-            return StepResult(self._loss_value, right)
-        if self.optimizer is not None:
-            self.optimizer.zero_grad()
-        tape.run("backward", "end")
-        for settle in build.settle:
-            settle()
-        if self.optimizer is not None:
-            self.optimizer.step()
-        self.refresh()
+        done = False
+        try:
+            tape.run("forward", "backward")
+            labels = np.asarray(y)
+            right = 0
+            outputs = self._shaped(len(a), build.net, cells)
+            if isinstance(outputs, dict):
+                outputs = next(iter(outputs.values()))
+            if labels.dtype.kind in "iu" and outputs.ndim == 2:
+                right = int(np.count_nonzero(outputs.argmax(axis=1) == labels))
+            if math.isfinite(self._loss_value):
+                if self.optimizer is not None:
+                    self.optimizer.zero_grad()
+                tape.run("backward", "end")
+                for settle in build.settle:
+                    settle()
+                if self.optimizer is not None:
+                    self.optimizer.step()
+                self.refresh()
+                done = True
+        finally:
+            if not done:  # forward of layers that run by themselves has moved theirs
+                for buffer, data in buffers:
+                    buffer.data[...] = data
         return StepResult(self._loss_value, right)
 
     # ---- what it is ----

@@ -251,27 +251,28 @@ class CropStep(OneLayer):
 
 
 class SoftmaxStep(OneLayer):
-    """Softmax along an axis."""
+    """Softmax along an axis, or its logarithm."""
 
     def forward(self, b: Build) -> None:
         x, y, threads = b.values[self.chain.inputs[0]], b.cell(self.chain.output), b.threads
-        assert isinstance(self.layer, nn.Softmax)
+        assert isinstance(self.layer, (nn.Softmax, nn.LogSoftmax))
         shape, axis = y.shape, self.layer.axis % len(y.shape)
         sizes = math.prod(shape[:axis]), shape[axis], math.prod(shape[axis + 1 :])
-        self.sizes, self.y = sizes, y
+        log = isinstance(self.layer, nn.LogSoftmax)
+        self.arguments, self.y = (*sizes, log), y
 
         def call() -> None:
-            _kernels.softmax_forward(*sizes, False, x.array, y.array, threads)
+            _kernels.softmax_forward(*sizes, log, x.array, y.array, threads)
 
         b.tape.call(call, x, y)
         b.values[self.chain.output] = y
 
     def backward(self, b: Build, dy: Cell) -> None:
-        y, sizes, threads = self.y, self.sizes, b.threads
+        y, arguments, threads = self.y, self.arguments, b.threads
 
         def write(dx: Cell) -> None:
             def call() -> None:
-                _kernels.softmax_backward(*sizes, False, dy.array, y.array, dx.array, threads)
+                _kernels.softmax_backward(*arguments, dy.array, y.array, dx.array, threads)
 
             b.tape.call(call, dy, y, dx)
 

@@ -1,7 +1,8 @@
 """The other steps of a layer plan, and `step_of`, which finds the step for a chain of layers.
 
 A step records its forward pass, and in training its backward pass, as calls of the kernels on the
-tape's cells. What only its layer knows (`LayerStep`) is left to the layer, on copies.
+tape's cells. What only its layer knows (`LayerStep`) is left to the layer: it sees the cells, and
+what it gives is copied into others.
 """
 
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import _kernels, nn
-from .._checks import Array, empty, window
+from .._checks import empty, window
 from ..ops._conv_desc import algorithm_code, describe
 from .build import Build, Step, add_gradient, relu_backward, relu_in_place
 from .graph import Call, Chain, has_step
@@ -22,6 +23,7 @@ from .simple import (
     CropStep,
     DropoutStep,
     LrnStep,
+    OneLayer,
     PadShortcutStep,
     PReLUStep,
     SoftmaxStep,
@@ -248,17 +250,13 @@ class ConvTransposeStep(Step):
         b.give(self.chain.inputs[0], write)
 
 
-class LayerStep(Step):
+class LayerStep(OneLayer):
     """Any other layer: it runs as it does outside of a plan."""
 
     def __init__(self, chain: Chain) -> None:
         super().__init__(chain)
-        self.layer = chain.calls[0].layer
-        self.text = f"{self.layer!r}, run by the layer itself"
+        self.text += ", run by the layer itself"
         self.context: Any = None
-
-    def _shaped(self, b: Build, value: str, cell: Cell) -> Array:
-        return cell.array.reshape(b.n, *b.net.shapes[value])
 
     def forward(self, b: Build) -> None:
         inputs, output = self.chain.inputs, self.chain.output
@@ -266,7 +264,7 @@ class LayerStep(Step):
         many = self.layer.takes_many or len(inputs) > 1
 
         def call() -> None:
-            arrays = tuple(self._shaped(b, s, c) for s, c in zip(inputs, cells, strict=True))
+            arrays = tuple(self.shaped(b, s, c) for s, c in zip(inputs, cells, strict=True))
             x = arrays if many else arrays[0]
             if b.training:
                 result, self.context = self.layer.forward(x)
@@ -284,7 +282,7 @@ class LayerStep(Step):
         dx = [b.cell(s) for s in inputs]
 
         def call() -> None:
-            g = self._shaped(b, output, dy).copy()  # what it gives may be a view of it
+            g = self.shaped(b, output, dy).copy()  # what it gives may be a view of it
             result = self.layer.backward(g, self.context, need_dx=need)
             self.context = None
             if need:
@@ -312,6 +310,7 @@ _OF_LAYERS: dict[type, type[Step]] = {
     nn.Dropout: DropoutStep,
     nn.Concat: ConcatStep,
     nn.CropLike: CropStep,
+    nn.LogSoftmax: SoftmaxStep,
     nn.Softmax: SoftmaxStep,
     nn.Flatten: AliasStep,
     nn.Unflatten: AliasStep,

@@ -121,6 +121,16 @@ def test_frozen_parameters_get_no_gradient(rng):
     assert bn.backward(y, ctx, need_dx=False) is None
 
 
+@pytest.mark.parametrize("frozen", ["running_mean", "running_var"])
+def test_a_buffer_frozen_alone_stays(frozen, rng):
+    bn = nn.BatchNorm2d(3).freeze(frozen)
+    before = bn.state_dict()
+    y, _ = bn.forward(batch(rng))
+    assert abs(y.mean()) < 1e-6  # the batch's statistics, as long as one of them moves
+    for name, buffer in bn.named_buffers():
+        assert (buffer.data == before[name]).all() == (name == frozen)
+
+
 def test_threads_lose_no_batch(rng):
     """Eight threads, forty batches: as many steps towards the one mean that all have."""
     bn, x = nn.BatchNorm2d(3, momentum=0.05), batch(rng)

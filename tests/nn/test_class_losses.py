@@ -121,6 +121,42 @@ def test_certain_scores_stay_finite(gamma, dtype):
         assert abs(gradient[0]).max() < 1e-40 and abs(gradient[1]).max() > 0.2
 
 
+INF = np.inf
+
+
+def test_a_class_ruled_out_costs_nothing_where_it_is_not_asked_for(dtype):
+    """A logit of -inf, on every path as in the kernel."""
+    x = np.array([[-INF, 1, 2], [0, -INF, 1], [-INF, 1.5, 0.5]], dtype)
+    classes = np.array([1, 2, 2])
+    value, gradient = nn.CrossEntropyLoss()(x, classes)
+    assert 0 < value < 1 and np.isfinite(gradient).all()
+    pixels, rows = np.ascontiguousarray(x.T)[None, :, :, None], np.eye(3, dtype=dtype)[classes]
+    for got, dx in (
+        nn.CrossEntropyLoss(weight=np.ones(3))(x, classes),
+        nn.CrossEntropyLoss()(x, rows),
+        nn.CrossEntropyLoss()(pixels, classes[None, :, None]),
+        nn.FocalLoss(0.0)(x, classes),
+    ):
+        assert got == pytest.approx(value, rel=1e-6)
+        dx = dx[0, :, :, 0].T if dx.ndim == 4 else dx
+        assert_close(np.ascontiguousarray(dx), gradient, 1e-6)
+    bits, _ = nn.CrossEntropyLoss(unit="bits")(x, classes)
+    assert bits == pytest.approx(value / np.log(2), rel=1e-6)
+    assert nn.NLLLoss()(x, classes)[0] == pytest.approx(-(1 + 1 + 0.5) / 3)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [nn.CrossEntropyLoss(), nn.CrossEntropyLoss(label_smoothing=0.1), nn.FocalLoss()],
+    ids=str,
+)
+def test_a_class_ruled_out_and_asked_for_is_infinite_with_a_finite_gradient(loss):
+    value, gradient = loss(np.array([[-INF, 1.0, 2.0]]), np.array([0]))
+    assert value == INF and np.isfinite(gradient).all() and gradient[0, 0] < 0
+    value, gradient = nn.BinaryFocalLoss()(np.array([-INF]), np.array([1]))
+    assert value == INF and gradient == -1
+
+
 def test_probabilities_of_zero():
     loss = nn.ProbabilityCrossEntropyLoss()
     assert loss(np.array([[0.0, 1.0]]), np.array([1]))[0] == 0.0

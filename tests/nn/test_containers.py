@@ -248,6 +248,8 @@ def test_sequential_names_and_items():
     assert isinstance(net[:1], nn.Sequential) and list(net[:1]) == [relu]
     with pytest.raises(IndexError):
         net[2]
+    with pytest.raises(KeyError, match="there is no layer 'fc'; there are 0, head"):
+        net["fc"]
     with pytest.raises(ValueError, match="'0': expected a layer, got 3"):
         nn.Sequential(3)
 

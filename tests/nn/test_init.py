@@ -53,7 +53,7 @@ def test_fans():
         init.fans((3,))
 
 
-@pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), "0.1"])
+@pytest.mark.parametrize("bad", [-1, float("nan"), float("inf"), "0.1", True])
 @pytest.mark.parametrize("make", [init.normal, init.uniform])
 def test_bad_scales(make, bad):
     with pytest.raises(ValueError, match="finite number >= 0"):

@@ -85,6 +85,8 @@ CASES = {
     "tanh": (nn.Tanh, (2, 3, 4)),
     "softmax": (nn.Softmax, (5,)),
     "softmax of channels": (nn.Softmax, (3, 2, 2)),
+    "log-softmax": (nn.LogSoftmax, (5,)),
+    "log-softmax of channels": (nn.LogSoftmax, (3, 2, 2)),
     "softmax of columns": (lambda: nn.Softmax(axis=-1), (3, 2, 4)),
     "batch norm": (lambda: nn.BatchNorm2d(3), (3, 4, 5)),
     "batch norm of features": (lambda: nn.BatchNorm2d(6, affine=False), (6,)),
@@ -500,13 +502,16 @@ def test_the_padding_that_strict_mode_names_fits(size, kernel, stride):
         (lambda: nn.Linear(4, -1), "out_features"),
         (lambda: nn.Linear(4, 2.5), "out_features"),
         (lambda: nn.Dropout(1.0), r"p in \[0, 1\)"),
+        (lambda: nn.Dropout(-0.1), "p to be a finite number >= 0, got -0.1"),
+        (lambda: nn.Dropout("a"), "Dropout: expected p to be a finite number >= 0, got 'a'"),
         (lambda: nn.LeakyReLU(float("nan")), "finite"),
         (lambda: nn.LocalResponseNorm(5, -1.0), "alpha"),
         (lambda: nn.PReLU(0), "num_parameters"),
         (lambda: nn.PReLU(3)(np.zeros((2, 4), np.float32)), r"\(N, 3, ...\)"),
         (lambda: nn.ELU(np.inf), "alpha to be a finite number"),
         (lambda: nn.Step("soft"), "'straight' or 'zero'"),
-        (lambda: nn.Concat(0), "axis >= 1"),
+        (lambda: nn.Concat(0), r"axis \(0 is the batch\) in 1.*, got 0"),
+        (lambda: nn.Concat("a"), r"Concat: expected axis .* to be an integer >= 1, got 'a'"),
     ],
 )
 def test_bad_arguments(make, message):
@@ -613,6 +618,7 @@ REPRS = {
     "ConvTranspose2d(1, 2, kernel_size=(2, 3), dilation=2, bias=False)": (
         nn.ConvTranspose2d(1, 2, (2, 3), bias=False, dilation=2)
     ),
+    "BatchNorm2d(3, eps=0, momentum=1, affine=False)": nn.BatchNorm2d(3, 0.0, 1.0, False),
     "MaxPool2d(2)": nn.MaxPool2d(2),
     "MaxPool2d(3, stride=2, padding=1, ceil_mode=True)": nn.MaxPool2d(3, 2, 1, ceil_mode=True),
     "AvgPool2d((2, 3), count_include_pad=False)": nn.AvgPool2d((2, 3), count_include_pad=False),
@@ -628,6 +634,7 @@ REPRS = {
     "Linear(4, 2, bias=False)": nn.Linear(4, 2, bias=False),
     "LeakyReLU(0.1)": nn.LeakyReLU(0.1),
     "Softmax(axis=1)": nn.Softmax(),
+    "LogSoftmax(axis=1)": nn.LogSoftmax(),
     "LocalResponseNorm(5, alpha=0.0001, beta=0.75, k=1)": nn.LocalResponseNorm(5),
     "PReLU(3)": nn.PReLU(3),
     "ELU(alpha=0.5)": nn.ELU(0.5),

@@ -138,7 +138,7 @@ def more_layers() -> nn.Graph:
 
 
 def borders() -> nn.Sequential:
-    """Borders that repeat the nearest pixel, of every kind; softmax."""
+    """Borders that repeat the nearest pixel, of every kind; softmax and its logarithm."""
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1, padding_mode="replicate", seed=1),
         nn.BatchNorm2d(8),
@@ -149,7 +149,7 @@ def borders() -> nn.Sequential:
         nn.Softmax(),
         nn.Flatten(),
         nn.Linear(6 * 36, 10, seed=4),
-        nn.Softmax(-1),
+        nn.LogSoftmax(-1),
     )
 
 
