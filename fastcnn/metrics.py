@@ -56,26 +56,9 @@ def confusion_matrix(y: ArrayLike, predicted: ArrayLike, n_classes: int | None =
            [0, 1, 1],
            [0, 0, 1]])
     """
-    op = "confusion_matrix"
-    true, guess = np.asarray(y), np.asarray(predicted)
-    if guess.ndim == true.ndim + 1 and guess.ndim >= 2:
-        n_classes = n_classes or guess.shape[1]
-        guess = guess.argmax(axis=1)
-    if true.ndim < 1 or true.shape != guess.shape:
-        raise ValueError(
-            f"{op}: expected y and predicted of one shape, or scores with the classes on axis 1, "
-            f"got {true.shape} and {np.shape(predicted)}"
-        )
-    if true.size and (true.dtype.kind not in "iu" or guess.dtype.kind not in "iu"):
-        raise ValueError(f"{op}: expected integer classes, got {true.dtype} and {guess.dtype}")
-    if n_classes is None:
-        n_classes = int(max(true.max(), guess.max())) + 1 if true.size else 1
-    if true.size:
-        least, most = min(true.min(), guess.min()), max(true.max(), guess.max())
-        if least < 0 or most >= n_classes:
-            raise ValueError(f"{op}: expected classes in 0..{n_classes - 1}, got {least}..{most}")
-    pairs = true.astype(np.int64).ravel() * n_classes + guess.astype(np.int64).ravel()
-    return np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+    true, guess, n = _classes("confusion_matrix", y, predicted, n_classes)
+    pairs = true.astype(np.int64).ravel() * n + guess.astype(np.int64).ravel()
+    return np.bincount(pairs, minlength=n**2).reshape(n, n)
 
 
 def accuracy(y: ArrayLike, predicted: ArrayLike) -> float:
@@ -92,8 +75,8 @@ def accuracy(y: ArrayLike, predicted: ArrayLike) -> float:
     >>> metrics.accuracy([0, 1, 1, 2], [0, 1, 2, 2])
     0.75
     """
-    counts = confusion_matrix(y, predicted)
-    return _share(counts.trace(), counts.sum())
+    true, guess, _ = _classes("accuracy", y, predicted)
+    return _share(int(np.count_nonzero(true == guess)), true.size)
 
 
 def top_k_accuracy(y: ArrayLike, scores: ArrayLike, k: int = 5) -> float:
@@ -234,6 +217,30 @@ def mean_iou(y: ArrayLike, predicted: ArrayLike, n_classes: int | None = None) -
     each = iou(y, predicted, n_classes)
     known = each[~np.isnan(each)]
     return float(known.mean()) if known.size else 0.0
+
+
+def _classes(
+    op: str, y: ArrayLike, predicted: ArrayLike, n_classes: int | None = None
+) -> tuple[Array, Array, int]:
+    """True and predicted classes, checked, and how many classes there are."""
+    true, guess = np.asarray(y), np.asarray(predicted)
+    if guess.ndim == true.ndim + 1 and guess.ndim >= 2:
+        n_classes = n_classes or guess.shape[1]
+        guess = guess.argmax(axis=1)
+    if true.ndim < 1 or true.shape != guess.shape:
+        raise ValueError(
+            f"{op}: expected y and predicted of one shape, or scores with the classes on axis 1, "
+            f"got {true.shape} and {np.shape(predicted)}"
+        )
+    if true.size and (true.dtype.kind not in "iu" or guess.dtype.kind not in "iu"):
+        raise ValueError(f"{op}: expected integer classes, got {true.dtype} and {guess.dtype}")
+    if n_classes is None:
+        n_classes = int(max(true.max(), guess.max())) + 1 if true.size else 1
+    if true.size:
+        least, most = min(true.min(), guess.min()), max(true.max(), guess.max())
+        if least < 0 or most >= n_classes:
+            raise ValueError(f"{op}: expected classes in 0..{n_classes - 1}, got {least}..{most}")
+    return true, guess, n_classes
 
 
 def _share(part: float, whole: float) -> float:

@@ -35,6 +35,8 @@ def test_confusion_matrix():
 def test_accuracy():
     assert metrics.accuracy(TRUE, GUESS) == 4 / 6
     assert metrics.accuracy([], []) == 0.0
+    assert metrics.accuracy(TRUE, np.eye(4)[GUESS]) == 4 / 6
+    assert metrics.accuracy([0, 1_000_000], [0, 1]) == 0.5  # takes no matrix of the classes
 
 
 def test_top_k():
@@ -107,6 +109,8 @@ def test_top_k_against_scikit_learn(k, rng):
         lambda: metrics.accuracy([0, 1], [0]),
         lambda: metrics.accuracy([0.0], [0.5]),
         lambda: metrics.accuracy(0, 0),
+        lambda: metrics.accuracy([0, -1], [0, 1]),
+        lambda: metrics.accuracy([2], [[0.5, 0.5]]),
         lambda: metrics.confusion_matrix([0, 3], [0, 1], 3),
         lambda: metrics.confusion_matrix([0, -1], [0, 1]),
         lambda: metrics.precision([0], [0], average="mean"),

@@ -76,6 +76,9 @@ class Optimizer:
     state_kinds: ClassVar[Mapping[str, type]] = {}
     """What a parameter's state holds after its first step: name -> np.ndarray or int."""
 
+    _may_lack: ClassVar[frozenset[str]] = frozenset()
+    """Those of `state_kinds` that only some settings need."""
+
     def __init__(self, params: Iterable[Any], lr: float) -> None:
         self.lr = lr
         slots = self._collect(params)
@@ -226,11 +229,7 @@ class Optimizer:
             If it does not fit; the optimizer is then as it was.
         """
         op = f"{type(self).__name__}.load_state_dict"
-        _expect_keys(op, "the state", state, {"optimizer", "lr", "settings", "rates", "state"})
-        if state["optimizer"] != type(self).__name__:
-            raise ValueError(
-                f"{op}: expected the state of {type(self).__name__}, got {state['optimizer']!r}"
-            )
+        self._expect_state(op, state, {"optimizer", "lr", "settings", "rates", "state"})
         keys = {slot.key for slot in self._slots}
         _expect_keys(op, "settings", state["settings"], set(self.settings))
         _expect_keys(op, "rates", state["rates"], keys)
@@ -246,6 +245,13 @@ class Optimizer:
         self.__dict__.update(restored.__dict__)
         self._keep(slots, loaded)
 
+    def _expect_state(self, op: str, state: Any, keys: set[str]) -> None:
+        """ValueError unless this is a state of the same class, with its keys."""
+        mine = type(self).__name__
+        if isinstance(state, Mapping) and state.get("optimizer", mine) != mine:
+            raise ValueError(f"{op}: expected the state of {mine}, got {state['optimizer']!r}")
+        _expect_keys(op, "the state", state, keys)
+
     def _restored(self, op: str, state: Mapping[str, Any]) -> "Optimizer":
         """A twin with the state's lr and settings, checked as the constructor checks them."""
         settings = {
@@ -259,9 +265,11 @@ class Optimizer:
         """A copy of one parameter's state, after checking that it fits the parameter."""
         if isinstance(state, Mapping) and not state:
             return {}
-        _expect_keys(op, f"the state of {slot.key}", state, set(self.state_kinds))
+        lacks = self._may_lack.difference(state if isinstance(state, Mapping) else ())
+        kinds = {name: kind for name, kind in self.state_kinds.items() if name not in lacks}
+        _expect_keys(op, f"the state of {slot.key}", state, set(kinds))
         result: dict[str, Any] = {}
-        for name, kind in self.state_kinds.items():
+        for name, kind in kinds.items():
             value, what = state[name], f"{name} of {slot.key}"
             if kind is int:
                 result[name] = integer(op, what, value, 0)

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from .._checks import number
-from ._base import Entries, Optimizer, Parameter
+from .._checks import Array, number
+from ._base import Entries, Optimizer, Parameter, _expect_keys
 
 
 def _with_gradients(params: Iterable[Parameter]) -> list[Parameter]:
@@ -85,7 +85,7 @@ class Clipped(Optimizer):
     Parameters
     ----------
     optimizer : Optimizer
-        Does the updates; its rate and state are this one's.
+        Does the updates; its rate is this one's.
     norm : float, optional
         For `clip_grad_norm`.
     value : float, optional
@@ -102,6 +102,8 @@ class Clipped(Optimizer):
     >>> w.data
     array([-0.6, -0.8])
     """
+
+    settings: ClassVar[tuple[str, ...]] = ("norm", "value")
 
     def __init__(
         self, optimizer: Optimizer, *, norm: float | None = None, value: float | None = None
@@ -137,13 +139,43 @@ class Clipped(Optimizer):
         """Those of the optimizer."""
         return self.optimizer.entries()
 
-    def state_dict(self) -> dict[str, Any]:
+    def initial_state(self, param: Array) -> dict[str, Any]:
         """That of the optimizer."""
-        return self.optimizer.state_dict()
+        return self.optimizer.initial_state(param)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The limits ("settings") and the state of the optimizer that does the updates ("inner").
+
+        Returns
+        -------
+        dict
+            As of every optimizer, nested dictionaries of numbers, strings and arrays.
+        """
+        return {
+            "optimizer": type(self).__name__,
+            "settings": {name: getattr(self, name) for name in self.settings},
+            "inner": self.optimizer.state_dict(),
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the optimizer."""
-        self.optimizer.load_state_dict(state)
+        """Restore the limits and the optimizer.
+
+        Parameters
+        ----------
+        state : mapping
+            From `state_dict`; copied.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit, as that of an optimizer that clips nothing; nothing is changed then.
+        """
+        op = f"{type(self).__name__}.load_state_dict"
+        self._expect_state(op, state, {"optimizer", "settings", "inner"})
+        _expect_keys(op, "settings", state["settings"], set(self.settings))
+        checked = Clipped(self.optimizer, **state["settings"])
+        self.optimizer.load_state_dict(state["inner"])
+        self.norm, self.value = checked.norm, checked.value
 
     def __repr__(self) -> str:
         limits = (("norm", self.norm), ("value", self.value))

@@ -29,7 +29,7 @@ class RMSprop(Optimizer):
     weight_decay : float
         L2 penalty, >= 0.
     momentum : float
-        >= 0.
+        >= 0. Without it one array is kept for each parameter, with it two.
 
     Raises
     ------
@@ -57,6 +57,7 @@ class RMSprop(Optimizer):
 
     settings = ("alpha", "eps", "weight_decay", "momentum")
     state_kinds: ClassVar[Mapping[str, type]] = {"square": np.ndarray, "velocity": np.ndarray}
+    _may_lack = frozenset({"velocity"})
 
     def __init__(
         self,
@@ -75,10 +76,15 @@ class RMSprop(Optimizer):
         self.weight_decay = number("RMSprop", "weight_decay", weight_decay, 0.0)
         self.momentum = number("RMSprop", "momentum", momentum, 0.0)
 
+    def initial_state(self, param: Array) -> dict[str, Any]:
+        """A mean square of zeros, and a velocity of zeros if there is momentum."""
+        names = ("square", "velocity") if self.momentum else ("square",)
+        return {name: np.zeros_like(param) for name in names}
+
     def update(self, param: Array, grad: Array, state: dict[str, Any], lr: float) -> None:
         """Change one parameter in place; see `Optimizer.update`."""
-        if not state:
-            state.update(self.initial_state(param))
+        if not state or (self.momentum and "velocity" not in state):
+            state.update({**self.initial_state(param), **state})  # momentum may be set later
         g = grad + self.weight_decay * param if self.weight_decay else grad
         square = state["square"]
         square *= self.alpha

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._checks import number
+from .._checks import integer, number
 from ..optim import WeightAverage
 from .storage import PathLike
 
@@ -73,8 +73,8 @@ class EarlyStopping(Callback):
     Raises
     ------
     ValueError
-        If `monitor` is unknown, `patience` less than 1 or `min_delta` negative; from ``fit``,
-        before its first step, if it will not measure `monitor`.
+        If `monitor` is unknown, `patience` no integer of at least 1 or `min_delta` no number of at
+        least 0; from ``fit``, before its first step, if it will not measure `monitor`.
 
     Notes
     -----
@@ -89,8 +89,8 @@ class EarlyStopping(Callback):
     def __init__(
         self, monitor: str = "validation_loss", *, patience: int = 5, min_delta: float = 0.0
     ) -> None:
-        _check_monitor("EarlyStopping", monitor, patience, min_delta)
-        self.monitor, self.patience, self.min_delta = monitor, patience, min_delta
+        self.monitor = monitor
+        self.patience, self.min_delta = _limits("EarlyStopping", monitor, patience, min_delta)
         self.best, self.best_epoch, self.waited = math.nan, 0, 0
         self._weights: dict[str, np.ndarray] = {}
 
@@ -183,12 +183,12 @@ class ReduceLROnPlateau(Callback):
         min_delta: float = 0.0,
         min_lr: float = 0.0,
     ) -> None:
-        _check_monitor("ReduceLROnPlateau", monitor, patience, min_delta)
-        if not 0 < factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: expected 0 < factor < 1, got {factor}")
-        self.min_lr = number("ReduceLROnPlateau", "min_lr", min_lr, 0.0)
-        self.monitor, self.factor = monitor, float(factor)
-        self.patience, self.min_delta = patience, min_delta
+        op = "ReduceLROnPlateau"
+        self.monitor, self.factor = monitor, number(op, "factor", factor)
+        if not 0 < self.factor < 1:
+            raise ValueError(f"{op}: expected 0 < factor < 1, got {factor}")
+        self.min_lr = number(op, "min_lr", min_lr, 0.0)
+        self.patience, self.min_delta = _limits(op, monitor, patience, min_delta)
         self.best, self.waited, self.reduction = math.nan, 0, 1.0
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
@@ -306,7 +306,7 @@ class Checkpoint(Callback):
     Raises
     ------
     ValueError
-        If `every` is less than 1.
+        If `every` is no integer of at least 1.
 
     Examples
     --------
@@ -319,9 +319,8 @@ class Checkpoint(Callback):
     def __init__(
         self, path: PathLike, *, every: int | None = None, notes: dict[str, Any] | None = None
     ) -> None:
-        if every is not None and every < 1:
-            raise ValueError(f"Checkpoint: expected every >= 1, got {every}")
-        self.path, self.every, self.notes = path, every, notes
+        self.path, self.notes = path, notes
+        self.every = None if every is None else integer("Checkpoint", "every", every, 1)
         self._saved: tuple[int, int] | None = None  # in this run
 
     def _save(self, trainer: "Trainer") -> None:
@@ -343,15 +342,12 @@ class Checkpoint(Callback):
             self._save(trainer)
 
 
-def _check_monitor(name: str, monitor: str, patience: int, min_delta: float) -> None:
-    """ValueError unless these are arguments of a callback that watches a series."""
+def _limits(name: str, monitor: str, patience: int, min_delta: float) -> tuple[int, float]:
+    """`patience` and `min_delta` of a callback that watches a series, all three checked."""
     series = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
     if monitor not in series:
-        raise ValueError(f"{name}: expected monitor to be one of {series}: {monitor!r}")
-    if patience < 1 or not min_delta >= 0:
-        raise ValueError(
-            f"{name}: expected patience >= 1 and min_delta >= 0, got {patience} and {min_delta}"
-        )
+        raise ValueError(f"{name}: expected monitor to be one of {series}, got {monitor!r}")
+    return integer(name, "patience", patience, 1), number(name, "min_delta", min_delta, 0.0)
 
 
 def _expect_measured(name: str, monitor: str, trainer: "Trainer") -> None:

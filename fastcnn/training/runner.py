@@ -1,7 +1,7 @@
 """How a trainer runs its model: as one compiled plan where the net allows that, else by layers."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -68,27 +68,38 @@ class Runner:
     ) -> tuple[float, int]:
         """Train on one batch: (loss before the update, how many were right).
 
-        If the loss is not finite nothing is updated.
+        If the loss is not finite nothing is updated, nor if the loss or a layer raises.
         """
         program = self._planned(model, loss, optimizer, x)
         if program is not None:
             return program.step(x, y)
         before = [(buffer, buffer.data.copy()) for _, buffer in model.named_buffers()]
-        outputs, context = model.forward(x)
-        value, gradient = loss(outputs, y)
-        if math.isfinite(value):
-            optimizer.zero_grad()
-            model.backward(gradient, context, need_dx=False)
-            optimizer.step()
-        else:
-            for buffer, data in before:
-                buffer.data[...] = data
+        updated = False
+        try:
+            outputs, context = model.forward(x)
+            value, gradient = loss(outputs, y)
+            if math.isfinite(value):
+                optimizer.zero_grad()
+                model.backward(gradient, context, need_dx=False)
+                optimizer.step()
+                updated = True
+        finally:
+            if not updated:  # forward has moved them; also for a second Ctrl-C
+                for buffer, data in before:
+                    buffer.data[...] = data
         return value, correct(outputs, y)
 
     def outputs(self, model: Layer, loss: Loss, optimizer: Any, x: Array) -> Any:
         """Inference."""
         program = self._planned(model, loss, optimizer, x)
         return model(x) if program is None else program(x)
+
+
+def join(parts: Sequence[Any]) -> Any:
+    """The outputs of several batches as one array; of a net of several outputs, a dict of them."""
+    if isinstance(parts[0], Mapping):
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return np.concatenate(parts)
 
 
 def correct(outputs: Any, y: Array) -> int:

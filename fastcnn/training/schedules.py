@@ -10,6 +10,8 @@ looks at the history is a callback: `fastcnn.training.ReduceLROnPlateau`.
 import math
 from collections.abc import Callable
 
+from .._checks import number
+
 Schedule = Callable[[float], float]
 
 
@@ -100,7 +102,7 @@ def one_cycle(warmup: float = 0.25, start: float = 0.04, end: float = 1e-4) -> S
     warmup : float
         Part of the fit.
     start, end : float
-        Factors of the rate at both ends.
+        Factors of the rate at both ends, at least 0.
 
     Returns
     -------
@@ -110,7 +112,7 @@ def one_cycle(warmup: float = 0.25, start: float = 0.04, end: float = 1e-4) -> S
     Raises
     ------
     ValueError
-        If `warmup` is not between 0 and 1.
+        If `warmup` is not between 0 and 1, or `start` or `end` is negative or not finite.
 
     Examples
     --------
@@ -120,6 +122,8 @@ def one_cycle(warmup: float = 0.25, start: float = 0.04, end: float = 1e-4) -> S
     """
     if not 0 < warmup < 1:
         raise ValueError(f"one_cycle: expected 0 < warmup < 1, got {warmup}")
+    for name, value in (("start", start), ("end", end)):
+        number("one_cycle", name, value, 0.0)
 
     def factor(t: float) -> float:
         if t < warmup:

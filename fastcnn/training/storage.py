@@ -2,7 +2,7 @@
 
 A write goes to a temporary file in the same folder, is flushed to the disk, takes the place of
 the old file by one rename, and the folder is flushed too: whoever dies in between, the old file
-is still whole (a killed writer may leave its ``.<name>.<pid>.tmp`` behind). Nothing that is read
+is still whole (a killed writer may leave its ``.<name>.<random>.tmp`` behind). Nothing that is read
 here can run code: safetensors is a JSON header followed by raw numbers.
 """
 
@@ -34,7 +34,8 @@ def atomic_write(path: PathLike, write: Callable[[BinaryIO], object]) -> None:
     Parameters
     ----------
     path : str or PathLike
-        The file to make or replace; its folder must exist. A link is followed.
+        The file to make or replace; its folder must exist. A link is followed. Of several threads
+        that write at once, one has the last word.
     write : callable
         Gets the open binary file.
 
@@ -52,9 +53,11 @@ def atomic_write(path: PathLike, write: Callable[[BinaryIO], object]) -> None:
     ['a.txt']
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    # A name of its own for each call: threads, and machines that share a folder, may write at
+    # once. Not tempfile's, whose files nobody else may read.
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.tmp")
     try:
-        with open(temporary, "wb") as file:
+        with open(temporary, "xb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())

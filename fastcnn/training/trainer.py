@@ -23,13 +23,19 @@ from .history import History
 from .interrupt import InterruptFlag
 from .position import Position
 from .progress import EpochBar, Progress, wanted
-from .runner import Loss, PlanMode, Runner, correct
+from .runner import Loss, PlanMode, Runner, correct, join
 from .schedules import Schedule, constant
 from .storage import Array, PathLike
 
 Data = Dataset | tuple[Any, Any]
 
 _EVALUATE_BATCH = 256  # results per sample do not depend on it; memory does
+
+# What a fit sets anew (new objects, so that to keep the old ones is to keep the last run).
+_OF_THE_RUN = (
+    "history", "measured", "rate_factor", "_position", "_settings", "_rate", "_callbacks",
+    "_callback_states", "_stop",
+)  # fmt: skip
 
 
 class Evaluation(NamedTuple):
@@ -195,8 +201,8 @@ class Trainer:
         augment : Augmentation, optional
             Random changes of the training data, never of the validation data, such as
             ``data.augment.RandomCrop(32, padding=4)``: other ones in each epoch, chosen by the
-            trainer's seed. Targets stay as they are, so not for labels of pixels. Batches are
-            then prepared by a background thread.
+            trainer's seed. Labels of pixels, integers (N, H, W), move along; other targets stay as
+            they are. Batches are then prepared by a background thread.
         progress : bool or "auto", optional
             Draw progress bars; "auto" does in notebooks and if stderr is a terminal.
         callbacks : sequence of Callback, optional
@@ -222,8 +228,8 @@ class Trainer:
         Notes
         -----
         Each call without `resume` starts a new run (history, schedule, callbacks) from the
-        weights as they are. A resume that fails before its first step is done leaves the
-        trainer as it was before.
+        weights as they are. If it fails before its first step is done, the trainer still has the
+        run before, and a resume leaves everything as it was.
         """
         if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
             raise ValueError(f"fit: expected epochs to be an integer >= 0, got {epochs!r}")
@@ -245,20 +251,26 @@ class Trainer:
 
     @contextlib.contextmanager
     def _all_or_nothing(self, resume: PathLike | None) -> Iterator[None]:
-        """Load the checkpoint to continue, if any; take it back if no step comes of it."""
+        """A new run, or the checkpoint to continue; take it back if no step comes of it."""
+        kept = {name: getattr(self, name) for name in _OF_THE_RUN}
+        before = None
         if resume is None and self._callback_states is None:
-            yield
-            return
-        before, states = self._tree(), self._callback_states
-        if resume is not None:
-            self.resume(resume)
+            last = self._position  # an epoch that was left early counts: its order was seen
+            self._position = Position(offset=last.offset + last.epoch + (last.batch > 0))
+            self._rate = float(self.optimizer.lr)
+            self.history = History()
+        else:
+            before = self._tree()
+            if resume is not None:
+                self.resume(resume)
         steps = self.steps
         try:
             yield
         except BaseException:
             if self.steps == steps:
-                self._apply(before)
-                self._callback_states = states
+                self.__dict__.update(kept)
+                if before is not None:
+                    self._apply(before)
             raise
 
     def stop(self) -> None:
@@ -300,7 +312,7 @@ class Trainer:
     def _begin(
         self, loader: DataLoader, held_out: Dataset | None, validation: Data | float | None
     ) -> None:
-        """Start a new run, or go on with the one that `resume` loaded."""
+        """Set what the fit needs; of a run that `resume` loaded, check that it is the same."""
         self._runner.renew()
         self._stop, self.rate_factor = False, 1.0
         self.measured = _series(loader.dataset, held_out)
@@ -313,12 +325,7 @@ class Trainer:
             "augmentation": None if loader.augment is None else repr(loader.augment),
         }
         states = self._callback_states
-        if states is None:
-            last = self._position  # an epoch that was left early counts: its order was seen
-            self._position = Position(offset=last.offset + last.epoch + (last.batch > 0))
-            self._rate = float(self.optimizer.lr)
-            self.history = History()
-        else:
+        if states is not None:
             self._expect_settings(settings)
             named = self._named_callbacks()
             lost = [name for name in states if name not in named and states[name]]
@@ -452,6 +459,17 @@ class Trainer:
         ------
         ValueError, TypeError
             If the data do not fit the model, or are empty.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcnn import nn, optim, training
+        >>> model = nn.Linear(4, 2, init=nn.init.zeros())
+        >>> optimizer = optim.SGD(model.parameters(), lr=0.1)
+        >>> trainer = training.Trainer(model, nn.CrossEntropyLoss(), optimizer)
+        >>> result = trainer.evaluate((np.ones((4, 4), np.float32), np.array([0, 1, 0, 0])))
+        >>> round(result.loss, 4), result.accuracy
+        (0.6931, 0.75)
         """
         result = self._evaluate(as_dataset(data), batch_size, None)
         assert result is not None  # nothing can interrupt it
@@ -468,12 +486,12 @@ class Trainer:
             outputs = self._outputs(x)
             loss_sum += self.loss(outputs, y)[0] * self._weight(x)
             right += correct(outputs, y)
-            labelled = np.issubdtype(y.dtype, np.integer) and y.ndim == 1
+            labelled = _labelled(y)
             if interrupt is not None and interrupt.raised:
                 return None
         return Evaluation(loss_sum / len(dataset), right / len(dataset) if labelled else math.nan)
 
-    def predict(self, x: Array, batch_size: int = _EVALUATE_BATCH) -> Array:
+    def predict(self, x: Array, batch_size: int = _EVALUATE_BATCH) -> Any:
         """The model's outputs for many inputs, in batches.
 
         Parameters
@@ -486,18 +504,29 @@ class Trainer:
         Returns
         -------
         ndarray
-            Shape (N, ...); ``.argmax(1)`` gives classes.
+            Shape (N, ...); ``.argmax(1)`` gives classes. Of a net of several outputs, a dict of
+            such arrays by the names of the outputs.
 
         Raises
         ------
         ValueError
             If `batch_size` is less than 1 or the shape does not fit the model.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastcnn import nn, optim, training
+        >>> model = nn.Linear(4, 2, seed=0)
+        >>> optimizer = optim.SGD(model.parameters(), lr=0.1)
+        >>> trainer = training.Trainer(model, nn.CrossEntropyLoss(), optimizer)
+        >>> trainer.predict(np.ones((1000, 4), np.float32)).shape
+        (1000, 2)
         """
         if batch_size < 1:
             raise ValueError(f"predict: expected batch_size >= 1, got {batch_size}")
         self._runner.renew()
         starts = range(0, max(len(x), 1), batch_size)
-        return np.concatenate([self._outputs(x[i : i + batch_size]) for i in starts])
+        return join([self._outputs(x[i : i + batch_size]) for i in starts])
 
     # ---- checkpoints ----
 
@@ -539,6 +568,23 @@ class Trainer:
             If the file is damaged or does not fit; the trainer is then as it was.
         OSError
             If it cannot be opened.
+
+        Examples
+        --------
+        >>> import tempfile, numpy as np
+        >>> from fastcnn import nn, optim, training
+        >>> def start():
+        ...     model = nn.Linear(4, 2, seed=0)
+        ...     optimizer = optim.SGD(model.parameters(), lr=0.1)
+        ...     return training.Trainer(model, nn.CrossEntropyLoss(), optimizer)
+        >>> samples = np.ones((8, 4), np.float32), np.arange(8) % 2
+        >>> first, second = start(), start()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     history = first.fit(samples, epochs=1)
+        ...     first.save_checkpoint(folder + "/run")
+        ...     second.resume(folder + "/run")
+        >>> len(second.fit(samples, epochs=3))  # two more
+        3
         """
         tree = load_checkpoint(path)
         if set(tree) != {*self._tree(), "notes"}:
@@ -601,9 +647,13 @@ def _series(train: Dataset, held_out: Dataset | None) -> tuple[str, ...]:
     for kind, part in (("train", train), ("validation", held_out)):
         if part is not None:
             y = part.batch(slice(0, 1))[1]
-            labelled = np.issubdtype(y.dtype, np.integer) and y.ndim == 1
-            names += [f"{kind}_loss", f"{kind}_accuracy"] if labelled else [f"{kind}_loss"]
+            names += [f"{kind}_loss", f"{kind}_accuracy"] if _labelled(y) else [f"{kind}_loss"]
     return tuple(names)
+
+
+def _labelled(y: Array) -> bool:
+    """Whether these targets are class labels, one a sample."""
+    return np.issubdtype(y.dtype, np.integer) and y.ndim == 1
 
 
 def _overrides(callback: Callback, hook: str) -> bool:

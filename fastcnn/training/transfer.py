@@ -1,5 +1,7 @@
 """Transfer learning: the features that a trained net's base gives, as a dataset for a new head."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..data import ArrayDataset, DataLoader, as_dataset
@@ -24,7 +26,8 @@ def features(
     data : Dataset or (x, y)
         What to run it on.
     layer : str, optional
-        Dotted name of the layer whose output is wanted; without it that of the whole model.
+        Dotted name of the layer whose output is wanted; without it that of the whole model, which
+        must have one output then.
     batch_size : int, optional
         Samples a pass; a sample's features do not depend on it.
 
@@ -36,7 +39,7 @@ def features(
     Raises
     ------
     ValueError
-        If there is no such layer.
+        If there is no such layer, or no sample, or the model gives several outputs.
     TypeError
         If a layer is wanted of a model that is no graph.
 
@@ -64,7 +67,13 @@ def features(
     parts: list[Array] = []
     labels: list[Array] = []
     for x, y in DataLoader(dataset, batch_size):
-        parts.append(base(x))
+        outputs = base(x)
+        if isinstance(outputs, Mapping):
+            raise ValueError(
+                f"features: expected a model of one output, got {', '.join(map(str, outputs))}; "
+                f"layer={next(iter(outputs))!r} would choose one"
+            )
+        parts.append(outputs)
         labels.append(y)
     if not parts:
         raise ValueError("features: expected at least one sample, got none")

@@ -41,6 +41,26 @@ def test_rmsprop_defaults_and_limits():
     assert p.data.dtype == optimizer.state_dict()["state"]["#0"]["square"].dtype == np.float32
 
 
+def test_rmsprop_keeps_a_velocity_only_with_momentum():
+    """Also where the momentum comes later, and through a checkpoint of each kind."""
+    p = nn.Parameter(np.ones(2), name="p")
+    optimizer = optim.RMSprop([p])
+    for momentum, names in ((0.0, {"square"}), (0.9, {"square", "velocity"})):
+        optimizer.momentum = momentum
+        assert set(optimizer.initial_state(p.data)) == names
+        p.grad = np.ones(2)
+        optimizer.step()
+        saved = optimizer.state_dict()
+        assert set(saved["state"]["p"]) == names
+        for twin in (optim.RMSprop([p]), optim.RMSprop([p], momentum=0.5)):
+            twin.load_state_dict(saved)
+            assert twin.momentum == momentum and set(twin.state_dict()["state"]["p"]) == names
+        del saved["state"]["p"]["square"]
+        saved["state"]["p"]["more"] = 1
+        with pytest.raises(ValueError, match="the state of p to have the keys"):
+            optimizer.load_state_dict(saved)
+
+
 # ---------------------------------------------------------------------------------- clipping
 
 
@@ -105,6 +125,54 @@ def test_a_clipped_optimizer_is_the_optimizer_with_clipped_gradients():
     assert repr(clipped).startswith("Clipped(SGD(3 parameters") and "norm=1, value=3.5" in repr(
         clipped
     )
+
+
+def test_a_clipped_state_holds_the_limits():
+    def clipped(**limits):
+        return optim.Clipped(optim.SGD(weights(), lr=0.5, momentum=0.9), **limits)
+
+    one, plain = clipped(norm=0.01), optim.SGD(weights(), lr=0.5, momentum=0.9)
+    one.step()
+    saved = one.state_dict()
+    with pytest.raises(ValueError, match="expected the state of SGD, got 'Clipped'"):
+        plain.load_state_dict(saved)
+    other = clipped(norm=7.0, value=8.0)
+    for bad, message in (
+        (plain.state_dict(), "expected the state of Clipped, got 'SGD'"),
+        ({**saved, "settings": {"norm": -1.0, "value": None}}, "norm to be a finite number"),
+        ({**saved, "settings": {"norm": None, "value": None}}, "expected norm or value"),
+        ({**saved, "settings": {"norm": 1.0}}, "expected settings to have the keys"),
+        ({**saved, "inner": {}}, "SGD.load_state_dict: expected the state"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            other.load_state_dict(bad)
+        assert (other.norm, other.value) == (7.0, 8.0)
+    other.load_state_dict(saved)
+    assert (other.norm, other.value) == (0.01, None)
+    for name, state in one.optimizer.state_dict()["state"].items():
+        for key, a in other.optimizer.state_dict()["state"][name].items():
+            assert_same_bits(a, state[key])
+    assert set(one.initial_state(np.ones(2))) == {"velocity"}
+
+
+def test_a_clipped_run_resumes_clipped_alone(tmp_path, rng):
+    samples = rng.normal(size=(8, 3)).astype(np.float32), rng.integers(0, 2, 8)
+
+    def start(norm=None):
+        model = nn.Linear(3, 2, seed=0)
+        optimizer = optim.SGD(model.parameters(), lr=1.0)
+        if norm is not None:
+            optimizer = optim.Clipped(optimizer, norm=norm)
+        return training.Trainer(model, nn.CrossEntropyLoss(), optimizer)
+
+    whole, first, second = start(0.01), start(0.01), start(5.0)
+    whole.fit(samples, epochs=2, progress=False)
+    first.fit(samples, epochs=1, progress=False)
+    first.save_checkpoint(tmp_path / "c")
+    with pytest.raises(ValueError, match=r"does not fit this trainer.*of SGD, got 'Clipped'"):
+        start().resume(tmp_path / "c")
+    second.fit(samples, epochs=2, progress=False, resume=tmp_path / "c")
+    assert_same_bits(second.model.weight.data, whole.model.weight.data)
 
 
 def test_a_trainer_clips_with_a_plan_and_by_layers(rng):

@@ -104,6 +104,40 @@ def test_a_changed_layer_is_seen_by_the_next_fit() -> None:
     assert np.abs(trainer.predict(data()[0]) - before).max() > 0.1
 
 
+def two_heads() -> nn.Graph:
+    heads = {name: (nn.Linear(784, n, seed=n), "flat") for name, n in (("a", 10), ("b", 2))}
+    return nn.Graph("x", {"flat": (nn.Flatten(), "x"), **heads}, ("a", "b"))
+
+
+@pytest.mark.parametrize("plan", [True, False])
+def test_several_outputs_are_predicted_by_name(plan: bool) -> None:
+    x, _ = data()
+    model = two_heads()
+    optimizer = optim.SGD(model.parameters(), lr=0.01)
+    trainer = training.Trainer(model, nn.AuxiliaryLoss(nn.CrossEntropyLoss()), optimizer, plan=plan)
+    outputs = trainer.predict(x, batch_size=32)
+    assert list(outputs) == ["a", "b"]
+    for name, array in model(x).items():
+        assert_same_bits(outputs[name], array)
+    assert trainer.predict(x[:0])["b"].shape == (0, 2)
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_a_loss_that_raises_moves_no_statistics(error: type[BaseException]) -> None:
+    model = nn.Sequential(bn=nn.BatchNorm2d(1), flat=nn.Flatten(), fc=nn.Linear(784, 10, seed=0))
+
+    def loss(outputs: Any, targets: Any) -> Any:
+        raise error
+
+    optimizer = optim.SGD(model.parameters(), lr=0.01)
+    trainer = training.Trainer(model, loss, optimizer, plan=False)
+    before = model.state_dict()
+    with pytest.raises(error):
+        trainer.fit(data(), epochs=1, progress=False)
+    for name, value in model.state_dict().items():
+        assert_same_bits(value, before[name])
+
+
 def test_a_plan_stops_at_a_loss_that_is_not_finite() -> None:
     x, y = data()
     x[3, 0, 0, 0] = np.nan

@@ -62,6 +62,10 @@ def test_exponential_and_polynomial() -> None:
         lambda: schedules.warm_up(part=0.0),
         lambda: schedules.warm_up(part=1.0),
         lambda: schedules.warm_up(start=-0.1),
+        lambda: schedules.one_cycle(0.0),
+        lambda: schedules.one_cycle(start=math.nan),
+        lambda: schedules.one_cycle(end=-0.1),
+        lambda: ReduceLROnPlateau(factor="half"),  # type: ignore[arg-type]
         lambda: ReduceLROnPlateau("loss"),
         lambda: ReduceLROnPlateau(factor=1.0),
         lambda: ReduceLROnPlateau(patience=0),

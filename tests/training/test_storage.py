@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -123,6 +124,31 @@ def test_atomic_write_follows_links_and_keeps_the_umask(tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     plain.write_bytes(b"")
     assert (real / "f").stat().st_mode == plain.stat().st_mode
+
+
+def test_threads_may_write_the_same_file(tmp_path: Path) -> None:
+    """Both in the middle of their writing at once; each has a temporary file of its own."""
+    both, failed = threading.Barrier(2, timeout=10), []
+
+    def write(text: bytes) -> None:
+        def halves(file: Any) -> None:
+            file.write(text)
+            both.wait()
+            file.write(text)
+
+        try:
+            atomic_write(tmp_path / "f", halves)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=write, args=(text,)) for text in (b"long" * 9, b"short")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert [path.name for path in tmp_path.iterdir()] == ["f"]
+    assert (tmp_path / "f").read_bytes() in (b"long" * 18, b"short" * 2)
 
 
 def test_missing_folder(tmp_path: Path) -> None:

@@ -309,6 +309,38 @@ def test_no_validation_data() -> None:
     assert run.steps == 0
 
 
+def test_a_refused_fit_leaves_the_run_before() -> None:
+    """History, position, settings and callbacks; the next checkpoint is of that run."""
+    run, stopping = runs.trainer(), training.EarlyStopping("train_loss")
+    history = run.fit(runs.digits(64), epochs=2, batch_size=16, callbacks=[stopping])
+    run.optimizer.lr = 0.3
+    before, measured = runs.fingerprint(run), run.measured
+
+    class Late(Callback):
+        def on_fit_begin(self, trainer: training.Trainer) -> None:
+            trainer.rate_factor = 0.5
+            raise RuntimeError("late")
+
+    def nowhere(outputs: Any, targets: Any) -> Any:
+        raise RuntimeError("in the first step")
+
+    def refused(error: type[Exception], message: str, **options: Any) -> None:
+        with pytest.raises(error, match=message):
+            run.fit(runs.digits(40), epochs=1, **options)
+        assert run.history is history and len(history) == 2 and run.measured == measured
+        assert (run.epoch, run.steps, run.rate_factor, run.optimizer.lr) == (2, 8, 1.0, 0.3)
+
+    refused(ValueError, "validation_loss is not measured", callbacks=[training.EarlyStopping()])
+    refused(ValueError, "batch_size >= 1", batch_size=0)
+    refused(RuntimeError, "late", callbacks=[Late()])
+    assert runs.fingerprint(run) == before
+    loss, run.loss = run.loss, nowhere
+    refused(RuntimeError, "in the first step")
+    run.loss = loss
+    assert len(run.fit(runs.digits(40), epochs=1)) == 1 and run.steps == 1
+    assert run.history is not history and len(history) == 2
+
+
 def test_no_epochs() -> None:
     run = linear_trainer()
     before = training.weights_sha256(run.model)

@@ -36,6 +36,14 @@ def test_features_are_the_layers_outputs(digits):
         training.features(model, digits[:0], "fc1")
 
 
+def test_features_of_several_outputs_want_a_layer(digits):
+    layers = {name: (nn.Linear(784, n, seed=n), "flat") for name, n in (("a", 3), ("b", 2))}
+    model = nn.Graph("x", {"flat": (nn.Flatten(), "x"), **layers}, ("a", "b"))
+    with pytest.raises(ValueError, match="model of one output, got a, b; layer='a' would choose"):
+        training.features(model, digits)
+    assert_same_bits(training.features(model, digits, "b").x, model(digits.x)["b"])
+
+
 @pytest.mark.parametrize("plan", [True, False])
 def test_a_head_on_cached_features_is_the_net_with_a_frozen_base(digits, plan):
     """Batch norm in the base: frozen, it computes in training what it does in inference."""
