@@ -1,9 +1,10 @@
 """What five CNN lectures (L0 to L4) teach: their worked examples, accounting, nets and slips.
 
 L0 a seminar on CNNs, L1 CNN basics, L2 deep-learning warm-up, L3 "make a CNN", L4 a bootcamp day.
-Where a lecture slips, the test has the right number and says so. Their layers, losses and methods
-are in test_lectures_methods.py, how their nets are built and trained in test_lectures_nets.py,
-programs in test_lectures_programs.py, pictures in test_lectures_pictures.py.
+Where a lecture slips, the test has the right number and says so. Their layers are in
+test_lectures_layers.py, losses and methods in test_lectures_methods.py, how their nets are built
+and trained in test_lectures_nets.py, programs in test_lectures_programs.py, pictures in
+test_lectures_pictures.py.
 """
 
 import pathlib
@@ -222,10 +223,26 @@ def test_L2_parameters_of_a_multi_layer_perceptron():
 
 
 def test_L2_alexnet_crop_and_flip():
-    """(256 - 224)^2 * 2 = 2,048 views, as in its paper; that leaves out the last of 33 offsets."""
+    """(256 - 224)^2 * 2 = 2,048 views count 32 places along each side, but 256 pixels have 33.
+
+    The 33rd, 32 pixels from the first, is left out by the paper; with it there are 2,178.
+    """
     views = augment.Compose([augment.RandomCrop(224), augment.RandomHorizontalFlip()]).num_views
-    assert views(255, 255) == (256 - 224) ** 2 * 2 == 2_048
-    assert views(256, 256) == 33**2 * 2 == 2_178
+    places = 256 - 224 + 1
+    assert places == 33 and views(256, 256) == places**2 * 2 == 2_178
+    paper = (256 - 224) ** 2 * 2
+    assert paper == (places - 1) ** 2 * 2 == 2_048
+    assert views(256, 256) - paper == (33 + 32) * 2  # the last row and column of places, mirrored
+
+
+def test_all_views_of_a_crop_and_flip_come_up(rng):
+    """3x3 of 5x5 pixels: 3 * 3 places, mirrored or not, are 18 images, and no others."""
+    change = augment.Compose([augment.RandomCrop(3), augment.RandomHorizontalFlip()])
+    x = rng.random((1, 1, 5, 5)).astype(F4)
+    crops = [x[0, 0, i : i + 3, j : j + 3] for i in range(3) for j in range(3)]
+    views = {view.tobytes() for crop in crops for view in (crop, crop[:, ::-1])}
+    found = {change(x, seed=seed).tobytes() for seed in range(300)}
+    assert found == views and len(views) == change.num_views(5, 5) == 18
 
 
 @pytest.mark.parametrize("padding, stride, out", [(0, 1, 3), (2, 1, 7), (1, 2, 3)])

@@ -1,110 +1,16 @@
-"""The lectures' layers, losses and methods; what else they have: see test_lectures.py."""
+"""The lectures' losses and methods; what else they have: see test_lectures.py."""
 
 import itertools
 
 import numpy as np
 import pytest
-from helpers import assert_same, distinct
 
-from fastcnn import data, models, nn, optim, testing, training
+from fastcnn import data, models, nn, optim, training
 from fastcnn.data import augment
 from fastcnn.models import algorithm_4_1
 from fastcnn.nn import init
 
 F4 = np.float32
-
-
-# ------------------------------------------------------------------------------------ layers
-
-LAYERS = {
-    "channels, filters, bias": (lambda: nn.Conv2d(3, 2, 3, seed=0), (3, 5, 5)),
-    "stride, dilation, groups": (lambda: nn.Conv2d(4, 2, 3, 2, 2, 2, 2, seed=0), (4, 6, 6)),
-    "1-D": (lambda: nn.Conv1d(2, 3, 3, seed=0), (2, 7)),
-    "copied borders": (
-        lambda: nn.Conv2d(1, 2, 3, padding=1, padding_mode="replicate", seed=0), (1, 4, 5),
-    ),
-    "four sides": (lambda: nn.Conv2d(1, 2, 3, padding=((0, 2), (1, 0)), seed=0), (1, 4, 5)),
-    "same": (lambda: nn.Conv2d(1, 2, 4, padding="same", seed=0), (1, 4, 5)),
-    "1x1": (lambda: nn.Conv2d(4, 2, 1, seed=0), (4, 3, 3)),
-    "transposed": (lambda: nn.ConvTranspose2d(2, 3, 3, 2, 1, 1, seed=0), (2, 3, 4)),
-    "max pool": (lambda: nn.MaxPool2d(2), (2, 4, 4)),
-    "average pool": (lambda: nn.AvgPool2d(2), (2, 4, 4)),
-    "weighted average pool": (lambda: nn.WeightedAvgPool2d(2, channels=2), (2, 4, 4)),
-    "global average pool": (nn.GlobalAvgPool2d, (2, 4, 4)),
-    "fully connected": (lambda: nn.Linear(6, 4, seed=0), (6,)),
-    "flatten": (nn.Flatten, (2, 3, 3)),
-    "ReLU": (nn.ReLU, (3, 4)),
-    "leaky ReLU": (nn.LeakyReLU, (3, 4)),
-    "parametric ReLU": (lambda: nn.PReLU(3), (3, 4)),
-    "ELU": (nn.ELU, (3, 4)),
-    "sigmoid": (nn.Sigmoid, (3, 4)),
-    "tanh": (nn.Tanh, (3, 4)),
-    "softmax": (nn.Softmax, (5,)),
-    "dropout": (lambda: nn.Dropout(0.5, seed=1), (3, 4)),
-    "local response normalisation": (lambda: nn.LocalResponseNorm(3, 1.0), (5, 2, 2)),
-    "batch normalisation": (lambda: nn.BatchNorm2d(2), (2, 3, 3)),
-    "residual": (lambda: nn.blocks.basic_block(2, 3, 2, seed=0), (2, 4, 4)),
-    "inception": (lambda: nn.blocks.inception(2, 2, (1, 2), (1, 1), 1, seed=0), (2, 4, 3)),
-    "dense block": (lambda: nn.blocks.dense_block(2, 2, 1, seed=0), (2, 3, 3)),
-    "transition": (lambda: nn.blocks.transition(3, 2, seed=0), (3, 4, 4)),
-    "bottleneck": (lambda: nn.blocks.bottleneck(8, 2, seed=0), (8, 3, 3)),
-    "auxiliary head": (
-        lambda: nn.AuxiliaryGraph(
-            "x",
-            {"fc": (nn.Linear(5, 4, seed=0), "x"), "tanh": (nn.Tanh(), "fc"),
-             "main": (nn.Linear(4, 3, seed=1), "tanh"), "aux": (nn.Linear(4, 2, seed=2), "tanh")},
-            ("main", "aux"),
-        ),
-        (5,),
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", LAYERS)
-def test_layers_and_their_gradients(name):
-    make, shape = LAYERS[name]
-    x = distinct(np.random.default_rng(5), (2, *shape), np.float64)
-    testing.gradcheck(make(), x * 0.03 + 0.015)  # no ties, nothing near 0
-
-
-def test_the_step_has_no_way_back():
-    """L2's first perceptron: 1 above 0; its true gradient is 0 everywhere."""
-    step = nn.Step(gradient="zero")
-    y, ctx = step.forward(np.array([-2, 0, 3], F4))
-    assert y.tolist() == [0, 0, 1]
-    assert step.backward(np.ones(3, F4), ctx).tolist() == [0, 0, 0]
-
-
-def test_dropout_acts_in_training_alone():
-    x, drop = np.ones((4, 100), F4), nn.Dropout(0.5, seed=0)
-    assert drop(x) is x
-    assert set(np.unique(drop.forward(x)[0])) == {0, 2}
-
-
-def test_alpha_of_local_response_normalisation_is_divided_by_n():
-    """AlexNet's alpha = 1e-4 with n = 5 is not: it is alpha = 5e-4 here."""
-    x = np.arange(1, 6, dtype=np.float64).reshape(1, 5)
-    paper = x / (2 + 1e-4 * np.array([[14, 30, 55, 54, 50]])) ** 0.75
-    np.testing.assert_allclose(nn.LocalResponseNorm(5, 5e-4, 0.75, 2)(x), paper, rtol=1e-12)
-    alexnet = models.alexnet(init=init.zeros())
-    (first, _) = [m for _, m in alexnet.named_layers() if isinstance(m, nn.LocalResponseNorm)]
-    assert (first.size, first.alpha, first.beta, first.k) == (5, 5e-4, 0.75, 2)
-
-
-def test_roi_pooling_gives_boxes_of_any_size_one_size():
-    x = np.arange(64, dtype=F4).reshape(1, 1, 8, 8)
-    boxes = np.array([[0, 0, 0, 3, 3], [0, 2, 1, 7, 7]], F4)
-    assert_same(nn.RoIPool(2)((x, boxes))[0, 0], np.array([[9, 11], [25, 27]]))
-    assert nn.RoIPool(2)((x, boxes)).shape == (2, 1, 2, 2)
-
-
-def test_a_net_without_a_fully_connected_layer_takes_any_size(rng):
-    net = nn.Sequential(
-        nn.Conv2d(1, 4, 3, seed=0), nn.ReLU(), nn.GlobalAvgPool2d(), nn.Flatten(),
-        nn.Linear(4, 2, seed=1),
-    )  # fmt: skip
-    for size in ((8, 8), (13, 30)):
-        assert net(rng.random((2, 1, *size)).astype(F4)).shape == (2, 2)
 
 
 # -------------------------------------------------- losses, regularisation, optimisation
@@ -226,15 +132,37 @@ def test_brightness_scales_all_pixels_of_an_image_alike(rng):
     np.testing.assert_allclose(y, bright, rtol=1e-6)
 
 
-def test_feature_extraction_and_fine_tuning():
-    """Frozen base and new head; then the late layers too, at a small rate."""
+def step_of(net, optimizer, x, y):
+    """One step of the optimizer: parameters before and after it, and their gradients, by names."""
+    before = {name: p.data.copy() for name, p in net.named_parameters()}
+    scores, ctx = net.forward(x)
+    optimizer.zero_grad()
+    net.backward(nn.CrossEntropyLoss()(scores, y)[1], ctx, need_dx=False)
+    gradients = {name: p.grad.copy() for name, p in net.named_parameters()}
+    optimizer.step()
+    return before, {name: p.data for name, p in net.named_parameters()}, gradients
+
+
+def test_feature_extraction_and_fine_tuning(rng):
+    """Frozen base and new head; then the late layers too, at a small rate: what a step moves."""
+    x, y = rng.random((6, 1, 28, 28)).astype(F4), np.array([0, 1, 2, 3, 4, 0])
     net = models.lenet5(seed=0).replace("fc3", nn.Linear(84, 5, seed=1)).freeze(before="fc3")
     assert net.num_parameters(trainable=True) == 85 * 5
+    before, after, _ = step_of(net, optim.SGD(net.parameters(), lr=0.1, weight_decay=0.1), x, y)
+    moved = {name for name in before if (before[name] != after[name]).any()}
+    assert moved == {"fc3.weight", "fc3.bias"}  # weight decay leaves the frozen ones alone too
+
     net.unfreeze(since="fc1")
     optimizer = optim.SGD(net.parameter_groups({"fc3": 0.01}), lr=1e-4)
     rates = {p.name: optimizer.lr * rate for p, rate, _ in optimizer.entries() if p.requires_grad}
     assert rates["fc3.weight"] == pytest.approx(0.01) and rates["fc1.bias"] == 1e-4
-    assert not any(name.startswith("conv") for name in rates)
+    before, after, gradients = step_of(net, optimizer, x, y)
+    for name in before:
+        early, rate = name.startswith("conv"), 0.01 if name.startswith("fc3") else 1e-4
+        assert (name in rates) == gradients[name].any() == (not early)
+        expected = before[name] if early else before[name] - rate * gradients[name]
+        np.testing.assert_allclose(after[name], expected, rtol=1e-6, atol=1e-8)
+        assert (after[name] == before[name]).all() == early
 
 
 def test_L2_algorithm_4_1_literally_vectorised_and_by_layers(rng):

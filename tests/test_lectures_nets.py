@@ -37,6 +37,53 @@ def test_nets_are_built_as_taught():
     assert layers_of(relu, nn.ReLU) and layers_of(relu, nn.MaxPool2d)
 
 
+def test_sizes_through_alexnet_and_vgg16():
+    """(227 - 11)/4 + 1 = 55, (55 - 3)/2 + 1 = 27, 13, 6; VGG halves 224 five times."""
+    net = models.alexnet(init=init.zeros())
+    rows = {row.name: row for row in net.summary((3, 227, 227), strict=True).rows}
+    layers = ("conv1", "pool1", "conv2", "pool2", "conv3", "conv4", "conv5", "pool5")
+    assert [rows[name].output_shape for name in layers] == [
+        (96, 55, 55), (96, 27, 27), (256, 27, 27), (256, 13, 13), (384, 13, 13), (384, 13, 13),
+        (256, 13, 13), (256, 6, 6),
+    ]  # fmt: skip
+    weighted = [row.parameters for row in rows.values() if row.parameters]
+    assert weighted == [
+        34_944, 307_456, 885_120, 663_936, 442_624, 37_752_832, 16_781_312, 4_097_000
+    ]  # fmt: skip
+    rows = models.vgg16(init=init.zeros()).summary((3, 224, 224), strict=True).rows
+    assert [row.output_shape for row in rows if row.kind == "MaxPool2d"] == [
+        (64, 112, 112), (128, 56, 56), (256, 28, 28), (512, 14, 14), (512, 7, 7)
+    ]  # fmt: skip
+    stages = [sum(r.parameters for r in rows if r.name.startswith(f"conv{s}")) for s in range(1, 6)]
+    assert stages == [38_720, 221_440, 1_475_328, 5_899_776, 7_079_424]
+    fully_connected = [row.parameters for row in rows if row.kind == "Linear"]
+    assert fully_connected == [(512 * 7 * 7 + 1) * 4096, (4096 + 1) * 4096, (4096 + 1) * 1000]
+
+
+@pytest.mark.parametrize("name", ["resnet20", "densenet121", "googlenet", "fcn8s"])
+def test_nets_without_a_fixed_size_take_any(name, rng):
+    """A global mean, or no fully connected layer at all: the same weights at every size."""
+    options = {
+        "densenet121": {"growth": 4},
+        "fcn8s": {"channels": (4, 4, 8, 8, 8), "hidden": 8, "init": init.he()},
+    }.get(name, {})
+    net = models.create(name, num_classes=4, seed=0, **options)
+    for size in ((32, 32), (40, 65)):
+        x = rng.random((2, 3, *size)).astype(F4)
+        y = net(x)
+        assert y.shape == (2, *net.output_shape((3, *size)))
+        assert y.shape[1:] == ((4, *size) if name == "fcn8s" else (4,))
+        assert np.isfinite(y).all() and (y[0] != y[1]).any()
+        assert_close(net(x[1:]), y[1:], 1e-6)
+
+
+def test_a_net_with_a_fixed_size_says_so(rng):
+    with pytest.raises(ValueError, match="fc1"):
+        models.lenet5(seed=0).output_shape((1, 32, 32))
+    with pytest.raises(ValueError, match="400"):
+        models.lenet5(seed=0)(rng.random((1, 1, 32, 32)).astype(F4))
+
+
 def test_a_residual_block_adds_its_input(rng):
     """y = relu(F(x) + x): with F = 0 it hands on what is positive."""
     for block in (

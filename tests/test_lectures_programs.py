@@ -40,6 +40,35 @@ def test_shuffled_pixels_are_all_the_same_to_a_perceptron(rng):
     assert np.abs(cnn(shuffled) - cnn(x)).max() > 1e-3
 
 
+def test_shuffled_pixels_take_from_a_cnn_what_it_knows():
+    """2,000 digits as they are, and with all pixels in another order, the same for each.
+
+    In place the CNN is better than the perceptron. Shuffled, neighbours tell it nothing: it falls
+    below the perceptron, to which both are the same task.
+    """
+    train, test = data.mnist(subset=True)
+    order = np.random.default_rng(0).permutation(784)
+
+    def accuracy(make, pixels):
+        def given(x):
+            return x.reshape(len(x), 784)[:, pixels].reshape(x.shape)
+
+        net = make(seed=0)
+        optimizer = optim.Adam(net.parameters(), lr=0.002)
+        trainer = training.Trainer(net, nn.CrossEntropyLoss(), optimizer, seed=0)
+        some = given(train.x[:2000]), train.y[:2000]
+        trainer.fit(some, epochs=3, batch_size=20, progress=False)
+        return trainer.evaluate((given(test.x), test.y)).accuracy
+
+    dmlp, cnn = (
+        [accuracy(make, pixels) for pixels in (slice(None), order)]
+        for make in (models.dmlp, models.lenet5)
+    )
+    assert cnn[0] > dmlp[0] + 0.01
+    assert cnn[1] < min(cnn[0] - 0.05, dmlp[1])
+    assert abs(dmlp[1] - dmlp[0]) < 0.04
+
+
 def test_pooling_makes_a_shift_matter_less():
     """A digit one pixel to the right: its feature maps change less behind a pool."""
     digit = data.mnist(subset=True)[1].x[:20]
