@@ -424,6 +424,11 @@ def dropout_of(op: str, p: Any, seed: Any) -> tuple[float, int]:
     return share, int(seed)
 
 
+def same_memory(a: Array, out: Array | None) -> bool:
+    """Whether `out` begins where `a` does: then each element is read before it is written."""
+    return out is a or (isinstance(out, np.ndarray) and a.ctypes.data == out.ctypes.data)
+
+
 def output(
     op: str,
     out: Array | None,

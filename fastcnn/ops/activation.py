@@ -11,18 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _kernels
-from .._checks import Array, empty, expect_shape, floating, number, output, slopes_of
+from .._checks import Array, empty, expect_shape, floating, number, output, same_memory, slopes_of
 from .._config import get_num_threads
-
-
-def _same_memory(a: Array, out: Array | None) -> bool:
-    """Whether `out` begins where `a` does: then each element is read before it is written."""
-    return out is a or (isinstance(out, np.ndarray) and a.ctypes.data == out.ctypes.data)
 
 
 def _forward(op: str, f: int, parameter: float, x: ArrayLike, out: Array | None) -> Array:
     a = floating(op, "x", x, None)
-    y = output(op, out, a.shape, a.dtype, () if _same_memory(a, out) else (a,))
+    y = output(op, out, a.shape, a.dtype, () if same_memory(a, out) else (a,))
     _kernels.activation_forward(f, parameter, a, y, get_num_threads())
     return y
 
@@ -39,7 +34,7 @@ def _backward(
     s = floating(op, name, saved, None)
     g = floating(op, "dy", dy, None, s.dtype)
     expect_shape(op, "dy", g, s.shape, f"{name}.shape")
-    dx = output(op, out, s.shape, s.dtype, (s,) if _same_memory(g, out) else (g, s))
+    dx = output(op, out, s.shape, s.dtype, (s,) if same_memory(g, out) else (g, s))
     _kernels.activation_backward(f, parameter, g, s, dx, get_num_threads())
     return dx
 

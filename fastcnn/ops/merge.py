@@ -1,10 +1,9 @@
 """Joining arrays: the sum at the end of a residual block."""
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import _kernels
-from .._checks import Array, expect_shape, floating, output
+from .._checks import Array, expect_shape, floating, output, same_memory
 from .._config import get_num_threads
 
 
@@ -45,15 +44,6 @@ def add(a: ArrayLike, b: ArrayLike, *, relu: bool = False, out: Array | None = N
     x = floating(op, "a", a, None)
     z = floating(op, "b", b, None, x.dtype)
     expect_shape(op, "b", z, x.shape, "a.shape")
-    y = output(op, out, x.shape, x.dtype, [v for v in (x, z) if not _is(v, out)])
+    y = output(op, out, x.shape, x.dtype, [v for v in (x, z) if not same_memory(v, out)])
     _kernels.add(bool(relu), x, z, y, get_num_threads())
     return y
-
-
-def _is(a: Array, out: Array | None) -> bool:
-    """Whether the two are the same elements, so that each is read before it is written."""
-    return (
-        isinstance(out, np.ndarray)
-        and out.shape == a.shape
-        and out.__array_interface__["data"][0] == a.__array_interface__["data"][0]
-    )

@@ -5,12 +5,12 @@ first call (``pip install "fastcnn[viz]"``).
 """
 
 from ._figure import save_png
-from .confusion import confusion_counts, confusion_matrix
+from .confusion import confusion_matrix
 from .curves import curves, learning_curves
 from .images import images
 from .maps import feature_maps, filters
 
 __all__ = [
-    "confusion_counts", "confusion_matrix", "curves", "feature_maps", "filters", "images",
+    "confusion_matrix", "curves", "feature_maps", "filters", "images",
     "learning_curves", "save_png",
 ]  # fmt: skip

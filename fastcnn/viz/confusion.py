@@ -7,48 +7,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import metrics
-from ._figure import Array, new_figure
+from ._figure import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def confusion_counts(y: ArrayLike, predicted: ArrayLike, n_classes: int | None = None) -> Array:
-    """How often each class (row) was predicted as each class (column).
-
-    Parameters
-    ----------
-    y : array_like of int
-        True classes, shape (N,).
-    predicted : array_like
-        Predicted classes, shape (N,) of integers, or scores, shape (N, classes).
-    n_classes : int, optional
-        Rows and columns; by default the number of scores, or the largest class + 1.
-
-    Returns
-    -------
-    ndarray of int64
-        Shape (n_classes, n_classes); its sum is N.
-
-    Raises
-    ------
-    ValueError
-        If the shapes do not fit, or a class is outside 0..n_classes-1.
-
-    Examples
-    --------
-    >>> confusion_counts([0, 1, 1, 2], [0, 1, 2, 2])
-    array([[1, 0, 0],
-           [0, 1, 1],
-           [0, 0, 1]])
-    """
-    return metrics.confusion_matrix(y, predicted, n_classes)
-
-
 def confusion_matrix(
     y: ArrayLike, predicted: ArrayLike, *, classes: Sequence[str] | None = None
 ) -> "Figure":
-    """Draw how often each class was predicted as each class.
+    """Draw how often each class was predicted as each class (`fastcnn.metrics.confusion_matrix`).
 
     The shade is the share of the row, so that classes of different sizes can be compared; the
     numbers are counts.
@@ -78,7 +46,7 @@ def confusion_matrix(
     >>> confusion_matrix([0, 1, 1], [0, 1, 0], classes=["cat", "dog"]).axes[0].get_title()
     '2 of 3 right (66.67 %)'
     """
-    counts = confusion_counts(y, predicted, len(classes) if classes else None)
+    counts = metrics.confusion_matrix(y, predicted, len(classes) if classes else None)
     n, total = len(counts), int(counts.sum())
     names = list(classes) if classes else [str(i) for i in range(n)]
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
