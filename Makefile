@@ -31,7 +31,7 @@ test: $(VENV)/ready-test ## the whole test suite with coverage and doctests; ops
 	    FASTCNN_ISA=$$tier $(BIN)/python -m pytest -n auto -q -k "not float64" tests/ops tests/plan; \
 	done
 
-examples: $(VENV)/ready-viz,data ## run all of examples/ in full (three quarters of an hour), with their pages' output (ONLY=name)
+examples: $(VENV)/ready-viz,data ## run all of examples/ in full (an hour), with their pages' output (ONLY=name)
 	@set -e; for name in $(or $(ONLY),$(EXAMPLES)); do \
 	    echo "== $$name"; $(BIN)/python examples/$$name.py; \
 	done

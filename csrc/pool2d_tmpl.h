@@ -181,7 +181,7 @@ INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t pl
 
 /* ------------------------------------------------------------------ the usual windows in strips
  *
- * A strip of vectors goes down the rows: what it finds of three columns of a row serves all the
+ * A strip of vectors goes down the rows: what it finds of the columns of a row serves all the
  * windows that see them. */
 
 enum { POOL_STRIP_ROWS = 14 }; /* what a strip reads stays in the first-level cache */

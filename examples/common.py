@@ -59,7 +59,7 @@ class Example:
         """MNIST's training and test digits; in the shortened form those that come with fastcnn."""
         if self.quick:
             return data.mnist(subset=True)
-        train, test, _ = data.mnist_or_subset()
+        train, test = data.mnist()
         self.say(f"MNIST: {len(train):,} digits for training, {len(test):,} for test")
         return train, test
 

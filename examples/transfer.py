@@ -1,12 +1,13 @@
 """Transfer learning: what a net learned of five classes helps with five others.
 
-LeNet-5 learns the digits 0 to 4, then 5 to 9 from 10, 50 or 200 images a class; and a small net
-does so with the classes of CIFAR-10. What to look at: how much better it does than the same net
-from scratch, how this fades with more images, and which way is better when. The ways are
+LeNet-5 learns the digits 0 to 4; its convolutions (the base) with a new linear layer (the head)
+then learn 5 to 9 from 10, 50 or 200 images a class; and a small net does so with the classes of
+CIFAR-10. What to look at: how much better this does than the same layers from scratch, how it fades
+with more images, and which way is better when. The ways are
 
-- frozen: all convolutions stay as they are, so their features are computed once, for a new head;
+- frozen: the base stays as it is, so its features are computed once, for the head;
 - fine-tuned: the frozen way first, then all layers together, the base at a quarter of the rate;
-- from scratch: the same net with random weights.
+- from scratch: the same base and head with random weights.
 """
 
 import copy
@@ -44,10 +45,12 @@ def train(net, dataset, steps, groups=None, rate=0.002, seed=0):
 
 def ways(base, build, dataset, test, steps, seed):
     """Test accuracies of the three ways to learn a few images."""
-    scratch = train(build(seed), dataset, steps, seed=seed)
-
     known = training.features(base, dataset, "flat")
-    head = nn.Linear(known.x.shape[1], 5, init=nn.init.zeros())
+    width = known.x.shape[1]
+    fresh = {"base": build(seed).until("flat"), "head": nn.Linear(width, 5, seed=seed)}
+    scratch = train(nn.Sequential(fresh), dataset, steps, seed=seed)
+
+    head = nn.Linear(width, 5, init=nn.init.zeros())
     train(head, known, steps, seed=seed)
     net = nn.Sequential({"base": copy.deepcopy(base.until("flat")), "head": head})
     frozen = training.Trainer(net, nn.CrossEntropyLoss(), optim.Adam(net.parameters()))
