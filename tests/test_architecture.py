@@ -214,14 +214,6 @@ def test_kernels_keep_no_mutable_state() -> None:
         assert mutable == (["static int active ="] if path.name == "dispatch.c" else []), path.name
 
 
-@pytest.mark.parametrize("time", ["first", "again"])
-def test_what_a_test_sets_for_the_process_is_put_back(time: str) -> None:
-    """By conftest.py: what the first leaves would be found again."""
-    assert not fastcnn.get_exact() and fastcnn.get_num_threads() != 4095
-    fastcnn.set_exact(True)
-    fastcnn.set_num_threads(4095)
-
-
 # ---- what nobody may use ----
 
 

@@ -43,7 +43,7 @@ _TASKS: dict[Task, str] = {
 }
 
 _FILES = {
-    WEIGHTS: "the trained weights, for `fastcnn predict` where they tell classes",
+    WEIGHTS: "the trained weights; of nets that classify, for `fastcnn predict`",
     CHECKPOINT: "the whole run after its last epoch, for --resume",
     HISTORY: "losses, accuracies, learning rate and seconds of each epoch",
     "curves.png": "the same, drawn",

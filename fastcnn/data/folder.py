@@ -205,8 +205,8 @@ def _listing(
 
 
 def outer_folder(names: list[str], split: str | None = None) -> str:
-    """``folder/`` where a zip has one folder around all its folders, as file managers make it."""
-    parts = [name.split("/") for name in names if not name.startswith((".", "__MACOSX"))]
+    """``folder/`` where one folder of a zip is around all pictures, as file managers make it."""
+    parts = [name.split("/") for name in names if _may_be_picture(name)]
     first = {part[0] for part in parts}
     if len(first) == 1 and split not in first and min(map(len, parts)) > 2:
         return f"{first.pop()}/"
@@ -221,13 +221,13 @@ def _whole(file: IO[bytes], size: int, where: str) -> bytes:
 
 def _is_picture(name: str) -> bool:
     """Whether it is ``<class>/<picture>``, neither of them hidden."""
-    parts = name.split("/")
-    return (
-        len(parts) == 2
-        and PurePosixPath(name).suffix.lower() in _SUFFIXES
-        and not parts[0].startswith((".", "__MACOSX"))
-        and not parts[1].startswith(".")
-    )
+    return name.count("/") == 1 and _may_be_picture(name)
+
+
+def _may_be_picture(name: str) -> bool:
+    """Whether its suffix is that of a picture, and nothing on the way to it is hidden."""
+    hidden = any(part.startswith((".", "__MACOSX")) for part in name.split("/"))
+    return not hidden and PurePosixPath(name).suffix.lower() in _SUFFIXES
 
 
 def _uint8(pixels: Array, channels: int | None) -> Array:

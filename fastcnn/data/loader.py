@@ -43,7 +43,9 @@ class DataLoader:
         Leave out a last batch that is not full.
     augment : Augmentation, optional
         Changes each batch, see `fastcnn.data.augment`; seeded by `seed`, the epoch, and the numbers
-        of the samples. Labels of pixels, integers (N, H, W) for images of that size, move along.
+        of the samples. Labels of pixels, integers (N, H, W), move along
+        (`Augmentation.with_labels <fastcnn.data.augment.Augmentation.with_labels>`); other targets
+        stay as they are.
     num_workers : int, optional
         Background threads that prepare batches; 0 prepares each when it is asked for. The dataset's
         ``batch`` is called from them, with several at the same time.
@@ -132,7 +134,7 @@ class DataLoader:
             x, y = self.dataset.batch(rows if order is None else numbers)
             if self.augment is not None:
                 given: dict[str, Any] = {"seed": self.seed, "epoch": epoch, "rows": numbers}
-                if y.dtype.kind in "iu" and y.ndim == 3 and y.shape[1:] == x.shape[2:]:
+                if y.dtype.kind in "iu" and y.ndim == 3 and x.ndim == 4:
                     x, y = self.augment.with_labels(x, y, **given)
                 else:
                     x = self.augment(x, **given)

@@ -25,8 +25,8 @@ def autoencoder(
     A ReLU follows each layer but the code and the last. New in autoencoders: nobody labels
     anything, the images are their own targets (train with `nn.MSELoss`). The encoder shrinks, the
     mirrored decoder restores; what comes through the code is what matters of a digit: a compression
-    of 784 / 32 = 24.5 to 1, and features for other tasks (``net["encoder"](x)``). With convolutions
-    the code keeps where things are, and has few weights.
+    of 784 / 32 = 24.5 to 1, and features for other tasks (``net["encoder"](x)``). Convolutions need
+    few weights for it: nine tenths are in the two fully connected layers at the code.
 
     Source: Hinton and Salakhutdinov, "Reducing the dimensionality of data with neural networks",
     Science 313, 2006; with convolutions: Masci, Meier, Cireşan and Schmidhuber, "Stacked

@@ -59,7 +59,7 @@ def dmlp(
     Raises
     ------
     ValueError
-        If there is no such activation, or no hidden layer.
+        If there is no such activation, no hidden layer, or a number is no integer >= 1.
 
     Examples
     --------

@@ -26,12 +26,12 @@ class _Params(Mapping[str, Array]):
         self._arrays = arrays
 
     def __getitem__(self, key: str) -> Array:
+        if key not in self._arrays:
+            raise KeyError(f"SimpleConvNet: expected one of {', '.join(self)}, got {key!r}")
         return self._arrays[key]
 
     def __setitem__(self, key: str, value: ArrayLike) -> None:
-        if key not in self._arrays:
-            raise KeyError(f"SimpleConvNet: expected one of {', '.join(self)}, got {key!r}")
-        array, new = self._arrays[key], np.asarray(value)
+        array, new = self[key], np.asarray(value)
         if new.shape != array.shape:
             raise ValueError(
                 f"SimpleConvNet: expected {key} of shape {array.shape}, got {new.shape}"
@@ -43,6 +43,9 @@ class _Params(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._arrays)
+
+    def __repr__(self) -> str:
+        return repr(self._arrays)
 
 
 class SimpleConvNet(nn.Sequential):

@@ -1,7 +1,7 @@
 """Residual blocks, y = relu(F(x) + shortcut(x)), as graphs to build nets from.
 
-Those that join channels are in concat_blocks.py, those near the end of a net in head_blocks.py;
-they are to be had from here too.
+Those that join channels are in concat_blocks.py, those that end a net or a branch in
+head_blocks.py; they are to be had from here too.
 
 Source: He, Zhang, Ren and Sun, "Deep residual learning for image recognition", CVPR 2016: figure 5
 and, for the kinds of shortcut where x and F(x) differ in shape, section 3.3. A block that strides

@@ -1,4 +1,4 @@
-"""Blocks near the end of a net, as graphs: scores with a skip (FCN), an auxiliary classifier.
+"""Blocks that end a net or a branch of it, as graphs: scores with a skip, auxiliary classifiers.
 
 Sources: Long, Shelhamer and Darrell, "Fully convolutional networks for semantic segmentation", CVPR
 2015, section 4; Szegedy and others, "Going deeper with convolutions", CVPR 2015, section 5.
@@ -53,6 +53,11 @@ def skip_scores(
     Graph
         Of two inputs, "x" (N, num_classes, h, w) and "skip" (N, skip_channels, H, W) with H at most
         2 h and W at most 2 w, to (N, num_classes, H, W).
+
+    Raises
+    ------
+    ValueError
+        If a number is no integer >= 1; when called, if the finer map is too large.
 
     Examples
     --------
@@ -109,6 +114,11 @@ def auxiliary_head(
     -------
     Sequential
         (N, C, H, W) to logits (N, num_classes).
+
+    Raises
+    ------
+    ValueError
+        If the map is smaller than 5x5, or another argument out of range.
 
     Examples
     --------

@@ -47,7 +47,8 @@ def shown(value: Any) -> str:
     """A value for repr: (3, 3) as 3, 1.0 as 1."""
     if isinstance(value, tuple) and len(value) == 2 and value[0] == value[1]:
         return str(value[0])
-    return f"{value:g}" if isinstance(value, float) else repr(value)
+    short = f"{value:g}" if isinstance(value, float) else ""
+    return short if short and float(short) == value else repr(value)
 
 
 def differing(*options: tuple[str, Any, Any]) -> str:

@@ -77,7 +77,7 @@ class Optimizer:
     """What a parameter's state holds after its first step: name -> np.ndarray or int."""
 
     _may_lack: ClassVar[frozenset[str]] = frozenset()
-    """Those of `state_kinds` that only some settings need."""
+    """Those of `state_kinds` that come with a setting, perhaps set after the last step."""
 
     def __init__(self, params: Iterable[Any], lr: float) -> None:
         self.lr = lr

@@ -149,7 +149,7 @@ class Clipped(Optimizer):
         Returns
         -------
         dict
-            As of every optimizer, nested dictionaries of numbers, strings and arrays.
+            As of every optimizer, nested dictionaries of numbers, strings, arrays and None.
         """
         return {
             "optimizer": type(self).__name__,

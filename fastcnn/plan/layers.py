@@ -292,12 +292,12 @@ class LayerPlan:
                 if self.optimizer is not None:
                     self.optimizer.zero_grad()
                 tape.run("backward", "end")
-                for settle in build.settle:
-                    settle()
                 if self.optimizer is not None:
                     self.optimizer.step()
-                self.refresh()
                 done = True
+                for settle in build.settle:
+                    settle()
+                self.refresh()
         finally:
             if not done:  # forward of layers that run by themselves has moved theirs
                 for buffer, data in buffers:

@@ -201,8 +201,9 @@ class Trainer:
         augment : Augmentation, optional
             Random changes of the training data, never of the validation data, such as
             ``data.augment.RandomCrop(32, padding=4)``: other ones in each epoch, chosen by the
-            trainer's seed. Labels of pixels, integers (N, H, W), move along; other targets stay as
-            they are. Batches are then prepared by a background thread.
+            trainer's seed. Labels of pixels, integers (N, H, W), move along, and what comes in
+            from outside has label 0; other targets stay as they are, so not for targets that are
+            images or maps of floats. Batches are then prepared by a background thread.
         progress : bool or "auto", optional
             Draw progress bars; "auto" does in notebooks and if stderr is a terminal.
         callbacks : sequence of Callback, optional
@@ -253,7 +254,8 @@ class Trainer:
     def _all_or_nothing(self, resume: PathLike | None) -> Iterator[None]:
         """A new run, or the checkpoint to continue; take it back if no step comes of it."""
         kept = {name: getattr(self, name) for name in _OF_THE_RUN}
-        before = None
+        states = [(callback, dict(vars(callback))) for callback in self._callbacks]
+        random, before = self.model.rng_state(), None
         if resume is None and self._callback_states is None:
             last = self._position  # an epoch that was left early counts: its order was seen
             self._position = Position(offset=last.offset + last.epoch + (last.batch > 0))
@@ -269,6 +271,9 @@ class Trainer:
         except BaseException:
             if self.steps == steps:
                 self.__dict__.update(kept)
+                for callback, state in states:  # the fit may have been given them again
+                    callback.__dict__ = state
+                self.model.set_rng_state(random)
                 if before is not None:
                     self._apply(before)
             raise

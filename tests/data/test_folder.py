@@ -104,7 +104,8 @@ def test_a_zip_of_one_folder(split, tmp_path):
     """As file managers make it: everything is in a folder, beside which are hidden things."""
     prefix = f"flowers/{split}/" if split else "flowers/"
     files = {prefix + name: png(pixels) for name, pixels in PICTURES.items()}
-    path = place(tmp_path, {**files, "__MACOSX/flowers/a/._0.png": b"", ".DS_Store": b""}, "zip")
+    beside = ("__MACOSX/flowers/a/._0.png", "flowers/.DS_Store", "flowers/read.txt", "read.txt")
+    path = place(tmp_path, {**files, **dict.fromkeys(beside, b"no picture")}, "zip")
     dataset = data.image_folder(path, split)
     assert dataset.classes == ("a", "b") and len(dataset) == 6
 

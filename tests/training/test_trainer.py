@@ -310,8 +310,9 @@ def test_no_validation_data() -> None:
 
 
 def test_a_refused_fit_leaves_the_run_before() -> None:
-    """History, position, settings and callbacks; the next checkpoint is of that run."""
+    """History, position, settings, callbacks and generators; the next checkpoint is of that run."""
     run, stopping = runs.trainer(), training.EarlyStopping("train_loss")
+    assert run.model.rng_state()
     history = run.fit(runs.digits(64), epochs=2, batch_size=16, callbacks=[stopping])
     run.optimizer.lr = 0.3
     before, measured = runs.fingerprint(run), run.measured
@@ -333,10 +334,10 @@ def test_a_refused_fit_leaves_the_run_before() -> None:
     refused(ValueError, "validation_loss is not measured", callbacks=[training.EarlyStopping()])
     refused(ValueError, "batch_size >= 1", batch_size=0)
     refused(RuntimeError, "late", callbacks=[Late()])
-    assert runs.fingerprint(run) == before
     loss, run.loss = run.loss, nowhere
-    refused(RuntimeError, "in the first step")
+    refused(RuntimeError, "in the first step", callbacks=[stopping])
     run.loss = loss
+    assert stopping.best_epoch > 0 and runs.fingerprint(run) == before
     assert len(run.fit(runs.digits(40), epochs=1)) == 1 and run.steps == 1
     assert run.history is not history and len(history) == 2
 

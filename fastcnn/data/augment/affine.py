@@ -47,7 +47,7 @@ class RandomShift(_Affine):
     size : int
         The furthest.
     fill : float, optional
-        What comes in.
+        What comes in; its label is 0.
 
     Raises
     ------
@@ -95,7 +95,7 @@ class RandomAffine(_Affine):
     shear : float or (low, high), optional
         The angle in degrees by which columns lean; a number stands for (-shear, shear).
     fill : float, optional
-        What comes in.
+        What comes in; its label is 0.
 
     Raises
     ------
@@ -162,7 +162,7 @@ class RandomRotation(RandomAffine):
     degrees : float or (low, high)
         Counter-clockwise; a number stands for (-degrees, degrees).
     fill : float, optional
-        What comes in.
+        What comes in; its label is 0.
 
     Raises
     ------
@@ -191,7 +191,7 @@ class RandomScale(RandomAffine):
     scale : (low, high)
         How much larger.
     fill : float, optional
-        What comes in.
+        What comes in; its label is 0.
 
     Raises
     ------

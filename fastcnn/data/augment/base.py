@@ -72,7 +72,13 @@ class Augmentation(abc.ABC):
         return self.apply(x, self._keys(x, seed, epoch, rows))
 
     def with_labels(
-        self, x: Array, y: Array, *, seed: int = 0, epoch: int = 0, rows: ArrayLike | None = None
+        self,
+        x: Array,
+        y: ArrayLike,
+        *,
+        seed: int = 0,
+        epoch: int = 0,
+        rows: ArrayLike | None = None,
     ) -> tuple[Array, Array]:
         """Change a batch, and move the labels of its pixels along.
 
@@ -80,13 +86,14 @@ class Augmentation(abc.ABC):
         ----------
         x, seed, epoch, rows
             As for the call.
-        y : ndarray
-            Integers, shape (N, H, W).
+        y : array_like of int
+            Shape (N, H, W).
 
         Returns
         -------
         tuple of ndarray
-            What the call gives, and labels for each of its pixels; 0 for what came in from outside.
+            What the call gives, and labels for each of its pixels. What came in from outside has
+            label 0, so that should be the background.
 
         Raises
         ------
@@ -103,12 +110,13 @@ class Augmentation(abc.ABC):
         array([[[7, 6, 5]]])
         """
         keys = self._keys(x, seed, epoch, rows)
-        if y.dtype.kind not in "iu" or y.shape != (len(x), *x.shape[2:]):
+        labels, wanted = np.asarray(y), (len(x), *x.shape[2:])
+        if labels.dtype.kind not in "iu" or labels.shape != wanted:
             raise ValueError(
-                f"{type(self).__name__}: expected labels of pixels, integers of shape "
-                f"{(len(x), *x.shape[2:])}, got {y.dtype} of shape {y.shape}"
+                f"{type(self).__name__}: expected labels of pixels, integers of shape {wanted}, "
+                f"got {labels.dtype} of shape {labels.shape}"
             )
-        return self.apply(x, keys), self.move(y, keys)
+        return self.apply(x, keys), self.move(labels, keys)
 
     def _keys(self, x: Array, seed: int, epoch: int, rows: ArrayLike | None) -> Array:
         """The keys of a batch's samples, after a look at the arguments of the call."""

@@ -14,7 +14,7 @@ _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 
 
 class _InPlace(Augmentation):
-    """Base: every pixel stays in its place, and is of what it was of."""
+    """Base: pixels keep their places and their labels."""
 
     def move(self, y: Array, keys: Array) -> Array:
         """See `Augmentation.move`."""
