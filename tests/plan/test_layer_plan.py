@@ -421,6 +421,46 @@ def test_a_loss_that_is_not_finite_changes_nothing() -> None:
         assert_same_bits(a, before[key])
 
 
+class Counting(nn.Layer):
+    """A layer that no step knows, with a buffer that its forward pass moves."""
+
+    def __init__(self) -> None:
+        self.seen = nn.Buffer(np.zeros(1))
+
+    def forward(self, x: Any) -> tuple[Any, None]:
+        self.seen.data[...] += 1
+        return x, None
+
+    def backward(self, dy: Any, ctx: None, *, need_dx: bool = True) -> Any:
+        return dy
+
+    def output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+
+def test_a_step_that_fails_changes_no_buffer(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 3, seed=1), nn.BatchNorm2d(4), nn.ReLU(), Counting(), nn.Flatten(),
+        nn.Linear(4 * 36, 10, seed=2),
+    )  # fmt: skip
+    program = plan.compile(net, (3, 8, 8), loss=nn.CrossEntropyLoss(), optimizer=sgd(net))
+    x, y = batch(0, 4, (3, 8, 8), "float32")
+    program.step(x, y)
+    before = {name: buffer.data.copy() for name, buffer in net.named_buffers()}
+    assert len(before) == 3
+
+    def fail() -> None:
+        raise RuntimeError("no room")
+
+    with pytest.raises(ValueError, match="class"):
+        program.step(x, np.full(4, 10))
+    monkeypatch.setattr(program.optimizer, "step", fail)
+    with pytest.raises(RuntimeError, match="no room"):
+        program.step(x, y)
+    for name, buffer in net.named_buffers():
+        assert_same_bits(buffer.data, before[name])
+
+
 def heads(auxiliary: bool) -> nn.Graph:
     """Three outputs: one in the middle that others go on from, one behind a dropout."""
     kind = nn.AuxiliaryGraph if auxiliary else nn.Graph
