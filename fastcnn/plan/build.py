@@ -19,7 +19,8 @@ class Build:
     def __init__(self, net: Net, n: int, dtype: Any, threads: int, training: bool) -> None:
         self.net, self.n, self.dtype, self.threads = net, n, np.dtype(dtype), threads
         self.training = training
-        self.tape = Tape()
+        self.tape = Tape()  # while it is recorded; what calls hold must not lead back to them
+        self.scratch = self.tape.scratch
         self.values: dict[str, Cell] = {}
         self.gradients: dict[str, Sum] = {}
         self.wanted: set[str] = set()  # values whose gradient somebody needs

@@ -258,7 +258,7 @@ class ConvStep(Joined):
         )  # fmt: skip
 
     def forward(self, b: Build) -> None:
-        tape, threads, conv = b.tape, b.threads, self.conv
+        threads, scratch, conv = b.threads, b.scratch, self.conv
         x, desc = b.values[self.first.inputs[0]], self.descriptor(b)
         prepares = not b.training and _kernels.conv2d_prepared_bytes(desc) > 0
         which = "prepared" if prepares else "forward"
@@ -277,11 +277,11 @@ class ConvStep(Joined):
             else:
                 now = self.weights(desc, threads)
             _kernels.conv2d_forward(
-                desc, x.array, now.w, now.bias, y.array, tape.scratch.array, threads,
+                desc, x.array, now.w, now.bias, y.array, scratch.array, threads,
                 other.array if other is not None else None, relu, now.prepared,
             )  # fmt: skip
 
-        tape.call(call, x, y, other, scratch=size)
+        b.tape.call(call, x, y, other, scratch=size)
         self.x, self.z = x, y
         self.y = self.normalise(b, y) if apart else y
         b.values[self.chain.output] = self.y
@@ -291,7 +291,7 @@ class ConvStep(Joined):
         return value not in self.chain.inputs and b.unread[value] == 0
 
     def backward(self, b: Build, dy: Cell) -> None:
-        tape, threads, conv = b.tape, b.threads, self.conv
+        threads, scratch, conv = b.threads, b.scratch, self.conv
         x, desc = self.x, self.descriptor(b)
         dz, shape = self.ends_backward(b, dy, self.y, self.z), conv.w.shape
         if conv.layer.trains():
@@ -299,11 +299,12 @@ class ConvStep(Joined):
 
             def weights() -> None:
                 dw, db = empty("plan", shape, b.dtype), np.empty(shape[0], b.dtype)
-                scratch = tape.scratch.array
-                _kernels.conv2d_backward_weight(desc, dz.array, x.array, dw, db, scratch, threads)
+                _kernels.conv2d_backward_weight(
+                    desc, dz.array, x.array, dw, db, scratch.array, threads
+                )
                 conv.add(dw, db)
 
-            tape.call(weights, dz, x, scratch=size)
+            b.tape.call(weights, dz, x, scratch=size)
 
         replicates = conv.padding_mode == "replicate"
         back = self.descriptor(b, padded=True) if replicates else desc
@@ -312,16 +313,17 @@ class ConvStep(Joined):
         def write(dx: Cell) -> None:
             size = _kernels.conv2d_workspace_bytes(back, "backward_input", threads)
             image = (b.n, *conv.input_shape)
-            wide = tape.cell(self.padded(b), b.dtype) if replicates else dx
+            wide = b.tape.cell(self.padded(b), b.dtype) if replicates else dx
 
             def call() -> None:
-                w, scratch = conv.w, tape.scratch.array
-                _kernels.conv2d_backward_input(back, dz.array, w, wide.array, scratch, threads)
+                _kernels.conv2d_backward_input(
+                    back, dz.array, conv.w, wide.array, scratch.array, threads
+                )
                 if replicates:
                     folded = fold_border(wide.array, image, top, left)
                     np.copyto(dx.array.reshape(image), folded)
 
-            tape.call(call, dz, dx, wide, scratch=size)
+            b.tape.call(call, dz, dx, wide, scratch=size)
 
         b.give(self.first.inputs[0], write)
 

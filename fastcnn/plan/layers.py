@@ -45,6 +45,15 @@ class _Recorded(NamedTuple):
     outputs: dict[str, Cell]
 
 
+class _Judge:
+    """The loss, what it is given beside the outputs, and what it said last."""
+
+    def __init__(self, loss: Any) -> None:
+        self.loss = loss
+        self.y: Any = None
+        self.value = math.nan
+
+
 class LayerPlan:
     """A net whose layers run as recorded kernel calls, fused; made by `compile`.
 
@@ -97,8 +106,7 @@ class LayerPlan:
         (self.dtype,) = dtypes
         self._tapes: dict[tuple[Any, ...], _Recorded] = {}
         self._arena = np.empty(0, np.uint8)
-        self._y: Any = None
-        self._loss_value = math.nan
+        self._judge = _Judge(loss)
         self._running = threading.Lock()  # one arena: calls from several threads take turns
 
     def _make_steps(self, training: bool) -> tuple[Step, ...]:
@@ -126,6 +134,9 @@ class LayerPlan:
                 del self._tapes[next(iter(self._tapes))]
         self._tapes[key] = found  # the latest is the last
         if found.tape.arena_bytes > self._arena.nbytes:
+            for recorded in self._tapes.values():  # the old arena goes before the new one comes
+                recorded.tape.release()
+            self._arena = np.empty(0, np.uint8)
             self._arena = empty("plan", (found.tape.arena_bytes,), np.uint8)
         found.tape.bind(self._arena)
         return found
@@ -152,8 +163,10 @@ class LayerPlan:
         for cell in () if training else outputs.values():
             b.tape.keep(cell)
         b.tape.mark("end")
-        b.tape.lay_out()
-        return _Recorded(b.tape, b, entry, outputs)
+        tape = b.tape
+        tape.lay_out()
+        del b.tape  # or tape, calls and b would hold each other, and the arena, till gc comes by
+        return _Recorded(tape, b, entry, outputs)
 
     def _record_backward(self, b: Build, steps: Sequence[Step], outputs: dict[str, Cell]) -> None:
         for step in steps:
@@ -161,11 +174,11 @@ class LayerPlan:
                 b.wanted.add(step.chain.output)
         net = b.net
         gradients = {name: b.cell(value) for name, value in net.outputs.items()}
+        judge, shaped = self._judge, self._shaped
 
         def loss() -> None:
-            arrays = self._shaped(b.n, net, outputs)
-            value, found = self.loss(arrays, self._y)
-            self._loss_value = float(value)
+            value, found = judge.loss(shaped(b.n, net, outputs), judge.y)
+            judge.value = float(value)
             for name, dy in gradients.items():
                 # as for `Graph.backward`, an output without a gradient may be left out
                 one = found.get(name, 0) if isinstance(found, Mapping) else found
@@ -277,7 +290,7 @@ class LayerPlan:
             if isinstance(step, LayerStep)
             for _, buffer in step.layer.named_buffers()
         ]
-        entry.array, self._y = a, y
+        entry.array, self._judge.y = a, y
         done = False
         try:
             tape.run("forward", "backward")
@@ -288,7 +301,7 @@ class LayerPlan:
                 outputs = next(iter(outputs.values()))
             if labels.dtype.kind in "iu" and outputs.ndim == 2:
                 right = int(np.count_nonzero(outputs.argmax(axis=1) == labels))
-            if math.isfinite(self._loss_value):
+            if math.isfinite(self._judge.value):
                 if self.optimizer is not None:
                     self.optimizer.zero_grad()
                 tape.run("backward", "end")
@@ -302,7 +315,7 @@ class LayerPlan:
             if not done:  # forward of layers that run by themselves has moved theirs
                 for buffer, data in buffers:
                     buffer.data[...] = data
-        return StepResult(self._loss_value, right)
+        return StepResult(self._judge.value, right)
 
     # ---- what it is ----
 

@@ -294,18 +294,18 @@ class LrnStep(OneLayer):
         b.values[self.chain.output] = y
 
     def backward(self, b: Build, dy: Cell) -> None:
-        x, sizes, settings, threads, tape = self.x, self.sizes, self.settings, b.threads, b.tape
+        x, sizes, settings = self.x, self.sizes, self.settings
+        threads, scratch = b.threads, b.scratch
 
         def write(dx: Cell) -> None:
             like = np.empty(0, b.dtype)
             size = _kernels.lrn_backward_workspace_bytes(sizes, settings, like, threads)
 
             def call() -> None:
-                scratch = tape.scratch.array
                 _kernels.lrn_backward(
-                    sizes, settings, dy.array, x.array, dx.array, scratch, threads
+                    sizes, settings, dy.array, x.array, dx.array, scratch.array, threads
                 )
 
-            tape.call(call, dy, x, dx, scratch=size)
+            b.tape.call(call, dy, x, dx, scratch=size)
 
         b.give(self.chain.inputs[0], write)

@@ -48,24 +48,24 @@ class LinearStep(Step):
         self.text = f"linear {self.inner} -> {self.out}{' + ReLU' if self.relu else ''}"
 
     def forward(self, b: Build) -> None:
-        tape, threads, linear, n, inner = b.tape, b.threads, self.linear, b.n, self.inner
+        threads, scratch, linear, n, inner = b.threads, b.scratch, self.linear, b.n, self.inner
         x, y = b.values[self.chain.inputs[0]], b.cell(self.chain.output)
         like = np.empty(0, b.dtype)
         self.scratch = _kernels.linear_workspace_bytes(like, n, inner, self.out, threads)
 
         def call() -> None:
             bias = None if linear.bias is None else linear.bias.data
-            rows, scratch = x.array.reshape(n, inner), tape.scratch.array
-            _kernels.linear_forward(rows, linear.weight.data, bias, y.array, scratch, threads)
+            rows, w = x.array.reshape(n, inner), linear.weight.data
+            _kernels.linear_forward(rows, w, bias, y.array, scratch.array, threads)
 
-        tape.call(call, x, y, scratch=self.scratch)
+        b.tape.call(call, x, y, scratch=self.scratch)
         if self.relu:
             relu_in_place(b, y)
         self.x, self.y = x, y
         b.values[self.chain.output] = y
 
     def backward(self, b: Build, dy: Cell) -> None:
-        tape, threads, linear, n, inner = b.tape, b.threads, self.linear, b.n, self.inner
+        threads, scratch, linear, n, inner = b.threads, b.scratch, self.linear, b.n, self.inner
         x, out = self.x, self.out
         if self.relu:
             relu_backward(b, dy, self.y)
@@ -75,19 +75,18 @@ class LinearStep(Step):
                 dw = empty("plan", (out, inner), x.dtype)
                 db = np.empty(out, x.dtype)
                 rows, g = x.array.reshape(n, inner), dy.array.reshape(n, out)
-                _kernels.linear_backward_weight(g, rows, dw, db, tape.scratch.array, threads)
+                _kernels.linear_backward_weight(g, rows, dw, db, scratch.array, threads)
                 add_gradient(linear.weight, dw)
                 add_gradient(linear.bias, db)
 
-            tape.call(weights, dy, x, scratch=self.scratch)
+            b.tape.call(weights, dy, x, scratch=self.scratch)
 
         def write(dx: Cell) -> None:
             def call() -> None:
                 g, rows = dy.array.reshape(n, out), dx.array.reshape(n, inner)
-                w, scratch = linear.weight.data, tape.scratch.array
-                _kernels.linear_backward_input(g, w, rows, scratch, threads)
+                _kernels.linear_backward_input(g, linear.weight.data, rows, scratch.array, threads)
 
-            tape.call(call, dy, dx, scratch=self.scratch)
+            b.tape.call(call, dy, dx, scratch=self.scratch)
 
         b.give(self.chain.inputs[0], write)
 
@@ -208,27 +207,29 @@ class ConvTransposeStep(Step):
 
     def forward(self, b: Build) -> None:
         x, y, desc = b.values[self.chain.inputs[0]], b.cell(self.chain.output), self.descriptor(b)
-        tape, threads, layer = b.tape, b.threads, self.layer
+        threads, scratch, layer = b.threads, b.scratch, self.layer
         size = _kernels.conv2d_workspace_bytes(desc, "backward_input", threads)
 
         def call() -> None:
-            w, scratch = layer.weight.data, tape.scratch.array
-            bias = None if layer.bias is None else layer.bias.data
-            _kernels.conv2d_backward_input(desc, x.array, w, y.array, scratch, threads, bias)
+            w, bias = layer.weight.data, None if layer.bias is None else layer.bias.data
+            _kernels.conv2d_backward_input(desc, x.array, w, y.array, scratch.array, threads, bias)
 
-        tape.call(call, x, y, scratch=size)
+        b.tape.call(call, x, y, scratch=size)
         self.x = x
         b.values[self.chain.output] = y
 
     def backward(self, b: Build, dy: Cell) -> None:
-        x, desc, tape, threads, layer = self.x, self.descriptor(b), b.tape, b.threads, self.layer
+        x, desc, layer = self.x, self.descriptor(b), self.layer
+        threads, scratch = b.threads, b.scratch
         if layer.trains():
             size = _kernels.conv2d_workspace_bytes(desc, "backward_weight", threads)
 
             def weights() -> None:
-                w, scratch = layer.weight.data, tape.scratch.array
+                w = layer.weight.data
                 dw = empty("plan", w.shape, w.dtype)
-                _kernels.conv2d_backward_weight(desc, x.array, dy.array, dw, None, scratch, threads)
+                _kernels.conv2d_backward_weight(
+                    desc, x.array, dy.array, dw, None, scratch.array, threads
+                )
                 add_gradient(layer.weight, dw)
                 if layer.bias is not None and layer.bias.requires_grad:
                     db = empty("plan", self.shape[:1], w.dtype)
@@ -236,16 +237,16 @@ class ConvTransposeStep(Step):
                     _kernels.channel_sums(g, db, threads)
                     add_gradient(layer.bias, db)
 
-            tape.call(weights, dy, x, scratch=size)
+            b.tape.call(weights, dy, x, scratch=size)
 
         def write(dx: Cell) -> None:
             size = _kernels.conv2d_workspace_bytes(desc, "forward", threads)
 
             def call() -> None:
-                w, scratch = layer.weight.data, tape.scratch.array
-                _kernels.conv2d_forward(desc, dy.array, w, None, dx.array, scratch, threads)
+                w = layer.weight.data
+                _kernels.conv2d_forward(desc, dy.array, w, None, dx.array, scratch.array, threads)
 
-            tape.call(call, dy, dx, scratch=size)
+            b.tape.call(call, dy, dx, scratch=size)
 
         b.give(self.chain.inputs[0], write)
 

@@ -14,6 +14,7 @@ import numpy as np
 from .._checks import Array, empty
 
 _ALIGNMENT = 64
+_NOTHING = np.empty(0, np.uint8)
 
 
 class Cell:
@@ -109,6 +110,12 @@ class Tape:
                 cell.array = part.view(cell.dtype).reshape(cell.shape)
         if not self.scratch.shape[0]:
             self.scratch.array = empty("plan", (0,), np.uint8)
+
+    def release(self) -> None:
+        """Let go of the memory; `bind` again before the next run."""
+        self._arena = None
+        for cell in [*self._cells, self.scratch]:
+            cell.array = _NOTHING
 
     def run(self, first: str, last: str) -> None:
         """Run the calls from one mark to another."""

@@ -1,6 +1,8 @@
 """A layer plan against the layers: same bits in training, close outputs in inference, memory."""
 
 import fnmatch
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -419,6 +421,27 @@ def test_a_loss_that_is_not_finite_changes_nothing() -> None:
     assert np.isnan(program.step(x, y).loss)
     for key, a in state(net).items():
         assert_same_bits(a, before[key])
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_a_plan_s_memory_goes_with_it(name: str) -> None:
+    """By counting references alone: a cycle would hold the arena until the collector comes by."""
+    make, shape = NETS[name]
+    net = make()
+    program = plan.compile(net, shape, loss=nn.CrossEntropyLoss(), optimizer=sgd(net))
+    x, y = batch(0, 2, shape, "float32")
+    gc.disable()
+    try:
+        program(x[:1])
+        small = weakref.ref(program._arena) if isinstance(program, plan.LayerPlan) else None
+        program.step(x, y)
+        program(x)
+        assert small is None or small() is None  # nor does a smaller arena stay beside a larger
+        alive = weakref.ref(program)
+        del program
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 class Counting(nn.Layer):
