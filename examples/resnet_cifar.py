@@ -3,7 +3,7 @@
 What to look at:
 
 - ResNet-20 with random crops and flips, SGD with momentum and a one-cycle rate: more than four of
-  five pictures right after twelve epochs; which classes it takes for each other. Beside it the
+  five pictures right after ten epochs; which classes it takes for each other. Beside it the
   plain net, which is the same without its shortcuts.
 - The first steps of nets with 20 and 56 layers, with shortcuts and without: the deeper plain net
   starts more slowly on its very training images, the residual one does not.
@@ -33,7 +33,7 @@ def first_steps(net, train, steps, seed):
 
 def main(example: Example) -> None:
     train, test = example.cifar10()
-    epochs, steps, depths = 12, 100, (20, 56)
+    epochs, steps, depths = 10, 100, (20, 56)
     if example.quick:
         train, test, epochs, steps, depths = train[:640], test[:100], 1, 10, (20,)
 
