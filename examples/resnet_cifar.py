@@ -1,4 +1,4 @@
-"""ResNet-20 on CIFAR-10 in some minutes, and why it has shortcuts.
+"""ResNet-20 on CIFAR-10 in a quarter of an hour, and why it has shortcuts.
 
 What to look at:
 

@@ -16,7 +16,7 @@ from .build import Build, Step
 from .graph import Net, chains, flatten, has_heads
 from .lower import LoweringError
 from .steps import LayerStep, step_of
-from .tape import Cell, Tape
+from .tape import NOTHING, Cell, Tape
 
 _TAPES = 4  # kept: training and inference, of the usual batch and of a last, smaller one
 
@@ -46,10 +46,10 @@ class _Recorded(NamedTuple):
 
 
 class _Judge:
-    """The loss, what it is given beside the outputs, and what it said last."""
+    """A step's loss, what it is given beside the outputs, and what it said."""
 
-    def __init__(self, loss: Any) -> None:
-        self.loss = loss
+    def __init__(self) -> None:
+        self.loss: Any = None
         self.y: Any = None
         self.value = math.nan
 
@@ -106,7 +106,7 @@ class LayerPlan:
         (self.dtype,) = dtypes
         self._tapes: dict[tuple[Any, ...], _Recorded] = {}
         self._arena = np.empty(0, np.uint8)
-        self._judge = _Judge(loss)
+        self._judge = _Judge()
         self._running = threading.Lock()  # one arena: calls from several threads take turns
 
     def _make_steps(self, training: bool) -> tuple[Step, ...]:
@@ -130,8 +130,8 @@ class LayerPlan:
         found = self._tapes.pop(key, None)
         if found is None:
             found = self._recorded(n, training)
-            while len(self._tapes) >= _TAPES:
-                del self._tapes[next(iter(self._tapes))]
+            while len(self._tapes) >= _TAPES:  # steps know its cells, which must not keep memory
+                self._tapes.pop(next(iter(self._tapes))).tape.release()
         self._tapes[key] = found  # the latest is the last
         if found.tape.arena_bytes > self._arena.nbytes:
             for recorded in self._tapes.values():  # the old arena goes before the new one comes
@@ -236,7 +236,10 @@ class LayerPlan:
         with self._running:
             recorded = self._record(len(a), False)
             recorded.input.array = a
-            recorded.tape.run("forward", "end")
+            try:
+                recorded.tape.run("forward", "end")
+            finally:
+                recorded.input.array = NOTHING  # the caller's, who may let go of it
             result = self._shaped(len(a), self._nets[False], recorded.outputs)
             if self.several:
                 return {name: array.copy() for name, array in result.items()}
@@ -290,7 +293,8 @@ class LayerPlan:
             if isinstance(step, LayerStep)
             for _, buffer in step.layer.named_buffers()
         ]
-        entry.array, self._judge.y = a, y
+        entry.array = a
+        self._judge.loss, self._judge.y = self.loss, y
         done = False
         try:
             tape.run("forward", "backward")
@@ -315,6 +319,11 @@ class LayerPlan:
             if not done:  # forward of layers that run by themselves has moved theirs
                 for buffer, data in buffers:
                     buffer.data[...] = data
+                self.refresh()  # an update may have ended half-way
+            entry.array, self._judge.y = NOTHING, None  # the caller's, who may let go of them
+            for step in build.steps:
+                if isinstance(step, LayerStep):
+                    step.context = None
         return StepResult(self._judge.value, right)
 
     # ---- what it is ----

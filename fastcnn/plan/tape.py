@@ -14,7 +14,7 @@ import numpy as np
 from .._checks import Array, empty
 
 _ALIGNMENT = 64
-_NOTHING = np.empty(0, np.uint8)
+NOTHING = np.empty(0, np.uint8)
 
 
 class Cell:
@@ -115,7 +115,7 @@ class Tape:
         """Let go of the memory; `bind` again before the next run."""
         self._arena = None
         for cell in [*self._cells, self.scratch]:
-            cell.array = _NOTHING
+            cell.array = NOTHING
 
     def run(self, first: str, last: str) -> None:
         """Run the calls from one mark to another."""

@@ -235,9 +235,10 @@ class Trainer:
         if isinstance(epochs, bool) or not isinstance(epochs, (int, np.integer)) or epochs < 0:
             raise ValueError(f"fit: expected epochs to be an integer >= 0, got {epochs!r}")
         show = wanted(progress)
-        with self._all_or_nothing(resume):
+        ordered = sorted(callbacks, key=lambda callback: callback.order)
+        with self._all_or_nothing(resume, ordered):
             loader, held_out = self._split(train, validation, batch_size, augment)
-            self._callbacks = sorted(callbacks, key=lambda callback: callback.order)
+            self._callbacks = ordered
             self._begin(loader, held_out, validation)
             with InterruptFlag() as interrupt:
                 try:
@@ -251,10 +252,12 @@ class Trainer:
         return self.history
 
     @contextlib.contextmanager
-    def _all_or_nothing(self, resume: PathLike | None) -> Iterator[None]:
+    def _all_or_nothing(
+        self, resume: PathLike | None, callbacks: Sequence[Callback]
+    ) -> Iterator[None]:
         """A new run, or the checkpoint to continue; take it back if no step comes of it."""
         kept = {name: getattr(self, name) for name in _OF_THE_RUN}
-        states = [(callback, dict(vars(callback))) for callback in self._callbacks]
+        states = [(one, dict(vars(one))) for one in [*self._callbacks, *callbacks]]
         random, before = self.model.rng_state(), None
         if resume is None and self._callback_states is None:
             last = self._position  # an epoch that was left early counts: its order was seen
@@ -271,7 +274,7 @@ class Trainer:
         except BaseException:
             if self.steps == steps:
                 self.__dict__.update(kept)
-                for callback, state in states:  # the fit may have been given them again
+                for callback, state in states:
                     callback.__dict__ = state
                 self.model.set_rng_state(random)
                 if before is not None:

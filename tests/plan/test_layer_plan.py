@@ -437,6 +437,12 @@ def test_a_plan_s_memory_goes_with_it(name: str) -> None:
         program.step(x, y)
         program(x)
         assert small is None or small() is None  # nor does a smaller arena stay beside a larger
+        given = x.copy()
+        alive = weakref.ref(given)
+        program.step(given, y)
+        program(given)
+        del given
+        assert alive() is None  # the caller's images are the caller's
         alive = weakref.ref(program)
         del program
         assert alive() is None
