@@ -41,6 +41,7 @@ cdef extern from "fastcnn.h" nogil:
         const void *x
         fc_plan_loss loss
         double scale
+        int exact
         const int64_t *labels
         const void *targets
         double loss_sum
@@ -133,8 +134,8 @@ cdef class PlanProgram:
             status = fc_plan_infer(&self.d, self.params, n, xp, yp, sp, n_threads)
         check(status)
 
-    def train(self, int64_t n, cnp.ndarray x, int loss, double scale, cnp.ndarray labels,
-              cnp.ndarray targets, cnp.ndarray workspace, int n_threads):
+    def train(self, int64_t n, cnp.ndarray x, int loss, double scale, bint exact,
+              cnp.ndarray labels, cnp.ndarray targets, cnp.ndarray workspace, int n_threads):
         """(sum of the losses, images whose largest output is at their label)"""
         cdef fc_plan_batch batch
         cdef void *sp = data(workspace)
@@ -143,6 +144,7 @@ cdef class PlanProgram:
         batch.x = data(x)
         batch.loss = <fc_plan_loss>loss
         batch.scale = scale
+        batch.exact = exact
         batch.labels = <const int64_t *>data(labels)
         batch.targets = data(targets)
         with nogil:

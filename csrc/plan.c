@@ -163,12 +163,31 @@ static void lay_out_patch(plan_stage *g, int64_t lanes, int64_t *scratch) {
     largest(scratch, reals);
 }
 
+/* Whether a convolution's rows of five taps go by F(2,5), a pooling window's two columns a tile. It
+ * takes three products for five; transforms cost about as much as the products of three terms, of
+ * which a sum has c * kh. */
+static int winograd_pays(const fc_plan_step *s) {
+    return s->kind == FC_PLAN_CONV_POOL && s->kw == 5 && s->c * s->kh >= 16 && s->k >= 8;
+}
+
+/* Transformed pixels of a block, and the products of a row of pooling windows. */
+static void lay_out_winograd(const plan_stage *g, int64_t lanes, int64_t *scratch) {
+    const fc_plan_step *s = g->step;
+    int64_t pixels = fc_mul(2 * s->oh + s->kh - 1, fc_mul(s->c, s->ow));
+    int64_t products = fc_mul(2, fc_mul(s->k, s->ow));
+    largest(scratch, fc_mul(fc_mul(6, lanes), fc_add(pixels, products)));
+}
+
 /* Where a stage keeps what does not live in the block: weights for its kernels, sums, rows. */
 static void lay_out_shared(plan_layout *l, plan_stage *g, int training, int update_rows) {
     const fc_plan_step *s = g->step;
     int64_t lanes = l->lanes, images = fc_mul(l->blocks, lanes);
     if (is_conv(s)) {
         int64_t weights = fc_mul(fc_mul(s->k, s->c), fc_mul(s->kh, s->kw));
+        if (g->winograd) { /* six products for five taps, filters in whole vectors */
+            int64_t filters = fc_round_up(s->k, lanes);
+            weights = fc_mul(fc_mul(filters, s->c), fc_mul(s->kh, 6));
+        }
         g->packed = take(&l->shared, fc_round_up(weights, lanes));
         if (g->needs_dx && s->kind == FC_PLAN_CONV)
             g->packed_back = take(&l->shared, fc_round_up(weights, lanes));
@@ -246,6 +265,8 @@ static fc_status lay_out(const fc_plan_desc *d, const plan_kernels *k, int64_t n
             largest(&scratch, fc_add(fc_mul(fc_min(s->k, k->channels), fc_mul(value.hp, value.wp)),
                                      2 * l->lanes));
         if (s->kind == FC_PLAN_CONV_POOL && trains) lay_out_patch(g, l->lanes, &scratch);
+        g->winograd = training && winograd_pays(s);
+        if (g->winograd) lay_out_winograd(g, l->lanes, &scratch);
         if (s->kind == FC_PLAN_LINEAR && g->needs_dx) largest(&scratch, fc_mul(s->c, l->lanes));
         lay_out_shared(l, g, training, k->update_rows);
         l->items += g->items;

@@ -39,6 +39,7 @@ typedef struct {
     const fc_plan_step *step;
     plan_tensor x, y, dx, dy;  /* y may be x itself, and dy dx */
     int backward, needs_dx;    /* whether there is a backward pass, and whether it makes dx */
+    int winograd;              /* training, CONV_POOL: forward by F(2,5), unless exact */
     int64_t best;              /* arena: where each maximum came from, in vectors */
     plan_patch patch;          /* CONV_POOL */
     int64_t dw, dw_pitch;      /* chunk sums: gradients [k][rows][pitch], and of the bias */

@@ -130,8 +130,20 @@ INLINE void conv_plain(const conv_shape *s, const int ob, const int pb, const re
 /* Where the maximum so far stays: if it is NaN or >= the next one. */
 INLINE vm still_most(vr most, vr next) { return v_or(v_ge(most, next), v_isnan(most)); }
 
-/* Pooled outputs, a row of n: the maximum of the four pixels and, unless best is NULL, where it
- * was: its offset in the input, given by `offsets`. */
+/* The maximum of four pixels and, unless best is NULL, where it was: its offset in the input, given
+ * by `offsets`. */
+INLINE void conv_pool(const vr pixel[4], int relu, const real offsets[4], real *y, real *best) {
+    vr most = pixel[0], at = v_set1(offsets[0]);
+    UNROLL for (int p = 1; p < 4; p++) {
+        vm stays = still_most(most, pixel[p]);
+        most = v_select(stays, most, pixel[p]);
+        at = v_select(stays, at, v_set1(offsets[p]));
+    }
+    v_store(y, relu ? v_max(v_zero(), most) : most);
+    if (best != NULL) v_store(best, at);
+}
+
+/* Pooled outputs, a row of n. */
 INLINE void conv_pooled(const conv_shape *s, const int ob, int64_t n, const real *x, const real *w,
                         const real *bias, int relu, const real offsets[4], real *y, real *best,
                         int64_t plane) {
@@ -139,14 +151,8 @@ INLINE void conv_pooled(const conv_shape *s, const int ob, int64_t n, const real
         vr sum[CONV_OB][4];
         conv_sum(s, ob, 4, x + 2 * i, w, bias, sum);
         UNROLL for (int o = 0; o < ob; o++) {
-            vr most = sum[o][0], at = v_set1(offsets[0]);
-            UNROLL for (int p = 1; p < 4; p++) {
-                vm stays = still_most(most, sum[o][p]);
-                most = v_select(stays, most, sum[o][p]);
-                at = v_select(stays, at, v_set1(offsets[p]));
-            }
-            v_store(y + o * plane + i, relu ? v_max(v_zero(), most) : most);
-            if (best != NULL) v_store(best + o * plane + i, at);
+            int64_t to = o * plane + i;
+            conv_pool(sum[o], relu, offsets, y + to, best == NULL ? NULL : best + to);
         }
     }
 }
@@ -217,6 +223,12 @@ static void plan_conv_forward(const plan_run *r, const plan_stage *g, const real
     conv_rows(&g->x, &g->y, g->step->kh, g->step->kw, packed, bias, arena);
 }
 
+/* Of the four pixels of a pooling window, in an image as the backward pass reads it. */
+INLINE void conv_offsets(const plan_stage *g, real offsets[4]) {
+    for (int i = 0; i < 4; i++)
+        offsets[i] = (real)(i % 2 * g->patch.pixel + i / 2 * g->patch.pitch);
+}
+
 static void plan_conv_pool_forward(const plan_run *r, const plan_stage *g, const real *bias,
                                    real *arena) {
     const fc_plan_step *d = g->step;
@@ -224,8 +236,8 @@ static void plan_conv_pool_forward(const plan_run *r, const plan_stage *g, const
     const real *packed = (const real *)r->shared + g->packed;
     conv_shape s = {x->c, d->kh, d->kw, x->wp * VL, x->hp * x->wp * VL, x->wp * VL};
     int64_t blocks = fc_ceil_div(y->c, CONV_OB), plane = y->hp * y->wp * VL;
-    real across = (real)g->patch.pixel, down = (real)g->patch.pitch;
-    real offsets[4] = {0, across, down, down + across};
+    real offsets[4];
+    conv_offsets(g, offsets);
     plan_zero_border(y, arena);
     for (int64_t b = 0; b < blocks; b++) {
         int64_t k = even_cut(y->c, CONV_OB, b), ob = even_cut(y->c, CONV_OB, b + 1) - k;
@@ -258,7 +270,7 @@ INLINE void conv_weight_sum(const int ob, const int kb, const plan_tensor *x,
             vr g[WEIGHT_OB];
             UNROLL for (int o = 0; o < ob; o++) g[o] = v_load(a + o * plane);
             UNROLL for (int j = 0; j < kb; j++) {
-                vr v = v_load(b + j * VL);
+                vr v = v_keep(v_load(b + j * VL));
                 UNROLL for (int o = 0; o < ob; o++) sum[o][j] = v_fma(g[o], v, sum[o][j]);
             }
         }

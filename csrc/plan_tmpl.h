@@ -14,6 +14,7 @@
 #include "simd_index.h"
 
 #include "plan_conv_tmpl.h"
+#include "plan_winograd_tmpl.h"
 #include "plan_sparse_tmpl.h"
 #include "plan_layers_tmpl.h"
 #include "plan_image_tmpl.h"
@@ -67,7 +68,10 @@ static void plan_forward(const plan_run *r, int64_t block, real *arena) {
         const fc_plan_param *p = &r->params[2 * i];
         switch (g->step->kind) {
         case FC_PLAN_CONV: plan_conv_forward(r, g, p[1].data, arena); break;
-        case FC_PLAN_CONV_POOL: plan_conv_pool_forward(r, g, p[1].data, arena); break;
+        case FC_PLAN_CONV_POOL:
+            if (plan_winograd_used(r, g)) plan_winograd_forward(r, g, p[1].data, arena);
+            else plan_conv_pool_forward(r, g, p[1].data, arena);
+            break;
         case FC_PLAN_MAX_POOL: plan_max_pool_forward(r, g, arena); break;
         case FC_PLAN_AVG_POOL: plan_avg_pool_forward(g, arena); break;
         case FC_PLAN_LINEAR: plan_linear_forward(r, g, block, p, arena); break;
@@ -123,7 +127,8 @@ static void plan_pack(const plan_run *r) {
         const real *w = r->params[2 * i].data;
         real *to = (real *)r->shared;
         if (g->step->kind != FC_PLAN_CONV && g->step->kind != FC_PLAN_CONV_POOL) continue;
-        conv_pack(g->step, w, to + g->packed);
+        if (plan_winograd_used(r, g)) plan_winograd_pack(g->step, w, to + g->packed);
+        else conv_pack(g->step, w, to + g->packed);
         if (!g->needs_dx) continue;
         if (g->step->kind == FC_PLAN_CONV) conv_pack_back(g->step, w, to + g->packed_back);
         else sparse_pack(g->step, w, to + g->packed_back);

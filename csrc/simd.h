@@ -425,6 +425,16 @@ INLINE void v_transpose(vr r[VL]) {
 }
 #endif
 
+/* `a`, loaded once and kept in its register: where it is used twice or more, GCC may make a load of
+ * each use (of a multiply-add's memory operand), and of loads a processor does no more at a time
+ * than of multiply-adds. */
+INLINE vr v_keep(vr a) {
+#if defined(__GNUC__) && (defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2))
+    __asm__("" : "+v"(a));
+#endif
+    return a;
+}
+
 /* The lanes' sum, in a fixed order: pairs at a distance of VL/2, VL/4, ... */
 INLINE real v_hsum(vr a) {
     real t[VL];

@@ -28,6 +28,33 @@ static const real WINOGRAD_BT_4_3[36] = {
     0, (real)81 / 64, 0, (real)-45 / 16, 0, 1,
 };
 
+static const real WINOGRAD_A_2_5[12] = {
+    1, 0,
+    1, (real)3 / 4,
+    1, (real)-3 / 4,
+    1, (real)3 / 2,
+    1, (real)-3 / 2,
+    0, 1,
+};
+
+static const real WINOGRAD_G_2_5[30] = {
+    (real)64 / 81, 0, 0, 0, 0,
+    (real)-128 / 243, (real)-32 / 81, (real)-8 / 27, (real)-2 / 9, (real)-1 / 6,
+    (real)-128 / 243, (real)32 / 81, (real)-8 / 27, (real)2 / 9, (real)-1 / 6,
+    (real)32 / 243, (real)16 / 81, (real)8 / 27, (real)4 / 9, (real)2 / 3,
+    (real)32 / 243, (real)-16 / 81, (real)8 / 27, (real)-4 / 9, (real)2 / 3,
+    0, 0, 0, 0, 1,
+};
+
+static const real WINOGRAD_BT_2_5[36] = {
+    (real)81 / 64, 0, (real)-45 / 16, 0, 1, 0,
+    0, (real)-27 / 16, (real)-9 / 4, (real)3 / 4, 1, 0,
+    0, (real)27 / 16, (real)-9 / 4, (real)-3 / 4, 1, 0,
+    0, (real)-27 / 32, (real)-9 / 16, (real)3 / 2, 1, 0,
+    0, (real)27 / 32, (real)-9 / 16, (real)-3 / 2, 1, 0,
+    0, (real)81 / 64, 0, (real)-45 / 16, 0, 1,
+};
+
 static const real WINOGRAD_A_6_3[48] = {
     1, 0, 0, 0, 0, 0,
     1, 1, 1, 1, 1, 1,

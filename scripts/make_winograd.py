@@ -36,6 +36,7 @@ from fractions import Fraction
 # (m, r): the positive points of the pairs.
 VARIANTS = {
     (4, 3): ("3/4", "3/2"),
+    (2, 5): ("3/4", "3/2"),
     (6, 3): ("1", "2", "1/2"),
     (4, 5): ("1", "2", "1/2"),
     (4, 7): ("1/2", "2", "3/4", "4/3"),

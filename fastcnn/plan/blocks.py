@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from .. import _kernels, nn
 from .._checks import Array, empty, expect_shape, floating, workspace
-from .._config import get_num_threads
+from .._config import get_exact, get_num_threads
 from ..ops.loss import labels_of, wrong_label
 from .layers import StepResult
 from .lower import LoweringError, lower
@@ -85,6 +85,7 @@ class BlockPlan:
         """The C program; which gradients it makes depends on what is frozen now."""
         self._frozen = tuple(not p.requires_grad for _, p in self._parameters)
         self._bound = {}
+        self._fits = (0, 0)  # (images, threads) that the workspace is known to be large enough for
         return _kernels.PlanProgram(
             np.empty(0, self.dtype),
             [
@@ -205,12 +206,14 @@ class BlockPlan:
         terms = n * features if kind == _kernels.LOSS_MSE else n
         divisor = float(terms) if self.loss.reduction == "mean" else 1.0
         threads = get_num_threads()
-        size = self._program.workspace_bytes(n, True, threads)
-        if size > self._workspace.nbytes:
-            self._workspace = workspace("plan", size)
+        if (n, threads) != self._fits:
+            size = self._program.workspace_bytes(n, True, threads)
+            if size > self._workspace.nbytes:
+                self._workspace = workspace("plan", size)
+            self._fits = n, threads
         try:
             total, correct = self._program.train(
-                n, a, kind, 1.0 / divisor, labels, targets, self._workspace, threads
+                n, a, kind, 1.0 / divisor, get_exact(), labels, targets, self._workspace, threads
             )
         except ValueError:  # of the kernel, which looks at the labels before it does anything
             self._finish(update, False)

@@ -85,16 +85,20 @@ static void chain(const setting *s, const char *name, int n_steps, fc_plan_step 
 
     double loss = 0;
     for (int64_t i = 0; i < n * out; i++) loss += (y[i] - at(targets, i)) * (y[i] - at(targets, i));
-    fc_plan_batch batch = {.n = n, .x = x, .loss = FC_LOSS_MSE, .scale = 0.5, .targets = targets};
     fc_plan_update update = {.rule = FC_UPDATE_NONE};
     expect_status(fc_plan_workspace_bytes(&d, n, 1, s->threads, &bytes), FC_OK, "size");
-    expect_status(fc_plan_train(&d, params, &update, &batch, workspace((int64_t)bytes), s->threads),
-                  FC_OK, "train");
-    expect_true(fabs(batch.loss_sum - loss) <= 1e-5 * loss, "loss");
     int last = n_steps - 1;
     double *db = zeros(steps[last].k);
     for (int64_t i = 0; i < n * out; i++) db[i % out] += y[i] - at(targets, i);
-    expect_close(params[2 * last + 1].grad, db, steps[last].k, 1e-5, "db");
+    for (int exact = 1; exact >= 0; exact--) {
+        fc_plan_batch batch = {.n = n, .x = x, .loss = FC_LOSS_MSE, .scale = 0.5, .exact = exact,
+                               .targets = targets};
+        expect_status(fc_plan_train(&d, params, &update, &batch, workspace((int64_t)bytes),
+                                    s->threads),
+                      FC_OK, "train");
+        expect_true(fabs(batch.loss_sum - loss) <= 1e-5 * loss, "loss");
+        expect_close(params[2 * last + 1].grad, db, steps[last].k, 1e-5, "db");
+    }
     for (int i = 0; i < n_steps; i++)
         if (params[2 * i].grad != NULL) {
             int64_t weights = steps[i].k * steps[i].c * steps[i].kh * steps[i].kw;
@@ -168,7 +172,15 @@ void check_plan(const setting *s) {
          .kh = 3, .kw = 3, .pad_top = 1, .pad_bottom = 1, .pad_left = 1, .pad_right = 1},
         LINEAR(9, 1),
     };
+    fc_plan_step winograd[] = { /* rows of more windows than a kernel has, and of fewer */
+        {.kind = FC_PLAN_CONV_POOL, .c = 4, .h = 7, .w = 18, .k = 9, .oh = 2, .ow = 7, .kh = 4,
+         .kw = 5},
+        {.kind = FC_PLAN_CONV_POOL, .relu = 1, .c = 9, .h = 2, .w = 7, .k = 10, .oh = 1, .ow = 2,
+         .kh = 2, .kw = 5, .pad_top = 1, .pad_left = 1, .pad_right = 1},
+        LINEAR(20, 3),
+    };
     for (int64_t n = 1; n <= 37; n += n < 3 ? 1 : 17) {
+        chain(s, "winograd", sizeof winograd / sizeof winograd[0], winograd, n);
         chain(s, "small", sizeof small / sizeof small[0], small, n);
         chain(s, "sparse", sizeof sparse / sizeof sparse[0], sparse, n);
         chain(s, "dense", sizeof dense / sizeof dense[0], dense, n);

@@ -58,6 +58,7 @@ def correlation(m, stride=1):
 # What each variant's matrices compute, of taps and source.
 MEANING = {
     "4_3": correlation(4),
+    "2_5": correlation(2),
     "6_3": correlation(6),
     "4_5": correlation(4),
     "4_7": correlation(4),
@@ -66,7 +67,7 @@ MEANING = {
     "S4": correlation(4, 2),
     "S4T": stride2_input_of_4,
 }
-PAIRS = {"4_3": 2, "6_3": 3, "4_5": 3, "4_7": 4, "S2": 2, "S2T": 2, "S4": 4, "S4T": 4}
+PAIRS = {"4_3": 2, "2_5": 2, "6_3": 3, "4_5": 3, "4_7": 4, "S2": 2, "S2T": 2, "S4": 4, "S4T": 4}
 
 
 @from_source

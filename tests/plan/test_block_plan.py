@@ -31,6 +31,20 @@ def two_convs() -> nn.Sequential:
     )
 
 
+def fives() -> nn.Sequential:
+    """Rows of five taps over many channels, by F(2,5): more windows in a row than its kernel takes,
+    and fewer."""
+    return nn.Sequential(
+        nn.Conv2d(4, 9, (4, 5), bias=False, seed=1),
+        nn.MaxPool2d(2),
+        nn.Conv2d(9, 10, (2, 5), padding=((1, 0), (1, 1)), seed=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(20, 10, seed=3),
+    )
+
+
 def wide() -> nn.Sequential:
     """More channels than registers: every loop over groups of rows and vectors runs."""
     return nn.Sequential(
@@ -57,6 +71,7 @@ NETS: dict[str, tuple[Callable[[], nn.Sequential], tuple[int, ...]]] = {
     "simple_convnet": (lambda: models.simple_convnet(seed=3), (1, 28, 28)),
     "dmlp": (lambda: models.dmlp(seed=3), (1, 28, 28)),
     "two_convs": (two_convs, (3, 15, 14)),
+    "fives": (fives, (4, 7, 18)),
     "wide": (wide, (1, 19, 24)),
 }
 
@@ -396,6 +411,26 @@ def test_losses_with_options_run_by_layers(loss: nn.CrossEntropyLoss) -> None:
         assert program.step(x, y).loss == pytest.approx(value, rel=1e-12)
     for a, b in zip(nets[0].parameters(), nets[1].parameters(), strict=True):
         assert_close(a.data, b.data, 1e-12)
+
+
+def test_direct_kernels_when_asked() -> None:
+    """Of whole numbers all sums are exact, but not by F(2,5)."""
+    net = fives()
+    for p in net.parameters():
+        p.data[...] = np.random.default_rng(p.data.size).integers(-1, 2, p.data.shape)
+    x = np.random.default_rng(0).integers(-1, 2, (19, 4, 7, 18)).astype(np.float32)
+    targets = np.zeros((19, 10), np.float32)
+    program = plan.compile(net, x.shape[1:], loss=nn.MSELoss(reduction="sum"))
+    wanted = float((program(x).astype(np.float64) ** 2).sum())
+    usual = program.step(x, targets).loss
+    try:
+        fastcnn.set_exact(True)
+        exact = program.step(x, targets).loss
+    finally:
+        fastcnn.set_exact(False)
+    assert exact == wanted
+    assert usual != wanted
+    assert usual == pytest.approx(wanted, rel=1e-5)
 
 
 @pytest.mark.parametrize("frozen", [("conv1",), ("conv2",), ("conv1", "conv2"), ("fc2",), ("fc3",)])
