@@ -162,10 +162,10 @@ typedef struct {
     vm nan;
 } max_row;
 
-/* Of three columns of a row from col + lane * stride on. A row of padding is -inf,
- * which is never taken. */
+/* Of three columns of a row from col + lane * stride on; with stride 2, lanes are in the order of
+ * v_pick_even, as those of `ramp` are. A row of padding is -inf, which is never taken. */
 INLINE max_row max_row_of(const int stride, const pool_problem *p, const real *x, int64_t row,
-                          int64_t col, int edge) {
+                          int64_t col, vi ramp, int edge) {
     vr none = v_set1(-INFINITY);
     if (row < 0 || row >= p->h.size) return (max_row){{none, vi_set1(0)}, v_isnan(none)};
     int64_t width = p->w.size;
@@ -176,12 +176,12 @@ INLINE max_row max_row_of(const int stride, const pool_problem *p, const real *x
         c = load_row(x, col + 2, width, -INFINITY, edge);
     } else {
         vr high = load_row(x, col + VL, width, -INFINITY, edge);
-        c = v_odd(load_row(x, col + 1, width, -INFINITY, edge),
-                  load_row(x, col + 1 + VL, width, -INFINITY, edge));
-        b = v_odd(a, high);
-        a = v_even(a, high);
+        c = v_pick_odd(load_row(x, col + 1, width, -INFINITY, edge),
+                       load_row(x, col + 1 + VL, width, -INFINITY, edge));
+        b = v_pick_odd(a, high);
+        a = v_pick_even(a, high);
     }
-    vi here = vi_add(vi_set1(row * width + col), vi_load(p->ramp));
+    vi here = vi_add(vi_set1(row * width + col), ramp);
     max_row r = {{a, here}, v_or(v_unordered(a, b), v_isnan(c))};
     r.best = max_take(r.best, b, vi_add(here, vi_set1(1)));
     r.best = max_take(r.best, c, vi_add(here, vi_set1(2)));
@@ -195,14 +195,16 @@ INLINE void max_strip(const int stride, const pool_problem *p, const real *x, in
     int64_t ow = p->w.out, n = ow - ox, col = ox * stride - p->w.before;
     int64_t row = from * stride - p->h.before;
     vm missing = vi_gt(vi_lanes(), vi_set1(n - 1)); /* lanes past the row's end */
-    max_row r0 = max_row_of(stride, p, x, row, col, edge), r1 = r0, r2;
-    if (stride == 1) r1 = max_row_of(stride, p, x, row + 1, col, edge);
+    vi ramp = stride == 2 ? vi_order(vi_load(p->ramp)) : vi_load(p->ramp);
+    max_row r0 = max_row_of(stride, p, x, row, col, ramp, edge), r1 = r0, r2;
+    if (stride == 1) r1 = max_row_of(stride, p, x, row + 1, col, ramp, edge);
     for (int64_t oy = from; oy < to; oy++, row += stride) {
         if (stride == 2) pool_load_next(next, stride);
-        if (stride == 2) r1 = max_row_of(stride, p, x, row + 1, col, edge);
-        r2 = max_row_of(stride, p, x, row + 2, col, edge);
+        if (stride == 2) r1 = max_row_of(stride, p, x, row + 1, col, ramp, edge);
+        r2 = max_row_of(stride, p, x, row + 2, col, ramp, edge);
         max_lanes best = max_take(r0.best, r1.best.value, r1.best.at);
         best = max_take(best, r2.best.value, r2.best.at);
+        if (stride == 2) best = (max_lanes){v_order(best.value), vi_order(best.at)};
         vm known = v_or(v_gt(best.value, v_set1(-INFINITY)), missing);
         int padding = edge || row < 0 || row + 2 >= p->h.size;
         if (v_any(v_or(r0.nan, v_or(r1.nan, r2.nan))) || (padding && !v_all(known))) {
@@ -296,6 +298,35 @@ static int indices_well(const pool_problem *p, const int32_t *at, int64_t oy) {
     return 1;
 }
 
+/* The same for rows from..to-1 of 3 x 3 windows, down the rows as strips go. */
+static int indices_well_3x3(const pool_problem *p, const int32_t *at, int64_t from, int64_t to) {
+    const pool_axis *h = &p->h, *w = &p->w;
+    int64_t ow = w->out, width = w->size;
+    int well = 1;
+    for (; from < to && (from < h->inside.from || from >= h->inside.to); from++)
+        well &= indices_well(p, at + from * ow, from);
+    for (; from < to && to > h->inside.to; to--) well &= indices_well(p, at + (to - 1) * ow, to - 1);
+    vi pitch = vi_set1(width), down = vi_set1(h->stride * width);
+    vi shift = vi_set1((int64_t)((uint64_t)1 << (8 * sizeof(real) - 1)));
+    for (int64_t i = 0; i < ow && from < to; i += VL) {
+        int64_t ox = vector_start(i, ow), n = ow - ox;
+        vi begin = vi_add(vi_set1(ox * w->stride - w->before), vi_load(p->ramp));
+        vi first = vi_max(begin, vi_set1(0)), end = vi_min(vi_add(begin, vi_set1(3)), pitch);
+        vi seen = vi_add(vi_sub(end, first), shift);
+        vi start = vi_add(first, vi_sub(vi_set1((from * h->stride - h->before) * width), shift));
+        vm outputs = vi_gt(vi_set1(n), vi_lanes()), wrong = v_isnan(v_zero());
+        v_part part = v_part_of(0, n);
+        for (int64_t oy = from; oy < to; oy++, start = vi_add(start, down)) {
+            vi index = n >= VL ? vi_load(at + oy * ow + ox) : vi_load_part(at + oy * ow + ox, part);
+            vi in = vi_sub(index, start), next = vi_sub(in, pitch);
+            vi least = vi_min(vi_min(in, next), vi_sub(next, pitch));
+            wrong = v_or(wrong, v_andnot(vi_gt(seen, least), outputs));
+        }
+        well &= !v_any(wrong);
+    }
+    return well;
+}
+
 /* ------------------------------------------------------------------ backward: the gradient */
 
 /* Row h of dx, by a look at every window of the rows that may reach it. */
@@ -330,8 +361,12 @@ static void max_check_indices(const pool_rows *a, int64_t plane, int64_t from, i
     const pool_axis *h = &a->p->h;
     const int32_t *at = a->indices_in + plane * h->out * a->p->w.out;
     int64_t oy = from == 0 ? 0 : axis_strides(h, from + h->before + h->stride - 1);
-    for (; oy < h->out && oy * h->stride - h->before < to; oy++)
-        if (!indices_well(a->p, at + oy * a->p->w.out, oy)) a->bad[thread] = 1;
+    int64_t end = fc_min(h->out, axis_strides(h, to - 1 + h->before) + 1);
+    int well = 1;
+    if (is_square(a->p, 3, h->stride)) well = indices_well_3x3(a->p, at, oy, end);
+    else
+        for (; oy < end; oy++) well &= indices_well(a->p, at + oy * a->p->w.out, oy);
+    if (!well) a->bad[thread] = 1;
 }
 
 static void max_backward_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
@@ -351,8 +386,11 @@ static void max_backward_rows(const pool_rows *a, int64_t plane, int64_t from, i
 
 #define MAX_STRIPS(name, size, stride) \
     static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
-        max_check_indices(a, plane, from, to, thread); \
-        gather_strips(a, GATHER_MAX, size, stride, plane, from, to); \
+        for (int64_t o0 = from, o1; o0 < to; o0 = o1) { \
+            o1 = fc_min(o0 + POOL_STRIP_ROWS, to); \
+            max_check_indices(a, plane, o0, o1, thread); \
+            gather_strips(a, GATHER_MAX, size, stride, plane, o0, o1); \
+        } \
     }
 MAX_STRIPS(max_backward_3x3_stride1, 3, 1)
 MAX_STRIPS(max_backward_3x3_stride2, 3, 2)
@@ -384,27 +422,78 @@ INLINE int max_backward_2x2_vector(const pool_problem *p, const real *dy, const 
     return v_all(found);
 }
 
-enum { SCATTER_WIDTH = 62 }; /* two rows of a window are then bits of a word */
+/* For rows shorter than a vector: the two rows of dx that a row of windows writes lie one after the
+ * other, and are written in whole vectors, the last of which starts earlier. */
+enum { NARROW_VECTORS = 4 }; /* of two rows of at most 2 VL - 1 elements */
+struct max_narrow {
+    int64_t vectors;
+    int32_t window[NARROW_VECTORS][VL];  /* of each element; VL - 1, which is none, beyond them */
+    int32_t element[NARROW_VECTORS][VL]; /* its index, from the first of the two rows on */
+};
 
-/* The same for rows shorter than a vector, of a narrow image: dx is zero but where an index says.
- * Returns 0 if one names none of its window's elements, which then is not written. */
-static int max_scatter_2x2(const pool_problem *p, const real *dy, const int32_t *at, int64_t from,
-                           int64_t to, real *dx) {
-    int64_t ow = p->w.out, width = p->w.size;
-    /* Bit i: the element i behind the first is the window's. In this way which of them an index
-     * names makes no branch, as none could be foreseen. */
-    uint64_t window = 3 | (uint64_t)3 << width;
-    int well = 1;
-    fill(dx + 2 * from * width, 2 * (to - from) * width, 0);
-    for (int64_t oy = from; oy < to; oy++, dy += ow, at += ow) {
-        uint32_t here = (uint32_t)(2 * oy * width);
-        for (int64_t ox = 0; ox < ow; ox++, here += 2) {
-            uint32_t behind = (uint32_t)at[ox] - here;
-            if (behind < 64 && window >> behind & 1) dx[at[ox]] = 0 + dy[ox]; /* no -0 */
-            else well = 0;
+static int is_narrow(const pool_axis *w) { return w->out < VL && w->size < 2 * VL; }
+
+static void max_narrow_make(const pool_axis *w, max_narrow *t) {
+    int64_t size = 2 * w->size;
+    t->vectors = fc_ceil_div(size, VL);
+    for (int64_t v = 0; v < t->vectors; v++) {
+        int64_t start = fc_max(0, fc_min(v * VL, size - VL));
+        for (int64_t i = 0; i < VL; i++) {
+            int64_t element = start + i, window = element % w->size / 2;
+            t->element[v][i] = (int32_t)element;
+            t->window[v][i] = (int32_t)(window < w->out ? window : VL - 1);
         }
     }
-    return well;
+}
+
+/* Rows of windows from..to-1, counted through all planes, whose two rows of dx are so many vectors.
+ * Returns 0 if an index names no element of its window. */
+INLINE int max_narrow_rows(const int vectors, const pool_rows *a, int64_t from, int64_t to) {
+    const pool_axis *h = &a->p->h, *w = &a->p->w;
+    const max_narrow *t = a->narrow;
+    int64_t ow = w->out, pair = 2 * w->size, rest = (h->size - 2 * h->out) * w->size;
+    vi upper = vi_load(a->p->ramp), lower = vi_add(upper, vi_set1(w->size)), one = vi_set1(1);
+    vi upper_next = vi_add(upper, one), lower_next = vi_add(lower, one);
+    vm is_window = vi_gt(vi_set1(ow), vi_lanes()), wrong = v_isnan(v_zero());
+    v_part windows = v_part_of(0, ow);
+    vi window[NARROW_VECTORS], element[NARROW_VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++) {
+        window[v] = vi_load(t->window[v]);
+        element[v] = vi_load(t->element[v]);
+    }
+    int64_t plane = from / h->out, oy = from - plane * h->out;
+    const real *dy = a->in + from * ow;
+    const int32_t *at = a->indices_in + from * ow;
+    real *dx = a->out + plane * h->size * w->size + oy * pair;
+    for (; from < to; from++, dy += ow, at += ow, dx += pair) {
+        vr g = v_load_part(dy, windows);
+        vi index = vi_sub(vi_load_part(at, windows), vi_set1(oy * pair));
+        vm found = v_or(v_or(vi_eq(index, upper), vi_eq(index, upper_next)),
+                        v_or(vi_eq(index, lower), vi_eq(index, lower_next)));
+        wrong = v_or(wrong, v_andnot(found, is_window));
+        UNROLL for (int v = 0; v < vectors; v++) { /* of several the last starts earlier */
+            vm m = vi_eq(vi_permute(index, window[v]), element[v]);
+            vr out = v_add_where(m, v_zero(), v_permute(g, window[v]));
+            if (vectors == 1) v_storen(dx, out, pair);
+            else v_store(v == vectors - 1 ? dx + pair - VL : dx + v * VL, out);
+        }
+        if (++oy < h->out) continue;
+        oy = 0;
+        fill(dx + pair, rest, 0);
+        dx += rest;
+    }
+    return !v_any(wrong);
+}
+
+static void max_backward_2x2_narrow(const pool_rows *a, int64_t from, int64_t to, int thread) {
+    int well = 1;
+    switch (a->narrow->vectors) {
+    case 1: well = max_narrow_rows(1, a, from, to); break;
+    case 2: well = max_narrow_rows(2, a, from, to); break;
+    case 3: well = max_narrow_rows(3, a, from, to); break;
+    default: well = max_narrow_rows(4, a, from, to); break;
+    }
+    if (!well) a->bad[thread] = 1;
 }
 
 static void max_backward_2x2_rows(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
@@ -412,12 +501,6 @@ static void max_backward_2x2_rows(const pool_rows *a, int64_t plane, int64_t fro
     const pool_problem *p = a->p;
     int64_t ow = p->w.out, width = p->w.size;
     int well = 1;
-    if (ow < VL && width < SCATTER_WIDTH) {
-        int64_t first = (plane * p->h.out + from) * ow;
-        well = max_scatter_2x2(p, a->in + first, a->indices_in + first, from, to,
-                               a->out + plane * p->h.size * width);
-        from = to;
-    }
     for (int64_t oy = from; oy < to; oy++) {
         const real *dy = a->in + (plane * p->h.out + oy) * ow;
         const int32_t *at = a->indices_in + (plane * p->h.out + oy) * ow;
@@ -450,6 +533,12 @@ static int max_pool_backward(const pool_problem *p, const void *dy, const int32_
     if (is_square(p, 3, 2)) a.run = max_backward_3x3_stride2;
     n_threads = n_threads < MOST_THREADS ? n_threads : MOST_THREADS;
     if (is_2x2(&p->h) && is_2x2(&p->w)) {
+        max_narrow narrow;
+        if (is_narrow(&p->w)) {
+            max_narrow_make(&p->w, &narrow);
+            a.narrow = &narrow;
+            a.run_all = max_backward_2x2_narrow;
+        }
         a.run = max_backward_2x2_rows;
         pool_run(&a, p->h.out, 2 * p->w.size + 2 * p->w.out, n_threads);
     } else {

@@ -55,10 +55,13 @@ INLINE int64_t axis_counted(const pool_axis *a, int64_t o, int count_include_pad
 /* ------------------------------------------------------------------ the loop over rows */
 
 typedef struct pool_rows pool_rows;
+typedef struct max_narrow max_narrow;
 
 /* Computes rows from..to-1 of a plane of the output of pass `a`. */
 typedef void (*pool_run_of_rows)(const pool_rows *a, int64_t plane, int64_t from, int64_t to,
                                  int thread);
+/* Computes rows from..to-1, counted through all planes. */
+typedef void (*pool_run_of_planes)(const pool_rows *a, int64_t from, int64_t to, int thread);
 /* Backward, the vectors of row h, from the output rows whose windows cover it. */
 typedef void (*pool_backward_vectors)(const pool_rows *a, const real *dy, const int32_t *at,
                                       pool_range rows, int64_t h, real *dx);
@@ -71,7 +74,9 @@ struct pool_rows {
     int32_t *indices_out;
     unsigned char *bad; /* per thread: an index was no element of its window */
     pool_run_of_rows run;
+    pool_run_of_planes run_all; /* in its place, or NULL */
     pool_backward_vectors backward_vectors;
+    const max_narrow *narrow; /* max, backward: of narrow images, or NULL */
     pool_range columns; /* backward: those that vectors compute; others go one by one */
     int64_t rows, rows_per_task, total;
 };
@@ -80,6 +85,10 @@ static void pool_task(void *arg, int64_t item, int thread) {
     const pool_rows *a = arg;
     int64_t from = item * a->rows_per_task, to = fc_min(from + a->rows_per_task, a->total);
     int64_t plane = from / a->rows, row = from % a->rows;
+    if (a->run_all != NULL) {
+        a->run_all(a, from, to, thread);
+        return;
+    }
     for (; from < to; plane++, row = 0) {
         int64_t n = fc_min(a->rows - row, to - from);
         a->run(a, plane, row, row + n, thread);

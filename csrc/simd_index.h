@@ -11,9 +11,11 @@
  * A v_part is such a range of lanes, made once for many loads; v_load_part and vi_load_part give
  * zero in the others.
  * v_pick_even and v_pick_odd give the even and the odd elements of two vectors as v_even and v_odd
- * do, but in whatever order is cheap; v_order turns that order into the right one, and back.
+ * do, but in whatever order is cheap; v_order and vi_order turn that order into the right one, and
+ * back.
  * v_pack(a, b, to_a, to_b) writes the lanes of a and b in which a is not zero, side by side, and
  * tells how many these are; it may write up to VL of each.
+ * v_permute(a, i) and vi_permute(a, i) give lane i[k] of a in lane k.
  * v_add_where(m, a, b) is a + b where m, else a (or a + 0). v_unordered(a, b): either is NaN.
  */
 #ifndef FC_SIMD_INDEX_H
@@ -318,10 +320,12 @@ INLINE vr v_pick_even(vr a, vr b) { return _mm256_shuffle_ps(a, b, 0x88); }
 INLINE vr v_pick_odd(vr a, vr b) { return _mm256_shuffle_ps(a, b, 0xdd); }
 #endif
 INLINE vr v_order(vr a) { return v_pairs(a); }
+INLINE vi vi_order(vi a) { return AS_INT(v_pairs(AS_REAL(a))); }
 #else
 INLINE vr v_pick_even(vr a, vr b) { return v_even(a, b); }
 INLINE vr v_pick_odd(vr a, vr b) { return v_odd(a, b); }
 INLINE vr v_order(vr a) { return a; }
+INLINE vi vi_order(vi a) { return a; }
 #endif
 
 /* b where m, else a; for 0 <= a <= b. */
@@ -336,6 +340,37 @@ INLINE vi vi_min(vi a, vi b) { return V(min)(a, b); }
 #else
 INLINE vi vi_max(vi a, vi b) { return vi_select(vi_gt(a, b), a, b); }
 INLINE vi vi_min(vi a, vi b) { return vi_select(vi_gt(a, b), b, a); }
+#endif
+
+#if defined(FC_TIER_AVX512)
+INLINE vr v_permute(vr a, vi i) { return I(permutexvar)(i, a); }
+INLINE vi vi_permute(vi a, vi i) { return V(permutexvar)(i, a); }
+#elif defined(FC_TIER_AVX2)
+#ifdef FC_REAL_F64
+INLINE vi vi_permute(vi a, vi i) { /* by halves of lanes: 2 i and 2 i + 1 */
+    vi even = _mm256_slli_epi64(i, 1), odd = _mm256_slli_epi64(_mm256_add_epi64(even, vi_set1(1)), 32);
+    return _mm256_permutevar8x32_epi32(a, _mm256_or_si256(even, odd));
+}
+#else
+INLINE vi vi_permute(vi a, vi i) { return _mm256_permutevar8x32_epi32(a, i); }
+#endif
+INLINE vr v_permute(vr a, vi i) { return AS_REAL(vi_permute(AS_INT(a), i)); }
+#else
+INLINE vr v_permute(vr a, vi i) {
+    real from[VL], to[VL];
+    int32_t lanes[VL];
+    v_store(from, a);
+    vi_store(lanes, i);
+    UNROLL for (int k = 0; k < VL; k++) to[k] = from[lanes[k]];
+    return v_load(to);
+}
+INLINE vi vi_permute(vi a, vi i) {
+    int32_t from[VL], lanes[VL], to[VL];
+    vi_store(from, a);
+    vi_store(lanes, i);
+    UNROLL for (int k = 0; k < VL; k++) to[k] = from[lanes[k]];
+    return vi_load(to);
+}
 #endif
 
 /* 0, 1, 2, ... */
