@@ -60,7 +60,7 @@ static void dilated_split_task(void *arg, int64_t item, int thread) {
             }
             const real *row = plane + (a + v * p->dh - p->top) * p->w + b - p->left;
             fill(to, cols.from, 0);
-            for (int64_t u = cols.from; u < cols.to; u++) to[u] = row[u * p->dw];
+            copy_strided(to + cols.from, row + cols.from * p->dw, cols.to - cols.from, p->dw);
             fill(to + cols.to, p->pw - cols.to, 0);
         }
     }

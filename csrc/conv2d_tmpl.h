@@ -23,7 +23,9 @@
 
 #include "conv2d_dilated_tmpl.h"
 
-/* Each pass: Winograd where it serves the shape (or the phases of a dilated one), else the direct
+#include "conv2d_strided_tmpl.h"
+
+/* Each pass: Winograd where it serves the shape (or its phases), else the direct
  * kernels, which are others for depthwise convolutions and for many small images. */
 
 /* A multiply-add here takes about a fifth of the time that fc_threads_for reckons with; where there
@@ -41,6 +43,8 @@ static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int prepared, i
     dilated_run dilated;
     if (dilated_plan(&dilated, d, WINO_FORWARD))
         return dilated_layout(&dilated, prepared, NULL, n_threads);
+    strided_run strided;
+    if (strided_plan(&strided, d)) return strided_layout(&strided, prepared, NULL, n_threads);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return depthwise_layout(&depthwise, NULL, n_threads);
     few_run few;
@@ -67,6 +71,11 @@ static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *h
     dilated_run dilated;
     if (dilated_plan(&dilated, d, WINO_FORWARD)) {
         dilated_execute(&dilated, x, w, how->prepared, b, epilogue, y, workspace, n_threads);
+        return;
+    }
+    strided_run strided;
+    if (strided_plan(&strided, d)) {
+        strided_execute(&strided, x, w, how->prepared, b, epilogue, y, workspace, n_threads);
         return;
     }
     depthwise_run depthwise;
@@ -99,6 +108,8 @@ static int64_t conv2d_prepared_bytes(const fc_conv2d_desc *d) {
     dilated_run dilated;
     const fc_conv2d_desc *of = dilated_plan(&dilated, d, WINO_FORWARD) ? &dilated.sub : d;
     if (wino_forward_run(&wino, of, 0, 1)) return wino_prepared_bytes(&wino);
+    strided_run strided;
+    if (strided_plan(&strided, d)) return strided_prepared_bytes(&strided);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return 0;
     few_run few;
@@ -116,9 +127,12 @@ static void conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepare
     few_run few;
     direct_run direct;
     dilated_run dilated;
+    strided_run strided;
     const fc_conv2d_desc *of = dilated_plan(&dilated, d, WINO_FORWARD) ? &dilated.sub : d;
     if (wino_forward_run(&wino, of, 0, 1)) {
         wino_prepare(&wino, w, prepared, n_threads);
+    } else if (strided_plan(&strided, d)) {
+        strided_prepare(&strided, w, prepared);
     } else if (depthwise_plan(&depthwise, d, 0)) {
         return;
     } else if (few_plan(&few, d)) {

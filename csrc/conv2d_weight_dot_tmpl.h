@@ -17,8 +17,7 @@ INLINE void dot_step(const int ms, const int taps, const real *dy, int64_t dy_pl
     UNROLL for (int i = 0; i < ms; i++)
         d[i] = n == VL ? v_load(dy + i * dy_plane) : v_loadn(dy + i * dy_plane, n);
     UNROLL for (int j = 0; j < taps; j++) { /* masked on both sides: 0 * NaN would show */
-        vr pixel = n == VL ? v_load(x + shift[j]) : v_loadn(x + shift[j], n);
-        pixel = v_keep(pixel);
+        vr pixel = v_keep(n == VL ? v_load(x + shift[j]) : v_loadn(x + shift[j], n));
         UNROLL for (int i = 0; i < ms; i++) acc[i][j] = v_fma(d[i], pixel, acc[i][j]);
     }
 }

@@ -374,7 +374,7 @@ typedef struct {
     const void *x;         /* n x the first step's input */
     fc_plan_loss loss;
     double scale;          /* gradients are those of scale * the sum of all losses */
-    int exact;             /* no Winograd */
+    int exact;             /* no Winograd: without, outputs are not to the bit those of inference */
     const int64_t *labels; /* classes (n); for MSE they stand for one-hot vectors, or are NULL: */
     const void *targets;   /* n x the last step's output */
     double loss_sum;       /* out: cross-entropies, or squared differences */

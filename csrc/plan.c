@@ -163,19 +163,28 @@ static void lay_out_patch(plan_stage *g, int64_t lanes, int64_t *scratch) {
     largest(scratch, reals);
 }
 
-/* Whether a convolution's rows of five taps go by F(2,5), a pooling window's two columns a tile. It
- * takes three products for five; transforms cost about as much as the products of three terms, of
- * which a sum has c * kh. */
-static int winograd_pays(const fc_plan_step *s) {
-    return s->kind == FC_PLAN_CONV_POOL && s->kw == 5 && s->c * s->kh >= 16 && s->k >= 8;
+/* Vectors that a block's pixels take when they are transformed. */
+static int64_t winograd_pixels(const fc_plan_step *s) {
+    int64_t rows = 2 * s->oh + s->kh - 1;
+    return fc_mul(PLAN_WINO_PRODUCTS, fc_mul(rows, fc_mul(s->c, s->ow)));
 }
 
-/* Transformed pixels of a block, and the products of a row of pooling windows. */
-static void lay_out_winograd(const plan_stage *g, int64_t lanes, int64_t *scratch) {
-    const fc_plan_step *s = g->step;
-    int64_t pixels = fc_mul(2 * s->oh + s->kh - 1, fc_mul(s->c, s->ow));
-    int64_t products = fc_mul(2, fc_mul(s->k, s->ow));
-    largest(scratch, fc_mul(fc_mul(6, lanes), fc_add(pixels, products)));
+/* Whether a convolution's rows of five taps go by F(2,5), a pooling window's two columns a tile. It
+ * takes three products for five. Of the transforms, that of a sum's result costs as much as the
+ * products of three terms, of which it has c * kh, and that of the pixels serves k filters. Windows
+ * are taken by fives, of which a fifth may be done twice; the pixels are to stay in the cache. */
+static int winograd_pays(const fc_plan_step *s) {
+    enum { MOST_PIXELS = 8192 };
+    int64_t pixels = winograd_pixels(s), done = fc_round_up(s->ow, PLAN_WINO_WINDOWS);
+    return s->kind == FC_PLAN_CONV_POOL && s->kw == 5 && s->c * s->kh >= 16 && s->k >= 8 &&
+           s->ow >= PLAN_WINO_WINDOWS && 4 * done <= 5 * s->ow && pixels >= 0 &&
+           pixels <= MOST_PIXELS;
+}
+
+/* The pixels, and the products of a row of pooling windows. */
+static void lay_out_winograd(const fc_plan_step *s, int64_t lanes, int64_t *scratch) {
+    int64_t products = fc_mul(2 * PLAN_WINO_PRODUCTS, fc_mul(s->k, s->ow));
+    largest(scratch, fc_mul(lanes, fc_add(winograd_pixels(s), products)));
 }
 
 /* Where a stage keeps what does not live in the block: weights for its kernels, sums, rows. */
@@ -185,8 +194,8 @@ static void lay_out_shared(plan_layout *l, plan_stage *g, int training, int upda
     if (is_conv(s)) {
         int64_t weights = fc_mul(fc_mul(s->k, s->c), fc_mul(s->kh, s->kw));
         if (g->winograd) { /* six products for five taps, filters in whole vectors */
-            int64_t filters = fc_round_up(s->k, lanes);
-            weights = fc_mul(fc_mul(filters, s->c), fc_mul(s->kh, 6));
+            int64_t pitch = fc_round_up(s->k, lanes);
+            weights = fc_mul(fc_mul(pitch, s->c), fc_mul(s->kh, PLAN_WINO_PRODUCTS));
         }
         g->packed = take(&l->shared, fc_round_up(weights, lanes));
         if (g->needs_dx && s->kind == FC_PLAN_CONV)
@@ -266,7 +275,7 @@ static fc_status lay_out(const fc_plan_desc *d, const plan_kernels *k, int64_t n
                                      2 * l->lanes));
         if (s->kind == FC_PLAN_CONV_POOL && trains) lay_out_patch(g, l->lanes, &scratch);
         g->winograd = training && winograd_pays(s);
-        if (g->winograd) lay_out_winograd(g, l->lanes, &scratch);
+        if (g->winograd) lay_out_winograd(s, l->lanes, &scratch);
         if (s->kind == FC_PLAN_LINEAR && g->needs_dx) largest(&scratch, fc_mul(s->c, l->lanes));
         lay_out_shared(l, g, training, k->update_rows);
         l->items += g->items;

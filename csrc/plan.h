@@ -17,6 +17,9 @@
 /* Most chunks of a batch. More would let more threads help, but each costs a set of sums. */
 #define PLAN_CHUNKS 16
 
+/* Of F(2,5) (plan_winograd_tmpl.h): products of a tile; windows that its kernel takes at once. */
+enum { PLAN_WINO_PRODUCTS = 6, PLAN_WINO_WINDOWS = 5 };
+
 typedef struct {
     int64_t c, h, w;
     int64_t top, left, hp, wp; /* the border, and a plane's size with it */

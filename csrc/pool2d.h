@@ -2,8 +2,8 @@
  *
  * Every pass is a loop over the rows of its output, y or dx, each written once, whole, by one task:
  * backward gathers instead of scattering, so nothing is zeroed beforehand, and overlapping windows
- * are summed in reading order of the windows. Small 2x2 maps are scattered, by indices that are
- * checked first: none from outside is ever used as an address.
+ * are summed in reading order of the windows. Indices come from outside: they are compared with
+ * places, and none is ever used as an address.
  */
 #ifndef FC_POOL2D_H
 #define FC_POOL2D_H

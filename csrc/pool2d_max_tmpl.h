@@ -305,7 +305,8 @@ static int indices_well_3x3(const pool_problem *p, const int32_t *at, int64_t fr
     int well = 1;
     for (; from < to && (from < h->inside.from || from >= h->inside.to); from++)
         well &= indices_well(p, at + from * ow, from);
-    for (; from < to && to > h->inside.to; to--) well &= indices_well(p, at + (to - 1) * ow, to - 1);
+    for (; from < to && to > h->inside.to; to--)
+        well &= indices_well(p, at + (to - 1) * ow, to - 1);
     vi pitch = vi_set1(width), down = vi_set1(h->stride * width);
     vi shift = vi_set1((int64_t)((uint64_t)1 << (8 * sizeof(real) - 1)));
     for (int64_t i = 0; i < ow && from < to; i += VL) {
@@ -384,16 +385,17 @@ static void max_backward_rows(const pool_rows *a, int64_t plane, int64_t from, i
     }
 }
 
-#define MAX_STRIPS(name, size, stride) \
+/* Some rows at a time, whose indices are in the cache when the gradient looks at them. */
+#define MAX_STRIPS(name, stride) \
     static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
         for (int64_t o0 = from, o1; o0 < to; o0 = o1) { \
             o1 = fc_min(o0 + POOL_STRIP_ROWS, to); \
             max_check_indices(a, plane, o0, o1, thread); \
-            gather_strips(a, GATHER_MAX, size, stride, plane, o0, o1); \
+            gather_strips(a, GATHER_MAX, 3, stride, plane, o0, o1); \
         } \
     }
-MAX_STRIPS(max_backward_3x3_stride1, 3, 1)
-MAX_STRIPS(max_backward_3x3_stride2, 3, 2)
+MAX_STRIPS(max_backward_3x3_stride1, 1)
+MAX_STRIPS(max_backward_3x3_stride2, 2)
 
 /* The 2 x 2 windows of an output row write two rows of dx, and an index that names none of
  * the four elements of its window is wrong: then the result is 0. edge: the vector reaches

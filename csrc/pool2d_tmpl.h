@@ -84,11 +84,11 @@ struct pool_rows {
 static void pool_task(void *arg, int64_t item, int thread) {
     const pool_rows *a = arg;
     int64_t from = item * a->rows_per_task, to = fc_min(from + a->rows_per_task, a->total);
-    int64_t plane = from / a->rows, row = from % a->rows;
     if (a->run_all != NULL) {
         a->run_all(a, from, to, thread);
         return;
     }
+    int64_t plane = from / a->rows, row = from % a->rows;
     for (; from < to; plane++, row = 0) {
         int64_t n = fc_min(a->rows - row, to - from);
         a->run(a, plane, row, row + n, thread);

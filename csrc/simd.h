@@ -426,10 +426,10 @@ INLINE void v_transpose(vr r[VL]) {
 #endif
 
 /* `a`, loaded once and kept in its register: where it is used twice or more, GCC may make a load of
- * each use (of a multiply-add's memory operand), and of loads a processor does no more at a time
- * than of multiply-adds. */
+ * each use (a multiply-add's memory operand), and a processor loads no more vectors at a time than
+ * it multiplies. */
 INLINE vr v_keep(vr a) {
-#if defined(__GNUC__) && (defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2))
+#if defined(__GNUC__) && !defined(__clang__) && (defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2))
     __asm__("" : "+v"(a));
 #endif
     return a;

@@ -348,7 +348,8 @@ INLINE vi vi_permute(vi a, vi i) { return V(permutexvar)(i, a); }
 #elif defined(FC_TIER_AVX2)
 #ifdef FC_REAL_F64
 INLINE vi vi_permute(vi a, vi i) { /* by halves of lanes: 2 i and 2 i + 1 */
-    vi even = _mm256_slli_epi64(i, 1), odd = _mm256_slli_epi64(_mm256_add_epi64(even, vi_set1(1)), 32);
+    vi even = _mm256_slli_epi64(i, 1);
+    vi odd = _mm256_slli_epi64(vi_add(even, vi_set1(1)), 32);
     return _mm256_permutevar8x32_epi32(a, _mm256_or_si256(even, odd));
 }
 #else

@@ -134,8 +134,9 @@ class DataLoader:
             x, y = self.dataset.batch(rows if order is None else numbers)
             if self.augment is not None:
                 given: dict[str, Any] = {"seed": self.seed, "epoch": epoch, "rows": numbers}
-                if y.dtype.kind in "iu" and y.ndim == 3 and x.ndim == 4:
-                    x, y = self.augment.with_labels(x, y, **given)
+                labels = np.asarray(y)
+                if labels.dtype.kind in "iu" and labels.ndim == 3 and np.ndim(x) == 4:
+                    x, y = self.augment.with_labels(x, labels, **given)
                 else:
                     x = self.augment(x, **given)
             cuts = range(0, len(numbers), size)

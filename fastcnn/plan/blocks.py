@@ -75,6 +75,7 @@ class BlockPlan:
         (self.dtype,) = dtypes
         self._frozen: tuple[bool, ...] = ()
         self._bound: dict[int, tuple[Array | None, ...]] = {}
+        self._room_for = (0, 0)  # (images, threads) that the workspace is known to be enough for
         self._update: Update | None = None
         self._workspace = np.empty(0, np.uint8)
         self._program = self._assemble()
@@ -85,7 +86,7 @@ class BlockPlan:
         """The C program; which gradients it makes depends on what is frozen now."""
         self._frozen = tuple(not p.requires_grad for _, p in self._parameters)
         self._bound = {}
-        self._fits = (0, 0)  # (images, threads) that the workspace is known to be large enough for
+        self._room_for = (0, 0)
         return _kernels.PlanProgram(
             np.empty(0, self.dtype),
             [
@@ -171,7 +172,9 @@ class BlockPlan:
         The gradients are used at once by the optimizer, if it is an SGD, Adam or AdamW of
         `fastcnn.optim` over all trained parameters at one rate; then ``p.grad`` is not touched. Any
         other optimizer finds them in ``p.grad`` and its `step` is called. Without an optimizer they
-        are added to ``p.grad``, as by ``model.backward``.
+        are added to ``p.grad``, as by ``model.backward``. A convolution may go by Winograd's
+        algorithm here, unless `set_exact` is on, so the loss may have other last bits than that of
+        ``plan(x)``.
 
         Parameters
         ----------
@@ -206,11 +209,11 @@ class BlockPlan:
         terms = n * features if kind == _kernels.LOSS_MSE else n
         divisor = float(terms) if self.loss.reduction == "mean" else 1.0
         threads = get_num_threads()
-        if (n, threads) != self._fits:
+        if (n, threads) != self._room_for:
             size = self._program.workspace_bytes(n, True, threads)
             if size > self._workspace.nbytes:
                 self._workspace = workspace("plan", size)
-            self._fits = n, threads
+            self._room_for = n, threads
         try:
             total, correct = self._program.train(
                 n, a, kind, 1.0 / divisor, get_exact(), labels, targets, self._workspace, threads

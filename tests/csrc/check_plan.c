@@ -126,6 +126,10 @@ static void bad_descriptors(const setting *s) {
         expect_true(fc_plan_workspace_bytes(&d, 1, 1, 1, &bytes) != FC_OK, "oh");
         bad = good, bad.pad_left = VALUES[i] ? VALUES[i] : 3;
         expect_true(fc_plan_workspace_bytes(&d, 1, 1, 1, &bytes) != FC_OK, "padding");
+        fc_plan_step pooled = {.kind = FC_PLAN_CONV_POOL, .c = INT32_MAX, .h = 6, .w = 14,
+                               .k = INT32_MAX, .oh = 1, .ow = 5, .kh = 5, .kw = 5};
+        bad = pooled;
+        expect_true(fc_plan_workspace_bytes(&d, INT64_MAX / 4, 1, 1, &bytes) != FC_OK, "pooled");
         bad = good, bad.c = bad.k = INT32_MAX;
         expect_true(fc_plan_workspace_bytes(&d, INT64_MAX / 4, 1, 1, &bytes) != FC_OK, "memory");
     }
@@ -172,12 +176,12 @@ void check_plan(const setting *s) {
          .kh = 3, .kw = 3, .pad_top = 1, .pad_bottom = 1, .pad_left = 1, .pad_right = 1},
         LINEAR(9, 1),
     };
-    fc_plan_step winograd[] = { /* rows of more windows than a kernel has, and of fewer */
-        {.kind = FC_PLAN_CONV_POOL, .c = 4, .h = 7, .w = 18, .k = 9, .oh = 2, .ow = 7, .kh = 4,
+    fc_plan_step winograd[] = { /* rows of more windows than a kernel has, and of as many */
+        {.kind = FC_PLAN_CONV_POOL, .c = 4, .h = 7, .w = 21, .k = 9, .oh = 2, .ow = 8, .kh = 4,
          .kw = 5},
-        {.kind = FC_PLAN_CONV_POOL, .relu = 1, .c = 9, .h = 2, .w = 7, .k = 10, .oh = 1, .ow = 2,
-         .kh = 2, .kw = 5, .pad_top = 1, .pad_left = 1, .pad_right = 1},
-        LINEAR(20, 3),
+        {.kind = FC_PLAN_CONV_POOL, .relu = 1, .c = 9, .h = 2, .w = 8, .k = 10, .oh = 1, .ow = 5,
+         .kh = 2, .kw = 5, .pad_top = 1, .pad_left = 2, .pad_right = 4},
+        LINEAR(50, 3),
     };
     for (int64_t n = 1; n <= 37; n += n < 3 ? 1 : 17) {
         chain(s, "winograd", sizeof winograd / sizeof winograd[0], winograd, n);

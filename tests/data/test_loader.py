@@ -226,6 +226,20 @@ def test_augmentation_is_of_the_sample_not_of_the_batch():
     assert numbers(DataLoader(numbered(20), 4, seed=2, augment=Numbers())) != first
 
 
+class Lists(ArrayDataset):
+    """A dataset of one's own, whose labels are no array."""
+
+    def batch(self, index):
+        x, y = super().batch(index)
+        return x, y.tolist()
+
+
+def test_labels_in_lists_are_taken_with_augmentation():
+    dataset = Lists(np.zeros((5, 1, 1, 1), np.float32), np.arange(5))
+    batches = list(DataLoader(dataset, 2, augment=Numbers()))
+    assert [y for _, y in batches] == [[0, 1], [2, 3], [4]]
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 def test_resume_in_the_middle_with_threads(workers):
     options = {"shuffle": True, "augment": Numbers(), "num_workers": workers}

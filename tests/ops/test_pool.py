@@ -264,6 +264,22 @@ def test_nan_gradients_stay_where_they_belong(rng, dtype):
     assert np.isnan(got).sum() == 1
 
 
+@pytest.mark.parametrize("h", [2, 5, 20])
+@pytest.mark.parametrize("w", [2, 3, 5, 7, 8, 13, 15, 17, 31])
+def test_gradients_of_narrow_images(w, h, rng, dtype):
+    """Rows of windows shorter than a vector, over many planes: each gradient lands at its index."""
+    shape = (43, 9, h, w)
+    y, indices = ops.max_pool2d(distinct(rng, shape, dtype), 2)
+    dy = rng.choice(np.array([1, -2.5, 0, -0.0, np.nan, np.inf], dtype), y.shape)
+    expected = np.zeros((43 * 9, h * w), dtype)
+    places, values = (a.reshape(43 * 9, -1) for a in (indices.astype(int), dy + 0))
+    np.put_along_axis(expected, places, values, 1)
+    for n in THREADS:
+        with fastcnn.threads(n):
+            got = ops.max_pool2d_backward(dy, indices, shape, 2)
+        assert_same_bits(got, expected.reshape(shape))
+
+
 # ---- outputs, threads, batches, layouts ----
 
 
@@ -487,13 +503,16 @@ def test_too_many_elements(size):
     "kernel, stride, padding, dilation",
     [(2, 2, 0, 1), (3, 2, 1, 1), (3, 1, 1, 1), (3, 3, 1, 1), (2, 1, 1, 2)],
 )
-def test_indices_must_lie_in_their_windows(kernel, stride, padding, dilation, rng, dtype):
+@pytest.mark.parametrize("shape", [(6, 23), (19, 3), (17, 7)])
+def test_indices_must_lie_in_their_windows(shape, kernel, stride, padding, dilation, rng, dtype):
     """Each place of an output, each wrong value: refused; each right value: taken."""
-    shape = h, w = 6, 23
+    h, w = shape
     kwargs = options(stride, padding, dilation, False)
     y, indices = ops.max_pool2d(distinct(rng, (1, 1, h, w), dtype), kernel, **kwargs)
     plane = np.arange(h * w).reshape(shape)
-    for oy, ox in [(0, 0), (0, 1), (1, 0), (1, 2), (y.shape[2] - 1, y.shape[3] - 1)]:
+    bottom, right = y.shape[2] - 1, y.shape[3] - 1
+    corners = [(0, 0), (1, 0), (bottom - 1, 0), (bottom, right)]
+    for oy, ox in [*corners, (0, min(1, right)), (1, min(2, right))]:
         rows = oy * stride - padding + dilation * np.arange(kernel)
         cols = ox * stride - padding + dilation * np.arange(kernel)
         rows, cols = rows[(rows >= 0) & (rows < h)], cols[(cols >= 0) & (cols < w)]

@@ -159,6 +159,31 @@ def test_the_error_stays_within_the_stated_bounds(kernel, size, stride, relu, rn
         assert abs(error).max() < largest
 
 
+@pytest.mark.parametrize(
+    "kernel, stride, size, padding",
+    [(11, 4, 67, 2), (7, 2, 61, 3), (5, 2, 40, ((1, 2), (2, 0))), (6, 2, 32, 0), (13, 3, 50, 1)],
+)
+def test_large_kernels_with_strides_go_by_their_phases(kernel, stride, size, padding, rng):
+    """Forward: the first layers of AlexNet and of ResNets, others of three to five taps a phase."""
+    x = normal(rng, (5, 5, size, size), np.float32)
+    w, b = normal(rng, (24, 5, kernel, kernel), np.float32), normal(rng, 24, np.float32)
+    options = {"stride": stride, "padding": padding}
+    value = reference.conv2d(*(a.astype(F8) for a in (x, w, b)), **options)
+    y = ops.conv2d(x, w, b, **options)
+    error = (y - value) / value.std()
+    assert 0 < np.sqrt((error**2).mean()) < 8e-6
+    assert abs(error).max() < 9e-5
+    assert_same_bits(ops.conv2d(x, w, b, **options, algorithm="winograd"), y)
+    assert_same_bits(ops.conv2d(x[3:4], w, b, **options), y[3:4])
+    direct = ops.conv2d(x, w, b, **options, algorithm="direct")
+    assert (y != direct).any()
+    fastcnn.set_exact(True)
+    try:
+        assert_same_bits(ops.conv2d(x, w, b, **options), direct)
+    finally:
+        fastcnn.set_exact(False)
+
+
 @pytest.mark.parametrize("kernel, size, stride", BOUNDS)
 def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, stride, rng):
     shape, out = (64, 64, kernel, kernel), (1, 64, size // stride, size // stride)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastcnn
-from fastcnn import models, nn, optim, plan
+from fastcnn import models, nn, optim, plan, reference
 
 TOLERANCE = {"float32": 3e-5, "float64": 1e-12}
 
@@ -33,15 +33,15 @@ def two_convs() -> nn.Sequential:
 
 def fives() -> nn.Sequential:
     """Rows of five taps over many channels, by F(2,5): more windows in a row than its kernel takes,
-    and fewer."""
+    and as many."""
     return nn.Sequential(
         nn.Conv2d(4, 9, (4, 5), bias=False, seed=1),
         nn.MaxPool2d(2),
-        nn.Conv2d(9, 10, (2, 5), padding=((1, 0), (1, 1)), seed=2),
+        nn.Conv2d(9, 10, (2, 5), padding=((1, 0), (2, 4)), seed=2),
         nn.ReLU(),
         nn.MaxPool2d(2),
         nn.Flatten(),
-        nn.Linear(20, 10, seed=3),
+        nn.Linear(50, 10, seed=3),
     )
 
 
@@ -71,7 +71,7 @@ NETS: dict[str, tuple[Callable[[], nn.Sequential], tuple[int, ...]]] = {
     "simple_convnet": (lambda: models.simple_convnet(seed=3), (1, 28, 28)),
     "dmlp": (lambda: models.dmlp(seed=3), (1, 28, 28)),
     "two_convs": (two_convs, (3, 15, 14)),
-    "fives": (fives, (4, 7, 18)),
+    "fives": (fives, (4, 7, 21)),
     "wide": (wide, (1, 19, 24)),
 }
 
@@ -418,7 +418,7 @@ def test_direct_kernels_when_asked() -> None:
     net = fives()
     for p in net.parameters():
         p.data[...] = np.random.default_rng(p.data.size).integers(-1, 2, p.data.shape)
-    x = np.random.default_rng(0).integers(-1, 2, (19, 4, 7, 18)).astype(np.float32)
+    x = np.random.default_rng(0).integers(-1, 2, (19, 4, 7, 21)).astype(np.float32)
     targets = np.zeros((19, 10), np.float32)
     program = plan.compile(net, x.shape[1:], loss=nn.MSELoss(reduction="sum"))
     wanted = float((program(x).astype(np.float64) ** 2).sum())
@@ -431,6 +431,47 @@ def test_direct_kernels_when_asked() -> None:
     assert exact == wanted
     assert usual != wanted
     assert usual == pytest.approx(wanted, rel=1e-5)
+
+
+def test_rounding_error_of_rows_of_five_taps(rng: np.random.Generator) -> None:
+    """F(2,5) beside direct sums, against float64; the linear layer's gradient is what it saw."""
+    conv, linear = nn.Conv2d(6, 16, 5, seed=1), nn.Linear(400, 1, seed=2)
+    linear.weight.data[...] = 0
+    linear.bias.data[...] = 1
+    net = nn.Sequential(conv, nn.MaxPool2d(2), nn.Flatten(), linear)
+    program = plan.compile(net, (6, 14, 14), loss=nn.MSELoss(reduction="sum"))
+    x = rng.standard_normal((1, 6, 14, 14)).astype(np.float32)
+    weights = (p.data.astype(np.float64) for p in (conv.weight, conv.bias))
+    wanted, _ = reference.max_pool2d(reference.conv2d(x.astype(np.float64), *weights), 2)
+    errors = []
+    for exact in (False, True):
+        net.zero_grad()
+        try:
+            fastcnn.set_exact(exact)
+            program.step(x, np.zeros((1, 1), np.float32))
+        finally:
+            fastcnn.set_exact(False)
+        errors.append((linear.weight.grad / 2 - wanted.reshape(1, -1)) / wanted.std())
+    rms = [float(np.sqrt((e**2).mean())) for e in errors]
+    assert np.abs(errors[0]).max() < 3e-6
+    assert rms[1] < rms[0] < 2 * rms[1] < 2e-6
+
+
+def test_thawed_layers_find_room(rng: np.random.Generator) -> None:
+    """A plan made while layers are frozen takes less memory: thawed, it needs more at once."""
+    net = models.lenet5(seed=1)
+    for p in list(net.parameters())[:-2]:
+        p.requires_grad = False
+    program = plan.compile(net, (1, 28, 28), loss=nn.CrossEntropyLoss())
+    x, y = batch(rng, 37, (1, 28, 28), np.dtype(np.float32))
+    program.step(x, y)
+    for p in net.parameters():
+        p.requires_grad = True
+    _, _, expected = eager(net, nn.CrossEntropyLoss(), x, y)
+    net.zero_grad()
+    program.step(x, y)
+    for p, gradient in zip(net.parameters(), expected, strict=True):
+        assert_close(p.grad, gradient, TOLERANCE["float32"], zeros=0.9)
 
 
 @pytest.mark.parametrize("frozen", [("conv1",), ("conv2",), ("conv1", "conv2"), ("fc2",), ("fc3",)])

@@ -1,0 +1,109 @@
+/* conv2d_strided_tmpl.h - forward convolution with large kernels and strides (the first layers of
+ * AlexNet and of ResNets) by Winograd; compiled per tier and real type.
+ *
+ * With stride S, a window takes every S-th row and column from each of S x S starts: each of these
+ * phases of the padded source, as an image of its own, meets every S-th row and column of the
+ * kernel with stride 1. So the convolution is one of stride 1 over S x S times as many channels and
+ * of ceil(K / S) taps a side: 11 x 11 with stride 4 is 3 x 3 over 16 phases; 7 x 7 with stride 2 is
+ * 4 x 4 over 4, which a row and a column of zeros make 5 x 5. Phases of the source are copied out
+ * as those of dilated convolutions are, and those of the kernel too; the outputs are in place.
+ *
+ * Some images go through at a time, to bound the copies.
+ */
+
+typedef struct {
+    fc_conv2d_desc d, sub; /* sub: the convolution of the phases, of `images` images */
+    int64_t images;        /* at a time */
+    real *x_phases, *taps; /* taps: the kernel's phases, [k][phase][c][r][r] */
+    char *inner;           /* Winograd's workspace */
+} strided_run;
+
+/* 1 if the shape is of this kind, Winograd serves its phases, and (unless it is asked for) that
+ * halves the products. By shape alone. */
+static int strided_plan(strided_run *r, const fc_conv2d_desc *d) {
+    int64_t stride = d->stride_h, phases = stride * stride;
+    int fits = stride >= 2 && d->stride_w == stride && d->kh == d->kw && d->groups == 1 &&
+               d->dilation_h == 1 && d->dilation_w == 1 && d->pad_mode == FC_PAD_ZEROS;
+    int64_t taps = fc_ceil_div(d->kh, stride);
+    if (!fits || d->n == 0 || taps < 3 || taps > 5) return 0;
+    if (taps == 4) taps = 5;
+    *r = (strided_run){.d = *d, .sub = *d};
+    fc_conv2d_desc *s = &r->sub;
+    s->c = phases * d->c;
+    s->kh = s->kw = taps, s->stride_h = s->stride_w = 1;
+    s->pad_top = s->pad_bottom = s->pad_left = s->pad_right = 0;
+    s->h = d->oh + taps - 1, s->w = d->ow + taps - 1;
+    const winograd_variant *v = wino_choose(s, WINO_FORWARD);
+    if (v == NULL) return 0;
+    int64_t products = v->y.t * v->x.t * fc_ceil_div(d->oh, v->y.m) * fc_ceil_div(d->ow, v->x.m);
+    int64_t direct = d->kh * d->kw * d->oh * d->ow;
+    if (d->algorithm == FC_CONV_AUTO && 2 * phases * products > direct) return 0;
+    int64_t bytes = s->c * s->h * s->w * (int64_t)sizeof(real);
+    r->images = fc_max(1, fc_min(d->n, DILATED_BYTES / bytes));
+    return 1;
+}
+
+static int64_t strided_taps(const strided_run *r) {
+    return r->d.k * r->sub.c * r->sub.kh * r->sub.kw;
+}
+
+/* Bytes of prepared weights: the kernel's phases. */
+static int64_t strided_prepared_bytes(const strided_run *r) {
+    return fc_mul(strided_taps(r), sizeof(real));
+}
+
+static void strided_prepare(const strided_run *r, const real *w, real *taps) {
+    const fc_conv2d_desc *d = &r->d;
+    int64_t stride = d->stride_h, side = r->sub.kh;
+    for (int64_t i = 0; i < d->k * stride * stride * d->c; i++) {
+        int64_t c = i % d->c, phase = i / d->c % (stride * stride), k = i / d->c / stride / stride;
+        const real *kernel = w + (k * d->c + c) * d->kh * d->kw;
+        for (int64_t y = phase / stride; y < side * stride; y += stride)
+            for (int64_t x = phase % stride; x < side * stride; x += stride)
+                *taps++ = y < d->kh && x < d->kw ? kernel[y * d->kw + x] : 0;
+    }
+}
+
+INLINE int64_t strided_inner(strided_run *r, int64_t images, wino_run *wino, int n_threads) {
+    r->sub.n = images;
+    wino_forward_run(wino, &r->sub, 0, 0);
+    return wino_layout(wino, 0, NULL, n_threads);
+}
+
+/* Lays the workspace out; returns its bytes, or -1 if they do not fit. */
+static int64_t strided_layout(strided_run *r, int prepared, char *base, int n_threads) {
+    const fc_conv2d_desc *s = &r->sub;
+    wino_run wino;
+    int64_t rest = r->d.n % r->images, inner = strided_inner(r, r->images, &wino, n_threads);
+    if (rest > 0) /* fewer images may be cut otherwise */
+        inner = fc_max(inner, strided_inner(r, rest, &wino, n_threads));
+    int64_t phases = fc_mul(fc_mul(r->images, s->c * s->h * s->w), sizeof(real));
+    int64_t taps = fc_round_up(phases, 64);
+    int64_t at = fc_round_up(fc_add(taps, prepared ? 0 : strided_prepared_bytes(r)), 64);
+    if (base != NULL) {
+        r->x_phases = (real *)base;
+        r->taps = (real *)(base + taps);
+        r->inner = base + at;
+    }
+    return fc_add(at, inner);
+}
+
+static void strided_execute(strided_run *r, const real *src, const real *w, const real *prepared,
+                            const real *bias, conv_epilogue epilogue, real *dst, char *workspace,
+                            int n_threads) {
+    const fc_conv2d_desc *d = &r->d;
+    strided_layout(r, prepared != NULL, workspace, n_threads);
+    if (prepared == NULL) strided_prepare(r, w, r->taps);
+    for (int64_t n = 0; n < d->n; n += r->images) {
+        int64_t images = fc_min(r->images, d->n - n);
+        dilated_planes x = {.images = images, .channels = d->c, .h = d->h, .w = d->w,
+                            .top = d->pad_top, .left = d->pad_left, .dh = d->stride_h,
+                            .dw = d->stride_w, .ph = r->sub.h, .pw = r->sub.w};
+        wino_run wino;
+        strided_inner(r, images, &wino, n_threads);
+        wino.epilogue = epilogue;
+        dilated_split(x, src + n * d->c * d->h * d->w, r->x_phases, n_threads);
+        wino_execute(&wino, r->x_phases, prepared != NULL ? prepared : r->taps, NULL, bias,
+                     dst + n * d->k * d->oh * d->ow, r->inner, n_threads);
+    }
+}
