@@ -6,7 +6,8 @@
  * kernel with stride 1. So the convolution is one of stride 1 over S x S times as many channels and
  * of ceil(K / S) taps a side: 11 x 11 with stride 4 is 3 x 3 over 16 phases; 7 x 7 with stride 2 is
  * 4 x 4 over 4, which a row and a column of zeros make 5 x 5. Phases of the source are copied out
- * as those of dilated convolutions are, and those of the kernel too; the outputs are in place.
+ * as those of dilated convolutions are, and those of the kernel too; the outputs are in place. The
+ * zeros multiply pixels that no window sees: where these are not finite, it shows.
  *
  * Some images go through at a time, to bound the copies.
  */
@@ -14,6 +15,7 @@
 typedef struct {
     fc_conv2d_desc d, sub; /* sub: the convolution of the phases, of `images` images */
     int64_t images;        /* at a time */
+    const real *w;
     real *x_phases, *taps; /* taps: the kernel's phases, [k][phase][c][r][r] */
     char *inner;           /* Winograd's workspace */
 } strided_run;
@@ -38,7 +40,7 @@ static int strided_plan(strided_run *r, const fc_conv2d_desc *d) {
     int64_t products = v->y.t * v->x.t * fc_ceil_div(d->oh, v->y.m) * fc_ceil_div(d->ow, v->x.m);
     int64_t direct = d->kh * d->kw * d->oh * d->ow;
     if (d->algorithm == FC_CONV_AUTO && 2 * phases * products > direct) return 0;
-    int64_t bytes = s->c * s->h * s->w * (int64_t)sizeof(real);
+    int64_t bytes = fc_mul(fc_mul(s->c, s->h * s->w), sizeof(real)); /* -1: layout will refuse it */
     r->images = fc_max(1, fc_min(d->n, DILATED_BYTES / bytes));
     return 1;
 }
@@ -47,21 +49,31 @@ static int64_t strided_taps(const strided_run *r) {
     return r->d.k * r->sub.c * r->sub.kh * r->sub.kw;
 }
 
-/* Bytes of prepared weights: the kernel's phases. */
+/* Bytes of prepared weights: the kernel's phases. They are few, so they are transformed anew by
+ * every run. */
 static int64_t strided_prepared_bytes(const strided_run *r) {
     return fc_mul(strided_taps(r), sizeof(real));
 }
 
-static void strided_prepare(const strided_run *r, const real *w, real *taps) {
+/* Item: an output channel's taps. */
+static void strided_taps_task(void *arg, int64_t item, int thread) {
+    (void)thread;
+    const strided_run *r = arg;
     const fc_conv2d_desc *d = &r->d;
-    int64_t stride = d->stride_h, side = r->sub.kh;
-    for (int64_t i = 0; i < d->k * stride * stride * d->c; i++) {
-        int64_t c = i % d->c, phase = i / d->c % (stride * stride), k = i / d->c / stride / stride;
-        const real *kernel = w + (k * d->c + c) * d->kh * d->kw;
-        for (int64_t y = phase / stride; y < side * stride; y += stride)
-            for (int64_t x = phase % stride; x < side * stride; x += stride)
-                *taps++ = y < d->kh && x < d->kw ? kernel[y * d->kw + x] : 0;
+    int64_t stride = d->stride_h, end = r->sub.kh * stride, kernel = d->kh * d->kw;
+    real *to = r->taps + item * r->sub.c * r->sub.kh * r->sub.kw;
+    for (int64_t phase = 0; phase < stride * stride; phase++) {
+        const real *w = r->w + item * d->c * kernel;
+        for (int64_t c = 0; c < d->c; c++, w += kernel)
+            for (int64_t y = phase / stride; y < end; y += stride)
+                for (int64_t x = phase % stride; x < end; x += stride)
+                    *to++ = y < d->kh && x < d->kw ? w[y * d->kw + x] : 0;
     }
+}
+
+static void strided_prepare(strided_run *r, const real *w, real *taps, int n_threads) {
+    r->w = w, r->taps = taps;
+    fc_parallel_runs(r->d.k, n_threads, strided_taps_task, r);
 }
 
 INLINE int64_t strided_inner(strided_run *r, int64_t images, wino_run *wino, int n_threads) {
@@ -77,7 +89,7 @@ static int64_t strided_layout(strided_run *r, int prepared, char *base, int n_th
     int64_t rest = r->d.n % r->images, inner = strided_inner(r, r->images, &wino, n_threads);
     if (rest > 0) /* fewer images may be cut otherwise */
         inner = fc_max(inner, strided_inner(r, rest, &wino, n_threads));
-    int64_t phases = fc_mul(fc_mul(r->images, s->c * s->h * s->w), sizeof(real));
+    int64_t phases = fc_mul(r->images, fc_mul(fc_mul(s->c, s->h * s->w), sizeof(real)));
     int64_t taps = fc_round_up(phases, 64);
     int64_t at = fc_round_up(fc_add(taps, prepared ? 0 : strided_prepared_bytes(r)), 64);
     if (base != NULL) {
@@ -93,7 +105,7 @@ static void strided_execute(strided_run *r, const real *src, const real *w, cons
                             int n_threads) {
     const fc_conv2d_desc *d = &r->d;
     strided_layout(r, prepared != NULL, workspace, n_threads);
-    if (prepared == NULL) strided_prepare(r, w, r->taps);
+    if (prepared == NULL) strided_prepare(r, w, r->taps, n_threads);
     for (int64_t n = 0; n < d->n; n += r->images) {
         int64_t images = fc_min(r->images, d->n - n);
         dilated_planes x = {.images = images, .channels = d->c, .h = d->h, .w = d->w,

@@ -25,8 +25,8 @@
 
 #include "conv2d_strided_tmpl.h"
 
-/* Each pass: Winograd where it serves the shape (or its phases), else the direct
- * kernels, which are others for depthwise convolutions and for many small images. */
+/* Each pass: Winograd where it serves the shape (or its phases), else the direct kernels, which are
+ * others for depthwise convolutions and for many small images. */
 
 /* A multiply-add here takes about a fifth of the time that fc_threads_for reckons with; where there
  * are few to a pixel, moving the pixels takes longer. */
@@ -132,7 +132,7 @@ static void conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepare
     if (wino_forward_run(&wino, of, 0, 1)) {
         wino_prepare(&wino, w, prepared, n_threads);
     } else if (strided_plan(&strided, d)) {
-        strided_prepare(&strided, w, prepared);
+        strided_prepare(&strided, w, prepared, n_threads);
     } else if (depthwise_plan(&depthwise, d, 0)) {
         return;
     } else if (few_plan(&few, d)) {

@@ -48,7 +48,8 @@ typedef enum { FC_PAD_ZEROS = 0, FC_PAD_REPLICATE = 1 } fc_pad_mode;
 
 /* AUTO chooses by shape alone. WINOGRAD serves 3x3 and 5x5 kernels of stride 1, 3x3 and 4x4 of
  * stride 2, dilated ones of stride 1 on zero padding, and, but for the weights' gradient, rows and
- * columns of 3, 5 and 7 taps of stride 1; elsewhere the direct kernels run. */
+ * columns of 3, 5 and 7 taps of stride 1; forward alone, squares of more than 2 and at most 5 times
+ * their stride on zero padding, without groups; elsewhere the direct kernels run. */
 typedef enum { FC_CONV_AUTO = 0, FC_CONV_DIRECT = 1, FC_CONV_WINOGRAD = 2 } fc_conv_algorithm;
 
 typedef struct {
@@ -83,9 +84,9 @@ typedef struct {
  * prepared weights w is not read and may be NULL. */
 fc_status fc_conv2d_infer(const fc_conv2d_desc *d, const fc_conv2d_inference *how, const void *x,
                           const void *w, const void *b, void *y, void *workspace, int n_threads);
-/* The weights as forward's kernels want them: packed, or Winograd's transform of them. For any n
- * and number of threads; the other sizes, the algorithm and the tier are to be those of the run.
- * They take 0 bytes where kernels read w as it is: then give w and no prepared weights. */
+/* The weights as forward's kernels want them: in another order, or Winograd's transform of them.
+ * For any n and number of threads; the other sizes, the algorithm and the tier are to be those of
+ * the run. They take 0 bytes where kernels read w as it is: then give w and no prepared weights. */
 fc_status fc_conv2d_prepared_bytes(const fc_conv2d_desc *d, size_t *bytes);
 fc_status fc_conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepared, int n_threads);
 /* Of fc_conv2d_infer with prepared weights: a forward workspace without a place for them. */

@@ -4,8 +4,8 @@ What a kernel gets is described once, by `described`; the algorithms share it:
 
     direct    csrc/conv2d_direct_tmpl.h and conv2d_weight_tmpl.h; no im2col matrix exists
     winograd  csrc/winograd_tmpl.h: 2 to 6 times fewer multiplications for 3x3 and 5x5 kernels (with
-              stride 2: 3x3 and 4x4) and for rows and columns of 3, 5 and 7 taps, for some more
-              rounding error; direct elsewhere
+              stride 2: 3x3 and 4x4), for rows and columns of 3, 5 and 7 taps, and forward for large
+              kernels with strides, for some more rounding error; direct elsewhere
     im2col    the taught formulation: windows as columns, then one matrix product an image
     auto      the best by shape alone: winograd where it pays, unless `fastcnn.set_exact(True)`
 
@@ -74,7 +74,8 @@ def conv2d(
         error 2 (3x3) to 7 times that of "direct" (rms), and fewer for 3x3 and 4x4 of stride 2,
         with at most twice the error, and for 1x3, 1x5, 1x7, 3x1, 5x1 and 7x1 of stride 1, with 1.5
         to 5 times the error, but for their weight gradients; dilated ones, with zeros around, phase
-        by phase; other shapes run direct.
+        by phase; and forward, squares of more than 2 and at most 5 times their stride (11x11 of
+        stride 4, 7x7 of stride 2), with the error of 3x3 or 5x5; other shapes run direct.
         "im2col" is the lecture's formulation, window by window into columns.
     relu : bool
         Give ``max(y, 0)`` at once, with the bits of `ops.relu` on y.

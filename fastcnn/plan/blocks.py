@@ -75,7 +75,7 @@ class BlockPlan:
         (self.dtype,) = dtypes
         self._frozen: tuple[bool, ...] = ()
         self._bound: dict[int, tuple[Array | None, ...]] = {}
-        self._room_for = (0, 0)  # (images, threads) that the workspace is known to be enough for
+        self._room_for = (0, 0)  # (images, threads) that the workspace is known to suit
         self._update: Update | None = None
         self._workspace = np.empty(0, np.uint8)
         self._program = self._assemble()

@@ -332,6 +332,7 @@ ALONE = {
     "1x1": Case((33, 40, 7, 7), (24, 40, 1, 1), {}),
     "1x1, stride 2": Case((33, 18, 7, 7), (24, 18, 1, 1), {"stride": 2}),
     "stride 2": Case((33, 9, 11, 10), (17, 9, 3, 3), {"padding": 1, "stride": 2}),
+    "5x5, stride 2": Case((33, 5, 15, 16), (17, 5, 5, 5), {"padding": 2, "stride": 2}),
     "rows that no tap reaches": Case((33, 1, 3, 3), (2, 1, 3, 3), {"padding": 1, "dilation": 2}),
     "strides, dilated": Case(
         (33, 5, 13, 12), (7, 5, 3, 2), {"padding": (1, 2), "stride": (3, 2), "dilation": (1, 3)}

@@ -184,6 +184,18 @@ def test_large_kernels_with_strides_go_by_their_phases(kernel, stride, size, pad
         fastcnn.set_exact(False)
 
 
+def test_large_kernels_with_strides_on_more_images_than_go_at_a_time(rng):
+    x = normal(rng, (30, 3, 179, 179), np.float32)  # 8 MiB of phases are 21 images
+    w, b = normal(rng, (16, 3, 11, 11), np.float32), normal(rng, 16, np.float32)
+    results = []
+    for threads in (1, 3):
+        with fastcnn.threads(threads):
+            results.append(ops.conv2d(x, w, b, stride=4, relu=True))
+    assert_same_bits(*results)
+    for i in (0, 20, 21, 29):
+        assert_same_bits(ops.conv2d(x[i : i + 1], w, b, stride=4, relu=True), results[0][i : i + 1])
+
+
 @pytest.mark.parametrize("kernel, size, stride", BOUNDS)
 def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, stride, rng):
     shape, out = (64, 64, kernel, kernel), (1, 64, size // stride, size // stride)
