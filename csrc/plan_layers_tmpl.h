@@ -132,11 +132,47 @@ static void linear_forward_all(int64_t n_out, int64_t n_in, const real *w, const
         linear_rows(1, n_in, w + o * n_in, n_in, 1, b ? b + o : NULL, x, y + o * VL);
 }
 
+/* dx of some vectors of inputs, of LINEAR_IMAGES images at a time: the inputs are in lanes, since so
+ * a weight is loaded once for many images. Then they change places with the images. */
+#define LINEAR_VECTORS 3
+#if N_REGISTERS == 32
+enum { LINEAR_IMAGES = VL < 8 ? VL : 8 };
+#else
+enum { LINEAR_IMAGES = VL < 4 ? VL : 4 };
+#endif
+INLINE void linear_inputs(const int vectors, int64_t n_out, int64_t n_in, const real *w,
+                          const real *dy, real *dx) {
+    real rows[VL][LINEAR_VECTORS * VL];
+    for (int first = 0; first < VL; first += LINEAR_IMAGES) {
+        const real *row = w, *of_images = dy + first;
+        vr sum[LINEAR_IMAGES][LINEAR_VECTORS];
+        UNROLL for (int l = 0; l < LINEAR_IMAGES; l++)
+            UNROLL for (int j = 0; j < vectors; j++) sum[l][j] = v_zero();
+        for (int64_t o = 0; o < n_out; o++, row += n_in, of_images += VL) {
+            vr v[LINEAR_VECTORS];
+            UNROLL for (int j = 0; j < vectors; j++) v[j] = v_keep(v_load(row + j * VL));
+            UNROLL for (int l = 0; l < LINEAR_IMAGES; l++) {
+                vr one = v_keep(v_set1(of_images[l]));
+                UNROLL for (int j = 0; j < vectors; j++) sum[l][j] = v_fma(one, v[j], sum[l][j]);
+            }
+        }
+        UNROLL for (int l = 0; l < LINEAR_IMAGES; l++)
+            UNROLL for (int j = 0; j < vectors; j++) v_store(rows[first + l] + j * VL, sum[l][j]);
+    }
+    for (int j = 0; j < vectors; j++) {
+        vr v[VL];
+        UNROLL for (int l = 0; l < VL; l++) v[l] = v_load(rows[l] + j * VL);
+        v_transpose(v);
+        UNROLL for (int l = 0; l < VL; l++) v_store(dx + (j * VL + l) * VL, v[l]);
+    }
+}
+
 static void linear_backward_all(int64_t n_out, int64_t n_in, const real *w, const real *dy,
                                 real *dx) {
     int64_t i = 0;
-    for (; i + LINEAR_ROWS <= n_in; i += LINEAR_ROWS)
-        linear_rows(LINEAR_ROWS, n_out, w + i, 1, n_in, NULL, dy, dx + i * VL);
+    for (; i + 3 * VL <= n_in; i += 3 * VL) linear_inputs(3, n_out, n_in, w + i, dy, dx + i * VL);
+    for (; i + 2 * VL <= n_in; i += 2 * VL) linear_inputs(2, n_out, n_in, w + i, dy, dx + i * VL);
+    for (; i + VL <= n_in; i += VL) linear_inputs(1, n_out, n_in, w + i, dy, dx + i * VL);
     for (; i < n_in; i++) linear_rows(1, n_out, w + i, 1, n_in, NULL, dy, dx + i * VL);
 }
 

@@ -18,10 +18,10 @@
 #if N_REGISTERS == 32
 #define SPARSE_ACCUMULATORS 20
 #else
-#define SPARSE_ACCUMULATORS 12
+#define SPARSE_ACCUMULATORS 15
 #endif
 #define SPARSE_ROWS 5
-#define SPARSE_VECTORS 4
+#define SPARSE_VECTORS 5
 
 /* ---- between one image a lane and one image a row ---- */
 
@@ -80,20 +80,23 @@ static void images_from_lanes(const plan_tensor *x, const plan_patch *p, const r
     }
 }
 
-/* The way back for gradients, [hp][wp][c] of each lane, `stride` apart, into the tensor t = dx. */
+/* The way back for gradients, [hp][wp][c] of each lane, `stride` apart, into the tensor t = dx. A
+ * row at a time is in `line`, its elements as vectors. */
 static void images_to_lanes(const plan_tensor *x, const plan_tensor *t, const real *images,
-                            int64_t stride, real *arena) {
+                            int64_t stride, real *line, real *arena) {
+    int64_t count = t->w * x->c, step = x->c * VL;
     for (int64_t y = 0; y < t->h; y++) {
         const real *row = images + ((y + x->top) * x->wp + x->left) * x->c;
-        int64_t count = t->w * x->c, col = 0, c = 0;
         for (int64_t i = 0; i < count; i += VL) {
             vr v[VL];
             UNROLL for (int l = 0; l < VL; l++) v[l] = v_load(row + l * stride + i);
             v_transpose(v);
-            for (int l = 0; l < VL && i + l < count; l++) {
-                v_store(arena + tensor_inside(t, c, y, col), v[l]);
-                if (++c == x->c) c = 0, col++;
-            }
+            UNROLL for (int l = 0; l < VL; l++) v_store(line + (i + l) * VL, v[l]);
+        }
+        for (int64_t c = 0; c < x->c; c++) {
+            const real *from = line + c * VL;
+            real *to = arena + tensor_inside(t, c, y, 0), *end = to + t->w * VL;
+            for (; to < end; to += VL, from += step) v_store(to, v_load(from));
         }
     }
 }
@@ -102,7 +105,8 @@ static void images_to_lanes(const plan_tensor *x, const plan_tensor *t, const re
 
 /* The gradients that are not zero, and where what each multiplies starts, from `from` on. */
 typedef struct {
-    real *g, *at;
+    real *g;
+    int32_t *at;
     const real *from;
 } sparse_list;
 
@@ -117,9 +121,11 @@ typedef struct {
 INLINE void sparse_add(const sparse_shape *s, const int rows, const int vectors, const real *from,
                        real g, vr sum[SPARSE_ROWS][SPARSE_VECTORS]) {
     vr one = v_set1(g);
-    UNROLL for (int i = 0; i < rows; i++)
+    UNROLL for (int i = 0; i < rows; i++, from += s->from_pitch) {
+        from = v_keep_place(from);
         UNROLL for (int j = 0; j < vectors; j++)
-            sum[i][j] = v_fma(one, v_load(from + i * s->from_pitch + j * VL), sum[i][j]);
+            sum[i][j] = v_fma(one, v_load(from + j * VL), sum[i][j]);
+    }
 }
 
 /* For each window: to[rows][vectors] += the sum of g * what it multiplies, `offset` further on,
@@ -130,7 +136,8 @@ INLINE void sparse_add(const sparse_shape *s, const int rows, const int vectors,
 INLINE void sparse_sum(const sparse_shape *s, const int rows, const int vectors,
                        const int at_once, int64_t cuts, const sparse_list *list,
                        const int64_t *starts, int64_t offset, real *to) {
-    const real *g = list->g, *at = list->at;
+    const real *g = list->g;
+    const int32_t *at = list->at;
     for (int64_t y = 0; y < s->oh; y++, to += s->down) {
         real *window = to;
         for (int64_t x = 0; x < s->ow; x++, window += s->step, starts++) {
@@ -145,9 +152,9 @@ INLINE void sparse_sum(const sparse_shape *s, const int rows, const int vectors,
                 int64_t e = starts[0], end = starts[1];
                 for (; e + at_once <= end; e += at_once)
                     UNROLL for (int q = 0; q < at_once; q++)
-                        sparse_add(s, rows, vectors, from + (int64_t)at[e + q], g[e + q], sum[q]);
+                        sparse_add(s, rows, vectors, from + at[e + q], g[e + q], sum[q]);
                 for (; at_once > 1 && e < end; e++)
-                    sparse_add(s, rows, vectors, from + (int64_t)at[e], g[e], sum[0]);
+                    sparse_add(s, rows, vectors, from + at[e], g[e], sum[0]);
                 UNROLL for (int i = 0; i < rows; i++)
                     UNROLL for (int j = 0; j < vectors; j++) {
                         vr all = sum[0][i][j];
@@ -179,22 +186,25 @@ SPARSE_KERNELS_OF(1)
 SPARSE_KERNELS_OF(2)
 SPARSE_KERNELS_OF(3)
 SPARSE_KERNELS_OF(4)
+SPARSE_KERNELS_OF(5)
 SPARSE_KERNEL(4, 1)
 SPARSE_KERNEL(4, 2)
 SPARSE_KERNEL(4, 3)
 SPARSE_KERNEL(5, 1)
 SPARSE_KERNEL(5, 2)
+SPARSE_KERNEL(5, 3)
 #if SPARSE_ACCUMULATORS == 20
 SPARSE_KERNEL(4, 4)
-SPARSE_KERNEL(5, 3)
+SPARSE_KERNEL(4, 5)
 SPARSE_KERNEL(5, 4)
 #else
 #define sparse_4_4 NULL
-#define sparse_5_3 NULL
+#define sparse_4_5 NULL
 #define sparse_5_4 NULL
 #endif
+#define sparse_5_5 NULL
 #define SPARSE_ROW(rows) \
-    {sparse_##rows##_1, sparse_##rows##_2, sparse_##rows##_3, sparse_##rows##_4}
+    {sparse_##rows##_1, sparse_##rows##_2, sparse_##rows##_3, sparse_##rows##_4, sparse_##rows##_5}
 static sparse_fn *const SPARSE[][SPARSE_VECTORS] = {SPARSE_ROW(1), SPARSE_ROW(2), SPARSE_ROW(3),
                                                     SPARSE_ROW(4), SPARSE_ROW(5)};
 
@@ -321,7 +331,7 @@ static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real
     int64_t map = s->oh * s->ow, most = fc_max(map, s->k), *starts = (int64_t *)scratch;
     real *where = scratch + 2 * (most + 1);
     sparse_list list = {.g = where + fc_round_up(most, VL)};
-    list.at = list.g + fc_round_up(s->k * map, VL) + VL;
+    list.at = (int32_t *)(list.g + fc_round_up(s->k * map, VL) + VL);
     const real *gradients = arena + g->dy.at * VL, *best = arena + g->best * VL;
     sparse_gather(g, sums + g->db, arena);
     if (s->train_weight) {
@@ -345,5 +355,5 @@ static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real
     for (int64_t lane = 0; lane < VL; lane++)
         sparse_image_input(g, where, dy + lane * p->map, at + lane * p->map, &list, starts,
                            dx + lane * plane);
-    images_to_lanes(&g->x, &g->dx, dx, plane, arena);
+    images_to_lanes(&g->x, &g->dx, dx, plane, images, arena);
 }

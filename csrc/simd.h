@@ -434,6 +434,14 @@ INLINE vr v_keep(vr a) {
 #endif
     return a;
 }
+/* The same place, as an address of its own: GCC would keep an index for each of some rows of vectors
+ * that are loaded in a loop, and run out of registers. */
+INLINE const real *v_keep_place(const real *p) {
+#if defined(__GNUC__)
+    __asm__("" : "+r"(p));
+#endif
+    return p;
+}
 
 /* The lanes' sum, in a fixed order: pairs at a distance of VL/2, VL/4, ... */
 INLINE real v_hsum(vr a) {

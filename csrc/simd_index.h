@@ -13,8 +13,8 @@
  * v_pick_even and v_pick_odd give the even and the odd elements of two vectors as v_even and v_odd
  * do, but in whatever order is cheap; v_order and vi_order turn that order into the right one, and
  * back.
- * v_pack(a, b, to_a, to_b) writes the lanes of a and b in which a is not zero, side by side, and
- * tells how many these are; it may write up to VL of each.
+ * v_pack(a, b, to_a, to_b) writes the lanes of a and b in which a is not zero, side by side, those
+ * of b, whole numbers, as int32; it tells how many these are, and may write up to VL of each.
  * v_permute(a, i) and vi_permute(a, i) give lane i[k] of a in lane k.
  * v_add_where(m, a, b) is a + b where m, else a (or a + 0). v_unordered(a, b): either is NaN.
  */
@@ -418,36 +418,50 @@ INLINE vr v_gather(const real *p, vr i) {
 #endif
 
 #if defined(FC_TIER_AVX512)
-INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
+INLINE int64_t v_pack(vr a, vr b, real *to_a, int32_t *to_b) {
     vm here = M(cmp)(a, v_zero(), _CMP_NEQ_UQ);
     v_store(to_a, I(maskz_compress)(here, a));
-    v_store(to_b, I(maskz_compress)(here, b));
+#ifdef FC_REAL_F64
+    __m256i whole = _mm512_cvttpd_epi32(I(maskz_compress)(here, b));
+    _mm256_storeu_si256((__m256i *)to_b, whole);
+#else
+    vi_store(to_b, _mm512_cvttps_epi32(I(maskz_compress)(here, b)));
+#endif
     return _mm_popcnt_u32(here);
 }
 #elif defined(FC_TIER_AVX2) && !defined(FC_REAL_F64)
-/* Entry m of the table names the bits of m, in bytes; the upper four lanes go behind the lower. */
-INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
-    static const uint32_t LANES_OF[16] = {
-        0, 0, 0x1, 0x100, 0x2, 0x200, 0x201, 0x20100,
-        0x3, 0x300, 0x301, 0x30100, 0x302, 0x30200, 0x30201, 0x3020100,
-    };
+/* Entry m of the table names the bits of m, in bytes. */
+#define BELOW(m, b) ((m) & ((1 << (b)) - 1))
+#define PAIRS(m) (BELOW(m, 8) - (BELOW(m, 8) >> 1 & 0x55))
+#define FOURS(m) ((PAIRS(m) & 0x33) + (PAIRS(m) >> 2 & 0x33))
+#define BITS(m) ((FOURS(m) & 0xf) + (FOURS(m) >> 4)) /* how many are set */
+#define NAMED(m, b) ((uint64_t)((m) >> (b) & 1) * (b) << 8 * BITS(BELOW(m, b)))
+#define LANES_OF(m)                                                                \
+    (NAMED(m, 1) | NAMED(m, 2) | NAMED(m, 3) | NAMED(m, 4) | NAMED(m, 5) | NAMED(m, 6) | \
+     NAMED(m, 7))
+#define LANES_OF_4(m) LANES_OF(m), LANES_OF((m) + 1), LANES_OF((m) + 2), LANES_OF((m) + 3)
+#define LANES_OF_16(m) LANES_OF_4(m), LANES_OF_4((m) + 4), LANES_OF_4((m) + 8), LANES_OF_4((m) + 12)
+#define LANES_OF_64(m) \
+    LANES_OF_16(m), LANES_OF_16((m) + 16), LANES_OF_16((m) + 32), LANES_OF_16((m) + 48)
+static const uint64_t v_pack_table[256] = {
+    LANES_OF_64(0), LANES_OF_64(64), LANES_OF_64(128), LANES_OF_64(192),
+};
+INLINE int64_t v_pack(vr a, vr b, real *to_a, int32_t *to_b) {
     unsigned here = (unsigned)I(movemask)(I(cmp)(a, v_zero(), _CMP_NEQ_UQ));
-    uint64_t upper = LANES_OF[here >> 4] + UINT64_C(0x04040404);
-    uint64_t lanes = LANES_OF[here & 15] | upper << 8 * _mm_popcnt_u32(here & 15);
-    __m256i from = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((int64_t)lanes));
+    __m256i from = _mm256_cvtepu8_epi32(_mm_loadu_si64(v_pack_table + here));
     v_store(to_a, _mm256_permutevar8x32_ps(a, from));
-    v_store(to_b, _mm256_permutevar8x32_ps(b, from));
+    vi_store(to_b, _mm256_permutevar8x32_epi32(_mm256_cvttps_epi32(b), from));
     return _mm_popcnt_u32(here);
 }
 #else
-INLINE int64_t v_pack(vr a, vr b, real *to_a, real *to_b) {
+INLINE int64_t v_pack(vr a, vr b, real *to_a, int32_t *to_b) {
     real lanes_a[VL], lanes_b[VL];
     int64_t n = 0;
     v_store(lanes_a, a);
     v_store(lanes_b, b);
     for (int i = 0; i < VL; i++) {
         to_a[n] = lanes_a[i];
-        to_b[n] = lanes_b[i];
+        to_b[n] = (int32_t)lanes_b[i];
         n += lanes_a[i] != 0;
     }
     return n;
