@@ -186,9 +186,9 @@ fc_status fc_activation_forward(fc_activation f, fc_dtype dtype, int64_t n, doub
 fc_status fc_activation_backward(fc_activation f, fc_dtype dtype, int64_t n, double parameter,
                                  const void *dy, const void *saved, void *dx, int n_threads);
 
-/* x where x > 0, else slopes[c] * x, over [outer][c][inner]; y may be x itself. Backward, dx and the
- * slopes' gradient; dx may be dy itself, and sums are fc_prelu_sums(d) doubles of scratch, as many
- * for each slope. */
+/* x where x > 0, else slopes[c] * x, over [outer][c][inner]; y may be x itself. Backward, dx and
+ * the slopes' gradient; dx may be dy itself, and sums are fc_prelu_sums(d) doubles of scratch, as
+ * many for each slope. */
 typedef struct {
     int64_t outer, c, inner;
 } fc_prelu_desc;
