@@ -144,8 +144,8 @@ static void lay_out_patch(plan_stage *g, int64_t lanes, int64_t *scratch) {
     p->map = fc_round_up(fc_mul(s->k, fc_mul(s->oh, s->ow)), lanes);
     g->dw_pitch = p->vectors * lanes;
     /* Of one lane where each window's, or filter's, gradients start in a list (int64), where
-     * windows or filters are, and that list, gradients and places; of each lane its image, its dy
-     * and where each of them goes; then dx. Loads and stores may go a vector further. */
+     * windows or filters are, and that list, gradients and places (int32); of each lane its image,
+     * its dy and where each of them goes; then dx. Loads and stores may go a vector further. */
     int64_t windows = fc_mul(s->oh, s->ow), most = fc_max(windows, s->k);
     int64_t list = fc_add(fc_round_up(fc_mul(s->k, windows), lanes), lanes);
     p->lists = fc_add(fc_mul(2, fc_add(most, 1)), fc_round_up(most, lanes));

@@ -132,14 +132,10 @@ static void linear_forward_all(int64_t n_out, int64_t n_in, const real *w, const
         linear_rows(1, n_in, w + o * n_in, n_in, 1, b ? b + o : NULL, x, y + o * VL);
 }
 
-/* dx of some vectors of inputs, of LINEAR_IMAGES images at a time: the inputs are in lanes, since so
- * a weight is loaded once for many images. Then they change places with the images. */
-#define LINEAR_VECTORS 3
-#if N_REGISTERS == 32
-enum { LINEAR_IMAGES = VL < 8 ? VL : 8 };
-#else
-enum { LINEAR_IMAGES = VL < 4 ? VL : 4 };
-#endif
+/* dx of some vectors of inputs, of LINEAR_IMAGES images at a time. Here the inputs are in lanes, as
+ * they lie in w: with images in lanes each multiply-add would need a weight loaded for itself. A
+ * transpose then puts the images back into lanes. */
+enum { LINEAR_VECTORS = 3, LINEAR_IMAGES = VL < N_REGISTERS / 4 ? VL : N_REGISTERS / 4 };
 INLINE void linear_inputs(const int vectors, int64_t n_out, int64_t n_in, const real *w,
                           const real *dy, real *dx) {
     real rows[VL][LINEAR_VECTORS * VL];
@@ -169,10 +165,15 @@ INLINE void linear_inputs(const int vectors, int64_t n_out, int64_t n_in, const 
 
 static void linear_backward_all(int64_t n_out, int64_t n_in, const real *w, const real *dy,
                                 real *dx) {
+    enum { WIDE = LINEAR_VECTORS * VL };
     int64_t i = 0;
-    for (; i + 3 * VL <= n_in; i += 3 * VL) linear_inputs(3, n_out, n_in, w + i, dy, dx + i * VL);
+    for (; i + WIDE <= n_in; i += WIDE)
+        linear_inputs(LINEAR_VECTORS, n_out, n_in, w + i, dy, dx + i * VL);
     for (; i + 2 * VL <= n_in; i += 2 * VL) linear_inputs(2, n_out, n_in, w + i, dy, dx + i * VL);
-    for (; i + VL <= n_in; i += VL) linear_inputs(1, n_out, n_in, w + i, dy, dx + i * VL);
+    for (; i < n_in && n_in >= VL; i += VL) { /* the last vector starts earlier */
+        int64_t at = fc_min(i, n_in - VL);
+        linear_inputs(1, n_out, n_in, w + at, dy, dx + at * VL);
+    }
     for (; i < n_in; i++) linear_rows(1, n_out, w + i, 1, n_in, NULL, dy, dx + i * VL);
 }
 

@@ -80,10 +80,10 @@ static void images_from_lanes(const plan_tensor *x, const plan_patch *p, const r
     }
 }
 
-/* The way back for gradients, [hp][wp][c] of each lane, `stride` apart, into the tensor t = dx. A
- * row at a time is in `line`, its elements as vectors. */
+/* The way back for gradients, [hp][wp][c] of each lane, `stride` apart, into the tensor t = dx, a
+ * row at a time: `turned` holds its elements as vectors, w * c of them, rounded up to VL. */
 static void images_to_lanes(const plan_tensor *x, const plan_tensor *t, const real *images,
-                            int64_t stride, real *line, real *arena) {
+                            int64_t stride, real *turned, real *arena) {
     int64_t count = t->w * x->c, step = x->c * VL;
     for (int64_t y = 0; y < t->h; y++) {
         const real *row = images + ((y + x->top) * x->wp + x->left) * x->c;
@@ -91,10 +91,10 @@ static void images_to_lanes(const plan_tensor *x, const plan_tensor *t, const re
             vr v[VL];
             UNROLL for (int l = 0; l < VL; l++) v[l] = v_load(row + l * stride + i);
             v_transpose(v);
-            UNROLL for (int l = 0; l < VL; l++) v_store(line + (i + l) * VL, v[l]);
+            UNROLL for (int l = 0; l < VL; l++) v_store(turned + (i + l) * VL, v[l]);
         }
         for (int64_t c = 0; c < x->c; c++) {
-            const real *from = line + c * VL;
+            const real *from = turned + c * VL;
             real *to = arena + tensor_inside(t, c, y, 0), *end = to + t->w * VL;
             for (; to < end; to += VL, from += step) v_store(to, v_load(from));
         }
@@ -355,5 +355,5 @@ static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real
     for (int64_t lane = 0; lane < VL; lane++)
         sparse_image_input(g, where, dy + lane * p->map, at + lane * p->map, &list, starts,
                            dx + lane * plane);
-    images_to_lanes(&g->x, &g->dx, dx, plane, images, arena);
+    images_to_lanes(&g->x, &g->dx, dx, plane, images, arena); /* whose place is free by now */
 }

@@ -425,21 +425,22 @@ INLINE void v_transpose(vr r[VL]) {
 }
 #endif
 
+#if defined(__GNUC__) && !defined(__clang__) && (defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2))
+#define FROM_NOWHERE(how, a) __asm__("" : how(a)) /* GCC forgets where a's value came from */
+#else
+#define FROM_NOWHERE(how, a) (void)0
+#endif
 /* `a`, loaded once and kept in its register: where it is used twice or more, GCC may make a load of
  * each use (a multiply-add's memory operand), and a processor loads no more vectors at a time than
  * it multiplies. */
 INLINE vr v_keep(vr a) {
-#if defined(__GNUC__) && !defined(__clang__) && (defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2))
-    __asm__("" : "+v"(a));
-#endif
+    FROM_NOWHERE("+v", a);
     return a;
 }
-/* The same place, as an address of its own: GCC would keep an index for each of some rows of vectors
- * that are loaded in a loop, and run out of registers. */
+/* The same place, as an address of its own: where a loop reads rows of vectors, GCC would keep an
+ * index for each of them, and run out of registers. */
 INLINE const real *v_keep_place(const real *p) {
-#if defined(__GNUC__)
-    __asm__("" : "+r"(p));
-#endif
+    FROM_NOWHERE("+r", p);
     return p;
 }
 

@@ -13,8 +13,9 @@
  * v_pick_even and v_pick_odd give the even and the odd elements of two vectors as v_even and v_odd
  * do, but in whatever order is cheap; v_order and vi_order turn that order into the right one, and
  * back.
- * v_pack(a, b, to_a, to_b) writes the lanes of a and b in which a is not zero, side by side, those
- * of b, whole numbers, as int32; it tells how many these are, and may write up to VL of each.
+ * v_pack(a, b, to_a, to_b) writes the lanes of a, and those of b as int32, in which a is not zero
+ * (NaN is not), side by side, and returns how many these are. There b is a whole number. It may
+ * write up to VL of each.
  * v_permute(a, i) and vi_permute(a, i) give lane i[k] of a in lane k.
  * v_add_where(m, a, b) is a + b where m, else a (or a + 0). v_unordered(a, b): either is NaN.
  */
@@ -430,15 +431,11 @@ INLINE int64_t v_pack(vr a, vr b, real *to_a, int32_t *to_b) {
     return _mm_popcnt_u32(here);
 }
 #elif defined(FC_TIER_AVX2) && !defined(FC_REAL_F64)
-/* Entry m of the table names the bits of m, in bytes. */
-#define BELOW(m, b) ((m) & ((1 << (b)) - 1))
-#define PAIRS(m) (BELOW(m, 8) - (BELOW(m, 8) >> 1 & 0x55))
-#define FOURS(m) ((PAIRS(m) & 0x33) + (PAIRS(m) >> 2 & 0x33))
-#define BITS(m) ((FOURS(m) & 0xf) + (FOURS(m) >> 4)) /* how many are set */
-#define NAMED(m, b) ((uint64_t)((m) >> (b) & 1) * (b) << 8 * BITS(BELOW(m, b)))
-#define LANES_OF(m)                                                                \
-    (NAMED(m, 1) | NAMED(m, 2) | NAMED(m, 3) | NAMED(m, 4) | NAMED(m, 5) | NAMED(m, 6) | \
-     NAMED(m, 7))
+/* Entry m has the numbers of the bits that are set in m, the lowest first, one a byte; then 0. */
+#define BIT_OF(m, b) ((uint64_t)((m) >> (b) & 1))
+#define WITH(m, b, above) ((uint64_t)(above) << 8 * BIT_OF(m, b) | BIT_OF(m, b) * (b))
+#define UPPER_LANES_OF(m) WITH(m, 4, WITH(m, 5, WITH(m, 6, WITH(m, 7, 0))))
+#define LANES_OF(m) WITH(m, 0, WITH(m, 1, WITH(m, 2, WITH(m, 3, UPPER_LANES_OF(m)))))
 #define LANES_OF_4(m) LANES_OF(m), LANES_OF((m) + 1), LANES_OF((m) + 2), LANES_OF((m) + 3)
 #define LANES_OF_16(m) LANES_OF_4(m), LANES_OF_4((m) + 4), LANES_OF_4((m) + 8), LANES_OF_4((m) + 12)
 #define LANES_OF_64(m) \
@@ -446,11 +443,13 @@ INLINE int64_t v_pack(vr a, vr b, real *to_a, int32_t *to_b) {
 static const uint64_t v_pack_table[256] = {
     LANES_OF_64(0), LANES_OF_64(64), LANES_OF_64(128), LANES_OF_64(192),
 };
+#undef BIT_OF
+#undef WITH
 INLINE int64_t v_pack(vr a, vr b, real *to_a, int32_t *to_b) {
     unsigned here = (unsigned)I(movemask)(I(cmp)(a, v_zero(), _CMP_NEQ_UQ));
-    __m256i from = _mm256_cvtepu8_epi32(_mm_loadu_si64(v_pack_table + here));
+    __m256i from = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(v_pack_table + here)));
     v_store(to_a, _mm256_permutevar8x32_ps(a, from));
-    vi_store(to_b, _mm256_permutevar8x32_epi32(_mm256_cvttps_epi32(b), from));
+    vi_store(to_b, _mm256_cvttps_epi32(_mm256_permutevar8x32_ps(b, from)));
     return _mm_popcnt_u32(here);
 }
 #else
@@ -461,7 +460,7 @@ INLINE int64_t v_pack(vr a, vr b, real *to_a, int32_t *to_b) {
     v_store(lanes_b, b);
     for (int i = 0; i < VL; i++) {
         to_a[n] = lanes_a[i];
-        to_b[n] = (int32_t)lanes_b[i];
+        to_b[n] = lanes_a[i] != 0 ? (int32_t)lanes_b[i] : 0;
         n += lanes_a[i] != 0;
     }
     return n;
