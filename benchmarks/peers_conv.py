@@ -13,6 +13,7 @@ class ConvCase(Case):
     """One pass over a convolution layer; data is x, w, b, dy."""
 
     layer: Conv
+    algorithm = "auto"
 
     def make(self, rng: np.random.Generator) -> tuple[Any, ...]:
         layer = self.layer
@@ -20,7 +21,7 @@ class ConvCase(Case):
         return tuple(rng.standard_normal(shape, np.float32) for shape in shapes)
 
     def call(self, library: Any, x: Any, w: Any, b: Any, dy: Any) -> Any:
-        options: dict[str, Any] = self.layer.options
+        options: dict[str, Any] = {**self.layer.options, "algorithm": self.algorithm}
         if self.wrt == "forward":
             return library.conv2d(x, w, b, **options)
         if self.wrt == "backward_input":
@@ -71,6 +72,16 @@ class ConvCase(Case):
             return Candidate(forward, tensors_of)
         y, asked = forward(), [x] if wrt == "backward_input" else [w, b]
         return Candidate(lambda: torch.autograd.grad(y, asked, dy, retain_graph=True), tensors_of)
+
+
+class DirectCase(ConvCase):
+    """The same by the direct kernels, which do every multiply-add of the formulation."""
+
+    algorithm = "direct"
+
+    @property
+    def multiply_adds(self) -> int:
+        return self.layer.flops // 2
 
 
 class ColumnsCase(Case):

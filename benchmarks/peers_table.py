@@ -62,7 +62,8 @@ ISA_ENVIRONMENT = {
 ALLOCATOR_ENVIRONMENT = {
     "kept": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)},
 }
-COPY = "copy"  # the bound of memory, not a peer
+# Bounds, not peers: of memory, and of arithmetic.
+COPY, PEAK = BOUNDS = ("copy", "peak")
 TITLES = {
     "fastcnn": "fastcnn",
     "numpy": "NumPy + BLAS",
@@ -72,6 +73,7 @@ TITLES = {
     "torch_compile": "torch.compile",
     "onnxruntime": "ONNX Runtime",
     COPY: "of the copy bound",
+    PEAK: "of the peak",
 }
 
 
@@ -96,8 +98,8 @@ class Row(NamedTuple):
             return "failed"
         if name not in self.speed:
             return ""
-        if name == COPY:  # both move the same bytes
-            return f"{100 * self.speed[peers.OURS] / self.speed[COPY]:.0f} %"
+        if name in BOUNDS:  # both do the same work
+            return f"{100 * self.speed[peers.OURS] / self.speed[name]:.0f} %"
         return readable(self.speed[name])
 
     def or_faster(self, other: "Row") -> "Row":
@@ -128,6 +130,8 @@ def measure(
         apart = {name: runs.pop(name) for name in ("numpy",) if name in runs}
         if case.bytes and peers.OURS in runs:
             runs[COPY] = peers.memory_copy(case.bytes, threads)
+        if case.multiply_adds and peers.OURS in runs:
+            runs[PEAK] = peers.multiply_adds(case.multiply_adds, threads)
         calm = {"settle": SETTLE, "slice_seconds": 0.02} if threads > 1 else {}
         times = interleave(runs, budget=budget, **calm) if runs else {}
         if apart:
@@ -180,7 +184,7 @@ def table(suite: Suite, rows: Sequence[Row], names: Sequence[str], caption: str)
     """Rows of one pass (or of several) on one thread count, with the mean below."""
     names = [
         n
-        for n in dict.fromkeys((*names, "layers", "onnxruntime", COPY))
+        for n in dict.fromkeys((*names, "layers", "onnxruntime", *BOUNDS))
         if any(n in r.speed or n in r.failures for r in rows)
     ]
     one_pass = len({r.wrt for r in rows}) == 1
@@ -257,7 +261,8 @@ def header(title: str, command: str) -> list[str]:
         "Each figure is the fastest of many calls, interleaved with the peers' in one process, "
         "after the output was verified against float64. GFLOP/s count the flops of the direct "
         "formulation, for every algorithm. GB/s count what must be moved at least; the copy bound "
-        "is a copy of as many bytes in the same run. xb is the speed over PyTorch's better layout.",
+        "is a copy of as many bytes in the same run, and the peak as many multiply-adds in "
+        "registers. xb is the speed over PyTorch's better layout.",
         "",
     ]
 

@@ -8,7 +8,7 @@ from . import shapes
 from .peers import Case
 from .peers_affine import AffineCase
 from .peers_batch_norm import BatchNormCase
-from .peers_conv import ColumnsCase, ConvCase
+from .peers_conv import ColumnsCase, ConvCase, DirectCase
 from .peers_conv_transpose import ConvTransposeCase
 from .peers_dropout import DropoutCase
 from .peers_linear import LinearCase
@@ -56,6 +56,14 @@ SUITES = {
         lambda case: case.layer.flops / 1e9,
         seconds=0.8,
         mean_over=shapes.CONV_LAYERS,
+    ),
+    "direct": Suite(
+        "Convolution by direct kernels",
+        DirectCase,
+        tuple(product(shapes.CONV_LAYERS, shapes.CONV_PASSES)),
+        "GFLOP/s",
+        lambda case: case.layer.flops / 1e9,
+        seconds=0.8,
     ),
     "conv_transpose": Suite(
         "Transposed convolution",

@@ -55,3 +55,11 @@ const fc_kernels *fc_kernels_for(fc_dtype dtype) {
     if (dtype == FC_FLOAT64) return TIERS[active].f64;
     return NULL;
 }
+
+fc_status fc_isa_multiply_adds(fc_dtype dtype, int64_t n, double *mean) {
+    const fc_kernels *k = fc_kernels_for(dtype);
+    if (k == NULL) return FC_ERROR_UNSUPPORTED;
+    if (n < 0) return FC_ERROR_SHAPE;
+    *mean = k->multiply_adds(n);
+    return FC_OK;
+}

@@ -24,6 +24,7 @@ typedef struct {
     conv2d_kernels conv2d;
     linear_kernels linear;
     lrn_kernels lrn;
+    double (*multiply_adds)(int64_t n);
     optim_kernels optim;
     plan_kernels plan;
     pointwise_kernels pointwise;

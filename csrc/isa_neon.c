@@ -8,6 +8,7 @@
 #include "linear_tmpl.h"
 #include "lrn_tmpl.h"
 #include "optim_tmpl.h"
+#include "peak_tmpl.h"
 #include "pointwise_tmpl.h"
 #include "pool2d_tmpl.h"
 
@@ -27,6 +28,7 @@ const fc_kernels TABLE = {
     .conv2d = CONV2D_KERNELS,
     .linear = LINEAR_KERNELS,
     .lrn = LRN_KERNELS,
+    .multiply_adds = multiply_adds,
     .optim = OPTIM_KERNELS,
     .plan = PLAN_KERNELS,
     .pointwise = POINTWISE_KERNELS,

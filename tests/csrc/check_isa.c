@@ -14,7 +14,16 @@ void check_isa(void) {
         fc_status expected = fc_isa_available(i) ? FC_OK : FC_ERROR_UNSUPPORTED;
         expect_status(fc_isa_select(i), expected, fc_isa_name(i));
         expect_true((fc_isa_active() == i) == (expected == FC_OK), "active after select");
+        for (fc_dtype dtype = FC_FLOAT32; dtype <= FC_FLOAT64; dtype++) {
+            double none = 0, many = 0; /* the first values are 0, 1, ... */
+            expect_status(fc_isa_multiply_adds(dtype, 0, &none), FC_OK, "no multiply-adds");
+            expect_status(fc_isa_multiply_adds(dtype, 1 << 20, &many), FC_OK, "multiply-adds");
+            expect_true(none > 5 && many == 1, "values after multiply-adds");
+        }
     }
+    double mean;
+    expect_status(fc_isa_multiply_adds(FC_FLOAT32, -1, &mean), FC_ERROR_SHAPE, "-1 multiply-adds");
+    expect_status(fc_isa_multiply_adds(2, 1, &mean), FC_ERROR_UNSUPPORTED, "no such dtype");
     expect_true(strcmp(fc_threading(), "pool") == 0 || strcmp(fc_threading(), "openmp") == 0 ||
                     strcmp(fc_threading(), "none") == 0,
                 "fc_threading");
