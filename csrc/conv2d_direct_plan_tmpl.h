@@ -148,6 +148,14 @@ static int64_t rows_for_tasks(const shift_problem *s) {
     return fc_min(s->y.q, fc_max(fc_ceil_div(s->y.q, bands), 4 * fc_max(1, s->y.max_shift)));
 }
 
+/* IN_LINES: pixels of a band, so that there are tasks enough without splits, each of which would
+ * copy all lines again; but no fewer than fill many tiles. */
+static int64_t pixels_for_tasks(const shift_problem *s) {
+    int64_t images = s->n * s->groups / TASKS_WANTED;
+    int64_t rows = images > 0 ? images * (s->y.q + s->y.max_shift) : rows_for_tasks(s);
+    return fc_max(rows * (s->x.q + s->x.max_shift), 24 * NR);
+}
+
 /* IN_SOURCE, whose bands share no rows: bands whose pixels fill their tiles best. Of the
  * numbers of bands of an image from the present one to half as many more, the one that
  * makes the fewest tiles. */
@@ -196,6 +204,7 @@ static void direct_plan(direct_run *r) {
         q_target = many_phases(s) ? fc_min(sums, q_target) : sums;
     }
     q_target = fc_min(fc_max(q_target, 2 * NR), 4096);
+    if (r->tiles == IN_LINES) q_target = fc_min(q_target, pixels_for_tasks(s));
     if (many_phases(s) && s->n * s->groups < TASKS_WANTED)
         q_target = fc_max(2 * NR, fc_min(q_target, rows_for_tasks(s) * (s->x.q + s->x.max_shift)));
     if (s->y.q == 1 && s->x.q > q_target) /* bands of a long row: even ones of whole tiles */
@@ -208,17 +217,6 @@ static void direct_plan(direct_run *r) {
         r->blocks = fc_ceil_div(s->channels, r->block);
     }
 
-    int64_t tasks = shift_bands(s) * s->groups;
-    int64_t passes = fc_ceil_div(s->m, task_m);
-    /* One task for all passes packs its band once; but few tasks are shared unevenly. */
-    r->splits = r->blocks == 1 && tasks >= 4 * TASKS_WANTED ? 1 : passes;
-    if (tasks > 0 && tasks * r->splits < TASKS_WANTED) r->splits = fc_ceil_div(TASKS_WANTED, tasks);
-    r->splits = fc_min(r->splits, r->panels);
-    r->task_panels = fc_ceil_div(r->panels, r->splits);
-    r->splits = fc_ceil_div(r->panels, r->task_panels);
-    r->pass_panels = r->task_panels;
-    if (r->blocks == 1) r->pass_panels = fc_min(fc_ceil_div(r->panels, passes), r->task_panels);
-    r->tile_calls = live_phases(&s->y) * live_phases(&s->x);
     shift_band largest = {.images = s->band_images, .rows = s->band_rows, .cols = s->band_cols};
     int64_t q = ((largest.images - 1) * s->image_rows + largest.rows - 1) * s->pitch + largest.cols;
     if (r->tiles != IN_PLANES) q = largest.images * largest.rows * largest.cols;
@@ -226,8 +224,23 @@ static void direct_plan(direct_run *r) {
                           ? fc_ceil_div(q, NR) * source_tile(r->block * source_taps(s))
                           : r->block * s->channel_stride) + 2 * NR;
     r->block_reals = fc_round_up(r->block_reals, 16);
+    int64_t tasks = shift_bands(s) * s->groups;
     double all = (double)tasks * (double)r->blocks * (double)r->block_reals * (double)size;
-    r->shared = r->splits > 1 && all <= SHARED_BUDGET;
+    int shareable = all <= SHARED_BUDGET;
+
+    /* Where nothing is packed twice, small tasks leave the cache to the partial sums. */
+    if (shareable && r->tiles == IN_SOURCE && r->blocks > 1) task_m = fc_min(task_m, 64);
+    int64_t passes = fc_ceil_div(s->m, task_m);
+    /* One task for all passes packs its band once; but few tasks are shared unevenly. */
+    r->splits = r->blocks == 1 && tasks >= 4 * TASKS_WANTED ? 1 : passes;
+    if (tasks > 0 && tasks * r->splits < TASKS_WANTED) r->splits = fc_ceil_div(TASKS_WANTED, tasks);
+    r->splits = fc_min(r->splits, r->panels);
+    r->task_panels = fc_ceil_div(r->panels, r->splits);
+    r->splits = fc_ceil_div(r->panels, r->task_panels);
+    r->shared = shareable && r->splits > 1;
+    r->pass_panels = r->task_panels;
+    if (r->blocks == 1) r->pass_panels = fc_min(fc_ceil_div(r->panels, passes), r->task_panels);
+    r->tile_calls = live_phases(&s->y) * live_phases(&s->x);
     r->line_reals = r->tiles == IN_LINES ? r->block * most_y * s->x.taps * NR + NR : 0;
     r->partial_row = r->blocks > 1 ? fc_round_up(q, NR) + 16 : 0;
     r->partial_phase = r->partial_row * panel_row(r, r->task_panels);
