@@ -12,8 +12,8 @@
 enum { DOT_ROWS = N_REGISTERS == 32 ? 4 : 2, DOT_TAPS = 5 };
 enum {
     DOT_BUDGET = 24576, /* bytes of a part's pixels and of the rows of dy that meet them, for L1 */
-    DY_BUDGET = 32768,
-    BAND_PIXELS = 512,
+    DY_BUDGET = 65536, /* bytes of a panel of dy, which all taps read from the second-level cache */
+    BAND_PIXELS = 1024,
     BATCH_BUDGET = 1 << 20,
     CHUNK_GROUPS = 16,
     MOST_SPLITS = 16,
@@ -35,7 +35,7 @@ typedef struct {
     int64_t splits;
     int64_t panel_sums, split_sums;    /* strides of the sums */
     int64_t batch;                /* bands of a batch */
-    int64_t part_rows;            /* rows of a band that are summed at a time, for L1 */
+    int64_t part_rows;            /* rows of a band that are summed at a time */
     int64_t band_x, band_dy, band_db;  /* reals of a band's x, transposed dy, bias sums */
     int64_t thread_reals;         /* dot: scratch of a thread */
     int64_t rows, bands;          /* lanes: output rows of a band, bands of an image */
