@@ -134,15 +134,22 @@ static void store_tile(const direct_run *r, const shift_band *b, int64_t py,
     }
 }
 
-/* Starts loading what the stores of a tile will need, once its sums are done: the residual, or, of
- * several column phases, px's share of the many lines that they fill. `to` is the tile's pixel. */
-INLINE void direct_prefetch(const direct_run *r, int64_t px, int64_t nq, int64_t rows,
-                            const real *to) {
+/* Starts loading what the stores of a tile will need, once its sums are done: the rows of dst, and
+ * of the residual; of several column phases, px's share of the many lines that they fill. `to` is
+ * the tile's pixel. */
+INLINE void direct_prefetch(const direct_run *r, int64_t px, int64_t taps, int64_t nq,
+                            int64_t rows, const real *to) {
     const shift_problem *s = &r->s;
-    if (s->x.out_phases == 1 && r->epilogue.residual == NULL) return;
-    for (int64_t i = 0; i < rows; i++, to += s->y.out * s->x.out) {
-        if (s->x.out_phases == 1) epilogue_prefetch(&r->epilogue, to, nq);
-        else prefetch_bytes(to + px * NR, NR * (int64_t)sizeof(real));
+    int64_t plane = s->y.out * s->x.out;
+    if (s->x.out_phases > 1) {
+        for (int64_t i = 0; i < rows; i++, to += plane)
+            prefetch_bytes(to + px * NR, NR * (int64_t)sizeof(real));
+        return;
+    }
+    to += stores_ahead(taps);
+    for (int64_t i = 0; i < rows; i++, to += plane) {
+        epilogue_prefetch(&r->epilogue, to, nq);
+        prefetch_piece(to, nq);
     }
 }
 
@@ -266,10 +273,10 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
         real *whole = dst + image * image_stride + b->y0 * s->x.out + b->x0 + in_image;
         const real *at = pixels;
         for (int64_t px = 0; px < s->x.out_phases; px++) {
-            if (last) direct_prefetch(r, px, nq, rows, dst + start.pixel);
             int64_t phase = py * s->x.out_phases + px, from = s->first[phase];
             int64_t taps = s->first[phase + 1] - from;
             if (taps == 0 && !last) continue;
+            if (last && !at_once) direct_prefetch(r, px, nc * taps, nq, rows, dst + start.pixel);
             const real *a = r->packed + g * r->packed_group +
                             (s->m * from + m0 * taps) * s->channels + c0 * taps * rows;
             real *sums = partial + phase * r->partial_phase +

@@ -6,6 +6,11 @@
  * come from memory. */
 enum { AHEAD = 2048 };
 
+/* Rows of out are asked for before their sums, which take longer than memory; those of few taps do
+ * not, so that they ask for what the next tile will store. */
+enum { SOON_TAPS = 128 };
+INLINE int64_t stores_ahead(int64_t taps) { return taps < SOON_TAPS ? NR : 0; }
+
 /* Meanwhile the kernel asks for what will be packed later, step reals apart, one cache line in
  * AHEAD_TAPS taps: many at once would hold up the kernel's own loads. */
 enum { AHEAD_TAPS = 8 };
@@ -39,8 +44,7 @@ INLINE void shift_two_taps(const int mr, const int nv, const real *a, const real
 }
 
 /* Instructions, not multiply-adds, are what a processor has too few slots for: so two
- * taps share the loop and the prefetch, and lines need no table. Rows of out are asked
- * for before their sums. */
+ * taps share the loop and the prefetch, and lines need no table. */
 INLINE void shift_tile(const int lines, const int mr, const int nv, int64_t n, const real *a,
                        const real *b, const int32_t *shift, const real *init, int64_t init_row,
                        real *out, int64_t out_row, shift_ahead ahead) {
@@ -50,7 +54,8 @@ INLINE void shift_tile(const int lines, const int mr, const int nv, int64_t n, c
             acc[i][j] = init_row ? v_load(init + i * init_row + j * VL) : v_set1(init[i]);
         }
     }
-    UNROLL for (int i = 0; i < mr; i++) prefetch_piece(out + i * out_row, nv * VL);
+    const real *soon = out + stores_ahead(n);
+    UNROLL for (int i = 0; i < mr; i++) prefetch_piece(soon + i * out_row, nv * VL);
     int64_t k = 0;
     while (lines && k + AHEAD_TAPS <= n) {
         int64_t end = k + AHEAD_TAPS;
