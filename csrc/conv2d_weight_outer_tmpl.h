@@ -23,6 +23,7 @@ static void transpose_row(const real *dy, int64_t row_stride, int64_t rows, int6
             vr r[VL];
             if (have == VL && n == VL) {
                 UNROLL for (int i = 0; i < VL; i++) r[i] = v_load(from + i * row_stride);
+                UNROLL for (int i = 0; i < VL; i++) PREFETCH(from + i * row_stride + 4 * LINE);
             } else {
                 UNROLL for (int i = 0; i < VL; i++)
                     r[i] = i < have ? v_loadn(from + i * row_stride, n) : v_zero();

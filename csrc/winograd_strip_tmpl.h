@@ -137,6 +137,7 @@ static void strip_drain(const real *strip, int64_t cols, int64_t rows, int64_t w
                 vr value = bias != NULL ? v_add(r[l], v_set1(bias[l])) : r[l];
                 real *to = dst + l * plane + b;
                 PREFETCH(to + 2 * w);
+                epilogue_prefetch(&e, to + 2 * w, have);
                 if (e.used) value = epilogue_apply(e, value, to, have);
                 if (have == VL)
                     v_store(to, value);
