@@ -11,11 +11,6 @@ def test_conv2d(compare: Callable[..., None], layer: Any, wrt: str, threads: int
     compare("conv", layer, wrt, threads)
 
 
-@measured("direct")
-def test_direct(compare: Callable[..., None], layer: Any, wrt: str, threads: int) -> None:
-    compare("direct", layer, wrt, threads)
-
-
 @measured("columns")
 def test_columns(compare: Callable[..., None], layer: Any, wrt: str, threads: int) -> None:
     compare("columns", layer, wrt, threads)

@@ -53,7 +53,7 @@ class Case:
 
     layouts: tuple[str, ...] = TORCH  # the PyTorch layouts that differ for this family
     bytes: int | None = None  # what a pass must move, for those that memory bounds
-    multiply_adds: int | None = None  # what it must compute, for those that arithmetic bounds
+    multiply_adds: int | None = None  # of its formulation, for those that arithmetic bounds
     tolerance = TOLERANCE
 
     def __init__(self, layer: Any, wrt: str, seed: int = 0) -> None:
@@ -149,19 +149,6 @@ def thread_count(n: int) -> Iterator[None]:
         yield
 
 
-def _shared(work: Callable[[int], None], parts: int) -> Callable[[], None]:
-    """A call of all parts of some work, each on a thread of its own."""
-    pool = ThreadPoolExecutor(parts)
-
-    def run() -> None:
-        others = [pool.submit(work, i) for i in range(1, parts)]
-        work(0)
-        for other in others:
-            other.result()
-
-    return run
-
-
 def memory_copy(nbytes: int, threads: int) -> Callable[[], None]:
     """A copy that moves `nbytes` in all, half read and half written: the bound of memory.
 
@@ -170,19 +157,23 @@ def memory_copy(nbytes: int, threads: int) -> Callable[[], None]:
     source = np.ones(nbytes // 8, np.float32)
     target = np.zeros_like(source)
     parts = max(1, min(threads, nbytes >> 22))
+    pool = ThreadPoolExecutor(parts)
     cuts = [source.size * i // parts for i in range(parts + 1)]
 
     def piece(i: int) -> None:
         np.copyto(target[cuts[i] : cuts[i + 1]], source[cuts[i] : cuts[i + 1]])
 
-    return _shared(piece, parts)
+    def run() -> None:
+        others = [pool.submit(piece, i) for i in range(1, parts)]
+        piece(0)
+        for other in others:
+            other.result()
+
+    return run
 
 
-def multiply_adds(count: int, threads: int) -> Callable[[], None]:
-    """`count` multiply-adds of float32 in registers: the bound of arithmetic, on our own tier."""
+def multiply_adds(count: int, threads: int) -> Callable[[], float]:
+    """`count` multiply-adds in registers, on our own tier and threads: the bound of arithmetic."""
     from fastcnn import _kernels
 
-    def piece(i: int) -> None:
-        _kernels.isa_multiply_adds(count // threads)
-
-    return _shared(piece, threads)
+    return lambda: _kernels.isa_multiply_adds(count, threads)

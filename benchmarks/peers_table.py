@@ -269,8 +269,10 @@ def header(title: str, command: str) -> list[str]:
 
 def report(results: dict[str, list[Row]], options: argparse.Namespace, command: str) -> list[str]:
     """The whole page."""
-    families = ", ".join(results)
-    text = header("Benchmarks" if "conv" in results else f"Benchmarks: {families}", command)
+    title = "Benchmarks" if "conv" in results else f"Benchmarks: {', '.join(results)}"
+    if options.allocator:
+        title += ", freed memory kept"
+    text = header(title, command)
     if "torch" in options.peers:
         text += summary(results, options)
     for name, rows in results.items():

@@ -15,7 +15,7 @@ cdef extern from "fastcnn.h" nogil:
     int fc_isa_available(int i)
     int fc_isa_active()
     fc_status fc_isa_select(int i)
-    fc_status fc_isa_multiply_adds(fc_dtype dtype, int64_t n, double *mean)
+    fc_status fc_isa_multiply_adds(fc_dtype dtype, int64_t n, int n_threads, double *mean)
     const char *fc_threading()
     void fc_threads_pause()
 
@@ -108,13 +108,12 @@ def isa_select(int i):
     check(fc_isa_select(i))
 
 
-def isa_multiply_adds(int64_t n, bint double_precision=False):
-    """At least `n` multiply-adds in registers alone; the mean of the values, which comes near 1."""
-    cdef fc_dtype dtype = FC_FLOAT64 if double_precision else FC_FLOAT32
+def isa_multiply_adds(int64_t n, int n_threads):
+    """At least `n` multiply-adds of float32 in registers; the mean of some, which comes near 1."""
     cdef fc_status status
     cdef double mean = 0
     with nogil:
-        status = fc_isa_multiply_adds(dtype, n, &mean)
+        status = fc_isa_multiply_adds(FC_FLOAT32, n, n_threads, &mean)
     check(status)
     return mean
 

@@ -68,6 +68,7 @@ typedef struct {
  * pixels; and the list of taps, in `tables`, which has shift_table_ints(s) elements. */
 void shift_forward(const fc_conv2d_desc *d, shift_problem *s);
 void shift_backward_input(const fc_conv2d_desc *d, shift_problem *s);
+int64_t shift_line(const shift_problem *s, const shift_axis *a); /* of all rows, or columns */
 void shift_cut_bands(shift_problem *s, int64_t q_target, int64_t lanes);
 int64_t shift_table_ints(const shift_problem *s);
 void shift_list_taps(shift_problem *s, int32_t *tables);

@@ -19,6 +19,8 @@ enum { SHARED_BUDGET = 8 << 20 };                /* what tasks that share their 
 enum { LINES_FROM = 24 }; /* output channels, from which on copying a tile's lines pays */
 enum { BLOCK_REALS = 1 << 22 };
 enum { TASKS_WANTED = 8 };
+enum { TASK_M = 256, SMALL_TASK_M = 64 }; /* output channels of a task or of its passes, at most */
+enum { LEAST_TILES = 24 };                /* IN_LINES: of a band that could hold more */
 
 /* How a tile of pixels gets to the kernel.
  * IN_PLANES: the kernel reads the planes, gaps between rows included, by the taps' shifts.
@@ -148,12 +150,11 @@ static int64_t rows_for_tasks(const shift_problem *s) {
     return fc_min(s->y.q, fc_max(fc_ceil_div(s->y.q, bands), 4 * fc_max(1, s->y.max_shift)));
 }
 
-/* IN_LINES: pixels of a band, so that there are tasks enough without splits, each of which would
- * copy all lines again; but no fewer than fill many tiles. */
-static int64_t pixels_for_tasks(const shift_problem *s) {
+/* Pixels of a band, gaps included, that leave tasks enough, but no fewer than `least`. */
+static int64_t pixels_for_tasks(const shift_problem *s, int64_t least) {
     int64_t images = s->n * s->groups / TASKS_WANTED;
-    int64_t rows = images > 0 ? images * (s->y.q + s->y.max_shift) : rows_for_tasks(s);
-    return fc_max(rows * (s->x.q + s->x.max_shift), 24 * NR);
+    int64_t rows = images > 0 ? images * shift_line(s, &s->y) : rows_for_tasks(s);
+    return fc_max(rows * shift_line(s, &s->x), least);
 }
 
 /* IN_SOURCE, whose bands share no rows: bands whose pixels fill their tiles best. Of the
@@ -191,7 +192,7 @@ static void direct_plan(direct_run *r) {
     r->blocks = fc_ceil_div(s->channels, fc_max(r->block, 1));
     r->block = fc_ceil_div(s->channels, r->blocks);
 
-    int64_t task_m = fc_min(s->m, 256), q_target;
+    int64_t task_m = fc_min(s->m, TASK_M), q_target;
     if (r->tiles == IN_SOURCE) {
         int64_t lines = LINES_AND_WEIGHTS - task_m * r->block * taps * size;
         q_target = fc_max(lines, LINES_BUDGET) / (r->block * source_taps(s) * size);
@@ -204,9 +205,10 @@ static void direct_plan(direct_run *r) {
         q_target = many_phases(s) ? fc_min(sums, q_target) : sums;
     }
     q_target = fc_min(fc_max(q_target, 2 * NR), 4096);
-    if (r->tiles == IN_LINES) q_target = fc_min(q_target, pixels_for_tasks(s));
+    /* Tasks that share a band would each copy all its lines. */
+    if (r->tiles == IN_LINES) q_target = fc_min(q_target, pixels_for_tasks(s, LEAST_TILES * NR));
     if (many_phases(s) && s->n * s->groups < TASKS_WANTED)
-        q_target = fc_max(2 * NR, fc_min(q_target, rows_for_tasks(s) * (s->x.q + s->x.max_shift)));
+        q_target = fc_min(q_target, pixels_for_tasks(s, 2 * NR));
     if (s->y.q == 1 && s->x.q > q_target) /* bands of a long row: even ones of whole tiles */
         q_target = fc_round_up(fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target)), NR);
     shift_cut_bands(s, q_target, r->tiles == IN_PLANES ? VL : 2 * q_target);
@@ -229,7 +231,7 @@ static void direct_plan(direct_run *r) {
     int shareable = all <= SHARED_BUDGET;
 
     /* Where nothing is packed twice, small tasks leave the cache to the partial sums. */
-    if (shareable && r->tiles == IN_SOURCE && r->blocks > 1) task_m = fc_min(task_m, 64);
+    if (shareable && r->tiles == IN_SOURCE && r->blocks > 1) task_m = fc_min(task_m, SMALL_TASK_M);
     int64_t passes = fc_ceil_div(s->m, task_m);
     /* One task for all passes packs its band once; but few tasks are shared unevenly. */
     r->splits = r->blocks == 1 && tasks >= 4 * TASKS_WANTED ? 1 : passes;

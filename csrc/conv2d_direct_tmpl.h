@@ -134,9 +134,9 @@ static void store_tile(const direct_run *r, const shift_band *b, int64_t py,
     }
 }
 
-/* Starts loading what the stores of a tile will need, once its sums are done: the rows of dst, and
- * of the residual; of several column phases, px's share of the many lines that they fill. `to` is
- * the tile's pixel. */
+/* Starts loading what the stores of a tile, if it has few taps, of the next one, will need: rows of
+ * dst and of the residual; of several column phases, px's share of the many lines that they fill.
+ * `to` is the tile's pixel. */
 INLINE void direct_prefetch(const direct_run *r, int64_t px, int64_t taps, int64_t nq,
                             int64_t rows, const real *to) {
     const shift_problem *s = &r->s;

@@ -63,7 +63,7 @@ void shift_backward_input(const fc_conv2d_desc *d, shift_problem *s) {
 /* Packed elements from one line of an axis to the next. A line holds its padding before, the
  * source, and what is missing of the padding after; where the padding is zero, a read past the
  * line's end may as well find the next line's padding before, so the two share their place. */
-static int64_t line(const shift_problem *s, const shift_axis *a) {
+int64_t shift_line(const shift_problem *s, const shift_axis *a) {
     int64_t whole = a->q + a->max_shift;
     if (s->replicate || a->step != 1 || a->origin < 0) return whole;
     int64_t shared = fc_max(a->origin + a->source, whole - a->origin);
@@ -72,8 +72,8 @@ static int64_t line(const shift_problem *s, const shift_axis *a) {
 
 void shift_cut_bands(shift_problem *s, int64_t q_target, int64_t lanes) {
     int64_t image_q;
-    s->pitch = line(s, &s->x);
-    s->image_rows = line(s, &s->y);
+    s->pitch = shift_line(s, &s->x);
+    s->image_rows = shift_line(s, &s->y);
     s->band_images = 1;
     s->band_rows = s->y.q;
     s->band_cols = s->x.q;

@@ -6,10 +6,10 @@
  * come from memory. */
 enum { AHEAD = 2048 };
 
-/* Rows of out are asked for before their sums, which take longer than memory; those of few taps do
- * not, so that they ask for what the next tile will store. */
-enum { SOON_TAPS = 128 };
-INLINE int64_t stores_ahead(int64_t taps) { return taps < SOON_TAPS ? NR : 0; }
+/* Rows of out are asked for before their sums, which take longer than memory. Those of few taps do
+ * not: they ask for what the next tile will store, this far behind. */
+enum { FEW_TAPS = 128 };
+INLINE int64_t stores_ahead(int64_t taps) { return taps < FEW_TAPS ? NR : 0; }
 
 /* Meanwhile the kernel asks for what will be packed later, step reals apart, one cache line in
  * AHEAD_TAPS taps: many at once would hold up the kernel's own loads. */
@@ -54,8 +54,8 @@ INLINE void shift_tile(const int lines, const int mr, const int nv, int64_t n, c
             acc[i][j] = init_row ? v_load(init + i * init_row + j * VL) : v_set1(init[i]);
         }
     }
-    const real *soon = out + stores_ahead(n);
-    UNROLL for (int i = 0; i < mr; i++) prefetch_piece(soon + i * out_row, nv * VL);
+    const real *stored = out + stores_ahead(n);
+    UNROLL for (int i = 0; i < mr; i++) prefetch_piece(stored + i * out_row, nv * VL);
     int64_t k = 0;
     while (lines && k + AHEAD_TAPS <= n) {
         int64_t end = k + AHEAD_TAPS;

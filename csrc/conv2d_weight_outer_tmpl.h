@@ -3,12 +3,14 @@
  *
  * dy is transposed once per band to [pixel][output channels], so that a pixel is an outer product
  * of NV vectors of output channels and NP taps, summed in registers over the band: no horizontal
- * sums. Bands are handled in batches that stay in L2; per batch one parallel loop packs, and one
- * sums: a task of the second owns some taps of one panel of output channels and adds the bands to
- * its sums in their order. Where the sums are small, a task owns some of the bands instead (a
+ * sums. Bands are handled in batches that stay in L2 if they can; per batch one parallel loop
+ * packs, and one sums: a task of the second owns some taps of one panel of output channels and adds
+ * the bands to its sums in their order. Where the sums are small, a task owns some of the bands instead (a
  * split), packs and adds them: no core then waits for what another has packed. The x of 1x1
  * kernels of stride 1 is read as it is.
  */
+
+enum { DY_AHEAD = 4 * (int)LINE };
 
 /* Transposes rows x cols of dy (rows row_stride apart) to [col][nv * VL], rows beyond `rows` zero,
  * and adds each column to bias[nv * VL]. */
@@ -23,7 +25,8 @@ static void transpose_row(const real *dy, int64_t row_stride, int64_t rows, int6
             vr r[VL];
             if (have == VL && n == VL) {
                 UNROLL for (int i = 0; i < VL; i++) r[i] = v_load(from + i * row_stride);
-                UNROLL for (int i = 0; i < VL; i++) PREFETCH(from + i * row_stride + 4 * LINE);
+                /* pieces of many planes: the hardware does not see all of them coming */
+                UNROLL for (int i = 0; i < VL; i++) PREFETCH(from + i * row_stride + DY_AHEAD);
             } else {
                 UNROLL for (int i = 0; i < VL; i++)
                     r[i] = i < have ? v_loadn(from + i * row_stride, n) : v_zero();
@@ -106,6 +109,8 @@ static void weight_add(const weight_run *r, const shift_band *b, int64_t g, int6
         outer_pixels at = {.images = part.images, .rows = part.rows, .cols = part.cols,
                            .step = 1, .row = s->pitch, .image = s->image_rows * s->pitch};
         if (r->in_source) at.image = r->d->c * s->x.source;
+        if (r->in_source && b->cols == s->x.source) /* the next channels lie behind these */
+            at.ahead = r->np * s->x.source, at.ahead_step = r->np;
         /* Rows, and images, that follow each other are one row. */
         if (at.cols == at.row) at.cols *= at.rows, at.row *= at.rows, at.rows = 1;
         if (at.cols == at.image) at.cols *= at.images, at.images = 1;

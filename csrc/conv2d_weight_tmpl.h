@@ -12,8 +12,8 @@
 enum { DOT_ROWS = N_REGISTERS == 32 ? 4 : 2, DOT_TAPS = 5 };
 enum {
     DOT_BUDGET = 24576, /* bytes of a part's pixels and of the rows of dy that meet them, for L1 */
-    DY_BUDGET = 65536, /* bytes of a panel of dy, which all taps read from the second-level cache */
-    BAND_PIXELS = 1024,
+    DY_BUDGET = 65536,  /* bytes of a panel of dy, which all taps read from a cache */
+    BAND_PIXELS = 1024, /* of a band, or half as many where there would be too few bands */
     BATCH_BUDGET = 1 << 20,
     CHUNK_GROUPS = 16,
     MOST_SPLITS = 16,
@@ -93,7 +93,8 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     r->np = panels.np;
     int64_t width = r->nv * VL;
     int64_t at_once = DY_BUDGET / (width * size);
-    int64_t q_target = fc_max(at_once, BAND_PIXELS);
+    int64_t even = fc_ceil_div(s->n * s->y.q * s->x.q, TASKS_WANTED);
+    int64_t q_target = fc_max(BAND_PIXELS / 2, fc_min(fc_max(at_once, BAND_PIXELS), even));
     if (s->y.q == 1 && s->x.q > q_target) /* even bands of a long row */
         q_target = fc_ceil_div(s->x.q, fc_ceil_div(s->x.q, q_target));
     shift_cut_bands(s, q_target, 1);

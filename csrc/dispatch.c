@@ -2,6 +2,8 @@
 #include "dispatch.h"
 
 #include "cpu.h"
+#include "sizes.h"
+#include "threads.h"
 
 extern const fc_kernels fc_kernels_scalar_f32, fc_kernels_scalar_f64;
 extern const fc_kernels fc_kernels_neon_f32, fc_kernels_neon_f64;
@@ -56,10 +58,26 @@ const fc_kernels *fc_kernels_for(fc_dtype dtype) {
     return NULL;
 }
 
-fc_status fc_isa_multiply_adds(fc_dtype dtype, int64_t n, double *mean) {
+typedef struct {
+    double (*multiply_adds)(int64_t n);
+    int64_t n; /* of a task */
+    double *mean;
+} peak_arg;
+
+static void peak_task(void *arg, int64_t item, int thread) {
+    (void)thread;
+    const peak_arg *a = arg;
+    double mean = a->multiply_adds(a->n);
+    if (item == 0) *a->mean = mean;
+}
+
+fc_status fc_isa_multiply_adds(fc_dtype dtype, int64_t n, int n_threads, double *mean) {
+    enum { TASKS = 16 }; /* a thread: one that comes late takes fewer */
     const fc_kernels *k = fc_kernels_for(dtype);
     if (k == NULL) return FC_ERROR_UNSUPPORTED;
-    if (n < 0) return FC_ERROR_SHAPE;
-    *mean = k->multiply_adds(n);
+    if (n < 0 || n_threads < 1) return FC_ERROR_SHAPE;
+    int64_t tasks = (int64_t)TASKS * n_threads;
+    peak_arg a = {k->multiply_adds, fc_ceil_div(n, tasks), mean};
+    fc_parallel(tasks, n_threads, peak_task, &a);
     return FC_OK;
 }

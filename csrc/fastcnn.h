@@ -36,9 +36,9 @@ const char *fc_isa_name(int i);      /* "scalar", "neon", "avx2", "avx512" */
 int fc_isa_available(int i);         /* built in, and the processor and OS support it */
 int fc_isa_active(void);             /* index of the tier in use */
 fc_status fc_isa_select(int i);      /* to be called before any kernel, from one thread */
-/* At least n multiply-adds in registers alone, on one thread: the bound of all convolutions. They
- * bring some values closer to 1, whose mean is returned, for whoever doubts that they were done. */
-fc_status fc_isa_multiply_adds(fc_dtype dtype, int64_t n, double *mean);
+/* At least n multiply-adds in registers alone: the bound of direct convolutions. Each task brings
+ * its values closer to 1; the mean of the first one's is returned, to show that it was done. */
+fc_status fc_isa_multiply_adds(fc_dtype dtype, int64_t n, int n_threads, double *mean);
 
 /* ---- threads (threads.c) ---- */
 

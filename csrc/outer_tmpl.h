@@ -17,7 +17,7 @@ static const int OUTER_NP[OUTER_NV] = {8, 6};
 
 /* Where the broadcast values lie: pixel (n, row, col) at n * image + row * row + col * step. The
  * vectors follow each other without gaps, nv * VL reals a pixel. Meanwhile what the next call will
- * read is asked for: ahead_step reals a column, from x + ahead on. */
+ * read is asked for: ahead_step reals a column, from `ahead` behind the first value on. */
 typedef struct {
     int64_t images, rows, cols;
     int64_t step, row, image;
@@ -41,7 +41,7 @@ INLINE void outer_tile(const int nv, const int np, const outer_pixels *at, const
             const real *value[OUTER_NP_MAX];
             UNROLL for (int i = 0; i < np; i++)
                 value[i] = x + n * at->image + row * at->row + shift[i];
-            const real *next = x + at->ahead;
+            const real *next = value[0] + at->ahead;
             for (int64_t col = 0; col < at->cols * step; col += step, vectors += nv * VL) {
                 vr d[OUTER_NV];
                 PREFETCH(next);

@@ -1,5 +1,5 @@
 /* peak_tmpl.h - multiply-adds in registers alone, the most that a processor can do of them: the
- * bound that benchmarks set beside convolutions; compiled per tier and real type.
+ * bound that benchmarks set beside direct convolutions; compiled per tier and real type.
  */
 
 /* More than a processor has in flight, of which each waits for the one before it in its chain. */

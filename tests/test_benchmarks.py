@@ -15,10 +15,10 @@ ROOT = Path(__file__).parent.parent
 if not (ROOT / "benchmarks").is_dir():
     pytest.skip("needs the source tree", allow_module_level=True)
 
-from benchmarks import full_size, numpy_blas, peers_table, shapes, timing
+from benchmarks import full_size, numpy_blas, peers, peers_table, shapes, timing
 from benchmarks.peers_affine import AffineCase
 from benchmarks.peers_batch_norm import BatchNormCase
-from benchmarks.peers_conv import ColumnsCase, ConvCase
+from benchmarks.peers_conv import ColumnsCase, ConvCase, DirectCase
 from benchmarks.peers_conv_transpose import ConvTransposeCase
 from benchmarks.peers_dropout import DropoutCase
 from benchmarks.peers_linear import LinearCase
@@ -92,6 +92,26 @@ def _tiny(case_type: type, layer: object, wrt: str) -> None:
 def test_numpy_convolution(options: dict, wrt: str) -> None:
     layer = shapes.Conv("t", "tiny", 3, 4, 9, 8, 6, 3, 2, **{"padding": (1, 1), **options})
     _tiny(ConvCase, layer, wrt)
+
+
+@pytest.mark.parametrize("wrt", shapes.CONV_PASSES)
+def test_direct_kernels_beside_their_multiply_adds(wrt: str) -> None:
+    layer = shapes.Conv("t", "tiny", 2, 16, 9, 8, 20, 3, 3)
+    case = DirectCase(layer, wrt)
+    ours = case.candidates(["fastcnn"])["fastcnn"]
+    timing.check_outputs("fastcnn", ours.outputs(ours.run()), case.expected())
+    assert case.multiply_adds == layer.flops // 2 == (2 * 20 * 7 * 6) * (16 * 3 * 3)
+    row = peers_table.measure(SUITES["direct"], case, ["fastcnn"], 2, case.expected(), 0.0)
+    assert row.speed.keys() == {"fastcnn", "peak"} and not row.failures
+    halved = row._replace(speed={"fastcnn": 1.5, "peak": 3.0})
+    assert halved.cell("peak") == "50 %"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_peaks_multiply_adds_are_done(threads: int) -> None:
+    """Each brings values that begin at 0, 1, 2, ... closer to 1."""
+    assert peers.multiply_adds(0, threads)() > 5.0
+    assert peers.multiply_adds(10**6, threads)() == 1.0
 
 
 def test_numpy_convolution_in_blocks_of_images(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,14 +16,15 @@ void check_isa(void) {
         expect_true((fc_isa_active() == i) == (expected == FC_OK), "active after select");
         for (fc_dtype dtype = FC_FLOAT32; dtype <= FC_FLOAT64; dtype++) {
             double none = 0, many = 0; /* the first values are 0, 1, ... */
-            expect_status(fc_isa_multiply_adds(dtype, 0, &none), FC_OK, "no multiply-adds");
-            expect_status(fc_isa_multiply_adds(dtype, 1 << 20, &many), FC_OK, "multiply-adds");
+            expect_status(fc_isa_multiply_adds(dtype, 0, 1, &none), FC_OK, "no multiply-adds");
+            expect_status(fc_isa_multiply_adds(dtype, 1 << 20, 2, &many), FC_OK, "multiply-adds");
             expect_true(none > 5 && many == 1, "values after multiply-adds");
         }
     }
     double mean;
-    expect_status(fc_isa_multiply_adds(FC_FLOAT32, -1, &mean), FC_ERROR_SHAPE, "-1 multiply-adds");
-    expect_status(fc_isa_multiply_adds(2, 1, &mean), FC_ERROR_UNSUPPORTED, "no such dtype");
+    expect_status(fc_isa_multiply_adds(FC_FLOAT32, -1, 1, &mean), FC_ERROR_SHAPE, "fewer than none");
+    expect_status(fc_isa_multiply_adds(FC_FLOAT32, 1, 0, &mean), FC_ERROR_SHAPE, "no threads");
+    expect_status(fc_isa_multiply_adds(2, 1, 1, &mean), FC_ERROR_UNSUPPORTED, "no such dtype");
     expect_true(strcmp(fc_threading(), "pool") == 0 || strcmp(fc_threading(), "openmp") == 0 ||
                     strcmp(fc_threading(), "none") == 0,
                 "fc_threading");
