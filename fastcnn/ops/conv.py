@@ -75,7 +75,7 @@ def conv2d(
         with at most twice the error, and for 1x3, 1x5, 1x7, 3x1, 5x1 and 7x1 of stride 1, with 1.5
         to 5 times the error, but for their weight gradients; dilated ones, with zeros around, phase
         by phase; and forward, squares of more than 2 and at most 5 times their stride (11x11 of
-        stride 4, 7x7 of stride 2), with the error of 3x3 or 5x5; other shapes run direct.
+        stride 4, 7x7 of stride 2), with 2 to 7 times the error; other shapes run direct.
         "im2col" is the lecture's formulation, window by window into columns.
     relu : bool
         Give ``max(y, 0)`` at once, with the bits of `ops.relu` on y.
