@@ -5,12 +5,12 @@
  * of NV vectors of output channels and NP taps, summed in registers over the band: no horizontal
  * sums. Bands are handled in batches that stay in L2 if they can; per batch one parallel loop
  * packs, and one sums: a task of the second owns some taps of one panel of output channels and adds
- * the bands to its sums in their order. Where the sums are small, a task owns some of the bands instead (a
- * split), packs and adds them: no core then waits for what another has packed. The x of 1x1
- * kernels of stride 1 is read as it is.
+ * the bands to its sums in their order. Where the sums are small, a task owns some of the bands
+ * instead (a split), packs and adds them: no core then waits for what another has packed. The x of
+ * 1x1 kernels of stride 1 is read as it is.
  */
 
-enum { DY_AHEAD = 4 * (int)LINE };
+enum { DY_AHEAD = 4 * LINE };
 
 /* Transposes rows x cols of dy (rows row_stride apart) to [col][nv * VL], rows beyond `rows` zero,
  * and adds each column to bias[nv * VL]. */

@@ -13,7 +13,7 @@ enum { DOT_ROWS = N_REGISTERS == 32 ? 4 : 2, DOT_TAPS = 5 };
 enum {
     DOT_BUDGET = 24576, /* bytes of a part's pixels and of the rows of dy that meet them, for L1 */
     DY_BUDGET = 65536,  /* bytes of a panel of dy, which all taps read from a cache */
-    BAND_PIXELS = 1024, /* of a band, or half as many where there would be too few bands */
+    BAND_PIXELS = 1024, /* of a band; more where DY_BUDGET holds more, half where bands are few */
     BATCH_BUDGET = 1 << 20,
     CHUNK_GROUPS = 16,
     MOST_SPLITS = 16,

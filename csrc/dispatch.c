@@ -1,8 +1,8 @@
-/* dispatch.c - the ladder of tiers. The choice is written once, at import, and only read after. */
+/* dispatch.c - the ladder of tiers, and what the active one can do at most. The choice is written
+ * once, at import, and only read after. */
 #include "dispatch.h"
 
 #include "cpu.h"
-#include "sizes.h"
 #include "threads.h"
 
 extern const fc_kernels fc_kernels_scalar_f32, fc_kernels_scalar_f64;
@@ -77,7 +77,7 @@ fc_status fc_isa_multiply_adds(fc_dtype dtype, int64_t n, int n_threads, double 
     if (k == NULL) return FC_ERROR_UNSUPPORTED;
     if (n < 0 || n_threads < 1) return FC_ERROR_SHAPE;
     int64_t tasks = (int64_t)TASKS * n_threads;
-    peak_arg a = {k->multiply_adds, fc_ceil_div(n, tasks), mean};
+    peak_arg a = {k->multiply_adds, n / tasks + (n % tasks != 0), mean};
     fc_parallel(tasks, n_threads, peak_task, &a);
     return FC_OK;
 }

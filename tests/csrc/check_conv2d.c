@@ -29,8 +29,8 @@ static const shape SHAPES[] = {
     {  2,  8,  9, 11, 12, 1, 1,  2, 2,  0, 0, 0, 0,  1, 1,  1}, /* 1x1 with stride 2 */
     {  1,  5,  8,  8,  6, 1, 1,  1, 1,  2, 1, 0, 3,  1, 1,  1}, /* 1x1 with padding */
     {  5, 290, 7,  7, 26, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1: tiles across images */
-    {  4, 400, 5,  5, 70, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1: blocks, small tasks */
-    { 19, 24,  6,  6, 26, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* bands of images are the tasks */
+    {  4, 800, 5,  5, 70, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1: blocks, small tasks */
+    { 16,  9, 16, 16, 26, 3, 3,  1, 1,  1, 1, 1, 1,  1, 1,  1}, /* bands of images are the tasks */
     {  3, 10,  9, 11, 50, 1, 1,  2, 2,  0, 0, 0, 0,  1, 1,  2}, /* 1x1 with stride 2, lines */
     {  9, 20,  1,  1, 26, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* 1x1, images of a pixel */
     { 50, 20,  1,  1, 30, 1, 1,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* the same, tiles of many images */

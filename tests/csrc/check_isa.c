@@ -22,7 +22,7 @@ void check_isa(void) {
         }
     }
     double mean;
-    expect_status(fc_isa_multiply_adds(FC_FLOAT32, -1, 1, &mean), FC_ERROR_SHAPE, "fewer than none");
+    expect_status(fc_isa_multiply_adds(FC_FLOAT32, -1, 1, &mean), FC_ERROR_SHAPE, "-1 of them");
     expect_status(fc_isa_multiply_adds(FC_FLOAT32, 1, 0, &mean), FC_ERROR_SHAPE, "no threads");
     expect_status(fc_isa_multiply_adds(2, 1, 1, &mean), FC_ERROR_UNSUPPORTED, "no such dtype");
     expect_true(strcmp(fc_threading(), "pool") == 0 || strcmp(fc_threading(), "openmp") == 0 ||
