@@ -12,8 +12,12 @@ enum { NR = NV_MAX * VL };
 /* Budgets in bytes, for caches from 32 KiB of L1 and 512 KiB of L2 up. */
 enum { L1_BUDGET = 24576, PLANES_BUDGET = 98304 };
 enum { PARTIAL_BUDGET = 425984 };                /* 416 floats of 256 channels: 8 maps of 7x7 */
-enum { TILE_BUDGET = 24576 };                    /* the lines of a tile */
-enum { LINES_BUDGET = 196608 };                  /* those of a band, at least */
+#if defined(FC_TIER_AVX512) /* 24 multiply-adds to three loads: pixels may come from L2, of 1 MiB */
+enum { TILE_BUDGET = 131072, BAND_TILES = 18 };
+#else
+enum { TILE_BUDGET = 24576, BAND_TILES = 2 };    /* the lines of a tile; tiles of a band, at least */
+#endif
+enum { LINES_BUDGET = 196608 };                  /* the lines of a band, at least */
 enum { LINES_AND_WEIGHTS = 2 * LINES_BUDGET };   /* and together with a task's weights */
 enum { SHARED_BUDGET = 8 << 20 };                /* what tasks that share their bands pack before */
 enum { LINES_FROM = 24 }; /* output channels, from which on copying a tile's lines pays */
@@ -204,7 +208,8 @@ static void direct_plan(direct_run *r) {
         int64_t sums = PARTIAL_BUDGET / (task_m * phases * size);
         q_target = many_phases(s) ? fc_min(sums, q_target) : sums;
     }
-    q_target = fc_min(fc_max(q_target, 2 * NR), 4096);
+    q_target = fc_max(q_target, (r->tiles == IN_SOURCE ? BAND_TILES : 2) * NR);
+    q_target = fc_min(q_target, 4096);
     /* Tasks that share a band would each copy all its lines. */
     if (r->tiles == IN_LINES) q_target = fc_min(q_target, pixels_for_tasks(s, LEAST_TILES * NR));
     if (many_phases(s) && s->n * s->groups < TASKS_WANTED)
@@ -234,7 +239,7 @@ static void direct_plan(direct_run *r) {
     if (shareable && r->tiles == IN_SOURCE && r->blocks > 1) task_m = fc_min(task_m, SMALL_TASK_M);
     int64_t passes = fc_ceil_div(s->m, task_m);
     /* One task for all passes packs its band once; but few tasks are shared unevenly. */
-    r->splits = r->blocks == 1 && tasks >= 4 * TASKS_WANTED ? 1 : passes;
+    r->splits = r->blocks == 1 && tasks >= TASKS_WANTED ? 1 : passes;
     if (tasks > 0 && tasks * r->splits < TASKS_WANTED) r->splits = fc_ceil_div(TASKS_WANTED, tasks);
     r->splits = fc_min(r->splits, r->panels);
     r->task_panels = fc_ceil_div(r->panels, r->splits);
