@@ -76,13 +76,9 @@ INLINE void few_tile(const int nv, const int np, int64_t steps, const real *x,
                                 const real *ahead, int64_t ahead_step) {                         \
         few_tile(nv, np, steps, x, shift, place, weights, sums, ahead, ahead_step);              \
     }
-#if N_REGISTERS == 32
-FEW_KERNEL(1, 12) FEW_KERNEL(2, 12) FEW_KERNEL(3, 8) FEW_KERNEL(4, 6)
-static const few_kernel FEW_KERNELS[OUTER_NV] = {few_1x12, few_2x12, few_3x8, few_4x6};
-#else
-FEW_KERNEL(1, 8) FEW_KERNEL(2, 6)
-static const few_kernel FEW_KERNELS[OUTER_NV] = {few_1x8, few_2x6};
-#endif
+OUTER_ALL(FEW_KERNEL)
+#define FEW_ENTRY(nv, np) [(nv) - 1][(np) - 1] = few_##nv##x##np,
+static const few_kernel FEW_KERNELS[OUTER_NV][OUTER_NP_MAX] = {OUTER_ALL(FEW_ENTRY)};
 
 /* By the shape alone, since prepared weights serve any batch; 0 where it is not for this kernel. Of
  * 1 x 1 kernels each step would read another plane. */
@@ -98,7 +94,7 @@ static int few_plan(few_run *r, const fc_conv2d_desc *d) {
     r->steps = r->c * r->taps;
     r->chunk = fc_ceil_div(r->c, fc_ceil_div(r->steps, FEW_STEPS));
     r->images = fc_max(1, fc_min(most, d->n));
-    r->tiles = fc_round_up(r->images * r->pixels, r->panels.np);
+    r->tiles = r->images * r->pixels;
     r->thread_reals = fc_round_up(r->tiles * (r->panels.width + VL), 16);
     return 1;
 }
@@ -134,8 +130,8 @@ static int64_t few_layout(few_run *r, char *base, int n_threads) {
     at = fc_add(at, fc_mul(fc_mul(r->thread_reals, n_threads), size));
     if (base != NULL) {
         r->shift = (int32_t *)base;
-        for (int64_t p = 0; p < r->tiles; p++) { /* beyond the last pixel: any that there is */
-            int64_t n = p / r->pixels % r->images, y = p % r->pixels / r->d->ow, x = p % r->d->ow;
+        for (int64_t p = 0; p < r->tiles; p++) {
+            int64_t n = p / r->pixels, y = p % r->pixels / r->d->ow, x = p % r->d->ow;
             r->shift[p] = (int32_t)(n * r->d->c * r->plane + y * r->d->stride_h * r->pitch +
                                     x * r->d->stride_w);
         }
@@ -168,7 +164,7 @@ static void few_pad_task(void *arg, int64_t item, int thread) {
 /* Item: a panel of a group, of all pixels. */
 static void few_task(void *arg, int64_t item, int thread) {
     const few_run *r = arg;
-    int64_t width = r->panels.width, np = r->panels.np;
+    int64_t width = r->panels.width, nv = r->panels.nv;
     int64_t g = item / r->panels.count, k0 = item % r->panels.count * width;
     int64_t have = fc_min(width, r->k - k0), pixels = r->count * r->pixels;
     const real *planes = r->planes + g * r->c * r->plane;
@@ -176,15 +172,17 @@ static void few_task(void *arg, int64_t item, int thread) {
     real *sums = r->scratch + thread * r->thread_reals, *strip = sums + r->tiles * width;
     for (int64_t i = 0; i < width; i++)
         sums[i] = r->bias != NULL && i < have ? r->bias[g * r->k + k0 + i] : 0;
-    for (int64_t p = 1; p < r->tiles; p++) copy_strided(sums + p * width, sums, width, 1);
-    int64_t each = fc_ceil_div(width * np, pixels); /* a tile's part of the next weights */
+    for (int64_t p = 1; p < pixels; p++) copy_strided(sums + p * width, sums, width, 1);
+    outer_groups tiles = outer_groups_of(pixels, r->panels.np);
+    int64_t each = fc_ceil_div(width, tiles.count); /* a tile's part of the next weights */
     for (int64_t c = 0; c < r->c; c += r->chunk) {
         int64_t steps = fc_min(r->chunk, r->c - c) * r->taps;
         const real *next = weights + steps * width;
-        for (int64_t p = 0; p < pixels; p += np)
-            FEW_KERNELS[r->panels.nv - 1](steps, planes + c * r->plane, r->shift + p, r->place,
-                                          weights, sums + p * width, next + p / np * steps * each,
-                                          each);
+        for (int64_t i = 0, p = 0, np; i < tiles.count; i++, p += np) {
+            np = outer_size(&tiles, i);
+            FEW_KERNELS[nv - 1][np - 1](steps, planes + c * r->plane, r->shift + p, r->place,
+                                        weights, sums + p * width, next + i * steps * each, each);
+        }
         weights = next;
     }
     for (int64_t j = 0; j < have; j += VL) {

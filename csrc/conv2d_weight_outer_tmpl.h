@@ -97,7 +97,7 @@ static void weight_pack(const weight_run *r, const shift_band *b, int64_t g, int
 static void weight_add(const weight_run *r, const shift_band *b, int64_t g, int64_t panel,
                        int64_t t0, int64_t t1, packed_band packed, real *sums, int started) {
     const shift_problem *s = &r->s;
-    int64_t width = r->nv * VL, tile = r->np * width;
+    int64_t width = r->nv * VL;
     int64_t pixels = r->band_dy / (s->groups * r->panels * width);
     const real *x = packed.x + g * s->channels * s->channel_stride;
     if (r->in_source) x = weight_source(r, b->n0, g) + b->x0;
@@ -109,14 +109,17 @@ static void weight_add(const weight_run *r, const shift_band *b, int64_t g, int6
         outer_pixels at = {.images = part.images, .rows = part.rows, .cols = part.cols,
                            .step = 1, .row = s->pitch, .image = s->image_rows * s->pitch};
         if (r->in_source) at.image = r->d->c * s->x.source;
-        if (r->in_source && b->cols == s->x.source) /* the next channels lie behind these */
-            at.ahead = r->np * s->x.source, at.ahead_step = r->np;
         /* Rows, and images, that follow each other are one row. */
         if (at.cols == at.row) at.cols *= at.rows, at.row *= at.rows, at.rows = 1;
         if (at.cols == at.image) at.cols *= at.images, at.images = 1;
-        for (int64_t t = t0; t < t1; t++)
-            OUTER_KERNELS[r->nv - 1](&at, x + row * s->pitch, r->shifts + t * r->np,
-                                     dy + row * b->cols * width, sums + t * tile, started);
+        int64_t j = outer_first(&r->tap_groups, t0), np;
+        for (int64_t t = t0; t < t1; t++, j += np) {
+            np = outer_size(&r->tap_groups, t);
+            if (r->in_source && b->cols == s->x.source) /* the next channels lie behind these */
+                at.ahead = np * s->x.source, at.ahead_step = np;
+            OUTER_KERNELS[r->nv - 1][np - 1](&at, x + row * s->pitch, r->shifts + j,
+                                             dy + row * b->cols * width, sums + j * width, started);
+        }
         started = 1;
     }
 }
@@ -141,7 +144,7 @@ static void weight_sum_task(void *arg, int64_t item, int thread) {
     int64_t panel = item % r->panels, chunk = item / r->panels % r->chunks;
     int64_t g = item / r->panels / r->chunks % r->s.groups;
     int64_t split = item / r->panels / r->chunks / r->s.groups;
-    int64_t t0 = chunk * r->chunk, t1 = fc_min(t0 + r->chunk, r->tap_groups);
+    int64_t t0 = chunk * r->chunk, t1 = fc_min(t0 + r->chunk, r->tap_groups.count);
     real *sums = r->sums + split * r->split_sums;
     int started = r->first_band > 0; /* in the first batch each split has a band */
     int64_t i = (split + r->splits - r->first_band % r->splits) % r->splits;
@@ -162,7 +165,7 @@ static void weight_own_task(void *arg, int64_t split, int thread) {
             for (int64_t part = 0; part < weight_parts(r); part++)
                 weight_pack(r, &b, g, part, packed);
             for (int64_t panel = 0; panel < r->panels; panel++)
-                weight_add(r, &b, g, panel, 0, r->tap_groups, packed,
+                weight_add(r, &b, g, panel, 0, r->tap_groups.count, packed,
                            r->sums + split * r->split_sums, band > split);
         }
     }
@@ -183,7 +186,8 @@ static void weight_store_task(void *arg, int64_t item, int thread) {
     int64_t chunk = item % r->chunks, panel = item / r->chunks % r->panels;
     int64_t g = item / r->chunks / r->panels;
     int64_t width = r->nv * VL, m0 = panel * width, rows = fc_min(width, s->m - m0);
-    int64_t j0 = chunk * r->chunk * r->np, j1 = fc_min(j0 + r->chunk * r->np, r->taps);
+    int64_t t0 = chunk * r->chunk, t1 = fc_min(t0 + r->chunk, r->tap_groups.count);
+    int64_t j0 = outer_first(&r->tap_groups, t0), j1 = outer_first(&r->tap_groups, t1);
     int64_t kernel = s->y.taps * s->x.taps, dw_row = r->d->c / s->groups * kernel;
     const real *sums = r->sums + (g * r->panels + panel) * r->panel_sums;
     for (int64_t m = 0; m < rows; m += VL) {
@@ -237,6 +241,7 @@ static void outer_execute(weight_run *r, int n_threads) {
     for (r->c0 = 0; r->c0 < channels; r->c0 += r->block) {
         s->channels = fc_min(r->block, channels - r->c0);
         r->taps = s->channels * s->y.taps * s->x.taps;
+        r->tap_groups = outer_groups_of(r->taps, r->np);
         outer_block(r, n_threads);
     }
     for (int64_t i = 0; r->db != NULL && i < s->groups * s->m; i++)

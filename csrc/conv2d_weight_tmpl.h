@@ -30,8 +30,11 @@ typedef struct {
     int in_source;                /* outer: 1x1 kernels of stride 1 read x as it is */
     int64_t block, c0;            /* outer: source channels at a time; the first of them */
     int64_t taps;                 /* of a block: channels * KH * KW */
-    int64_t nv, np, panels;       /* vectors of a panel, taps of a tap group, panels of a group */
-    int64_t tap_groups, chunk, chunks; /* tap groups of a panel; of a task; tasks of a panel */
+    int64_t nv, np, panels;       /* vectors of a panel, most taps that go with it, panels of a
+                                   * group */
+    outer_groups tap_groups;      /* of a panel */
+    int64_t chunk, chunks;        /* tap groups of a task; tasks of a panel */
+    int64_t shifts_listed;
     int64_t splits;
     int64_t panel_sums, split_sums;    /* strides of the sums */
     int64_t batch;                /* bands of a batch */
@@ -60,7 +63,7 @@ static int weight_plan_lanes(weight_run *r) {
     int64_t fit = DOT_BUDGET / (VL * (int64_t)sizeof(real)) - s->y.max_shift * s->pitch;
     r->part_rows = fc_max(1, fit / (s->pitch + DOT_ROWS * s->x.out));
     s->channel_stride = ((r->rows + s->y.max_shift) * s->pitch + s->x.max_shift) * VL;
-    r->tap_groups = s->y.taps * s->x.taps, r->np = 1; /* shifts of one channel */
+    r->shifts_listed = s->y.taps * s->x.taps; /* of one channel */
     r->splits = fc_min(fc_ceil_div(MOST_SPLITS, s->groups), fc_ceil_div(s->n, VL) * r->bands);
     r->split_sums = s->groups * s->m * r->taps;
     int64_t dy = s->m * r->rows * s->x.out * VL;
@@ -109,12 +112,13 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
     s->channels = r->block;
     r->taps = s->channels * s->y.taps * s->x.taps;
     r->part_rows = fc_max(1, at_once / s->band_cols);
-    r->tap_groups = fc_ceil_div(r->taps, r->np);
-    r->chunk =
-        fc_min(CHUNK_GROUPS, fc_max(1, s->groups * r->panels * r->tap_groups / TASKS_WANTED));
-    r->chunks = fc_ceil_div(r->tap_groups, r->chunk);
+    r->shifts_listed = r->taps;
+    r->tap_groups = outer_groups_of(r->taps, r->np);
+    int64_t tap_groups = s->groups * r->panels * r->tap_groups.count;
+    r->chunk = fc_min(CHUNK_GROUPS, fc_max(1, tap_groups / TASKS_WANTED));
+    r->chunks = fc_ceil_div(r->tap_groups.count, r->chunk);
     all = s->groups * r->panels * r->chunks;
-    r->panel_sums = r->tap_groups * r->np * width;
+    r->panel_sums = r->taps * width;
     r->split_sums = s->groups * r->panels * r->panel_sums;
     int64_t pixels = s->band_images * s->band_rows * s->band_cols;
     r->band_x = s->groups * s->channels * (r->in_source ? pixels : s->channel_stride);
@@ -133,13 +137,12 @@ static void weight_plan(weight_run *r, const fc_conv2d_desc *d) {
 static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
     const shift_problem *s = &r->s;
     int64_t size = sizeof(real), at = 0, tables, shifts, sums, bias, x, dy, db;
-    int64_t padded = r->tap_groups * r->np;
     if (fc_mul(fc_max(r->block, 1), s->channel_stride) > INT32_MAX)
         return -1; /* shifts are int32 */
     tables = at;
     at = fc_round_up(fc_add(at, fc_mul(shift_table_ints(s), 4)), 64);
     shifts = at;
-    at = fc_round_up(fc_add(at, fc_mul(padded, 4)), 64);
+    at = fc_round_up(fc_add(at, fc_mul(r->shifts_listed, 4)), 64);
     sums = at;
     at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->splits, r->split_sums), size)), 64);
     bias = at;
@@ -163,10 +166,9 @@ static int64_t weight_layout(weight_run *r, char *base, int n_threads) {
         r->packed_dy = (real *)(base + dy);
         r->packed_db = (real *)(base + db);
         int64_t kernel = s->y.taps * s->x.taps;
-        for (int64_t j = 0; j < padded; j++) /* taps beyond the last are computed and left out */
-            r->shifts[j] = j >= r->taps ? 0
-                                        : (int32_t)(j / kernel * s->channel_stride) +
-                                              s->tap_shift[j % kernel] * (r->lanes ? VL : 1);
+        for (int64_t j = 0; j < r->shifts_listed; j++)
+            r->shifts[j] = (int32_t)(j / kernel * s->channel_stride) +
+                           s->tap_shift[j % kernel] * (r->lanes ? VL : 1);
     }
     return at;
 }

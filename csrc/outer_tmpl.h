@@ -7,9 +7,10 @@
  * Winograd's products (values: one tile's channels; vectors: output channels of the filters).
  */
 
+/* The most vectors, and the most values that go with 1, 2, ... of them. */
 #if N_REGISTERS == 32
-enum { OUTER_NV = 4, OUTER_NP_MAX = 12 };
-static const int OUTER_NP[OUTER_NV] = {12, 12, 8, 6};
+enum { OUTER_NV = 4, OUTER_NP_MAX = 13 };
+static const int OUTER_NP[OUTER_NV] = {12, 13, 8, 6};
 #else
 enum { OUTER_NV = 2, OUTER_NP_MAX = 8 };
 static const int OUTER_NP[OUTER_NV] = {8, 6};
@@ -59,20 +60,26 @@ INLINE void outer_tile(const int nv, const int np, const outer_pixels *at, const
     }
 }
 
+/* One for each number of values: X(nv, np) for all that there are. */
+#define OUTER_TO_6(X, nv) X(nv, 1) X(nv, 2) X(nv, 3) X(nv, 4) X(nv, 5) X(nv, 6)
+#define OUTER_TO_8(X, nv) OUTER_TO_6(X, nv) X(nv, 7) X(nv, 8)
+#define OUTER_TO_12(X, nv) OUTER_TO_8(X, nv) X(nv, 9) X(nv, 10) X(nv, 11) X(nv, 12)
+#if N_REGISTERS == 32
+#define OUTER_ALL(X) OUTER_TO_12(X, 1) OUTER_TO_12(X, 2) X(2, 13) OUTER_TO_8(X, 3) OUTER_TO_6(X, 4)
+#else
+#define OUTER_ALL(X) OUTER_TO_8(X, 1) OUTER_TO_6(X, 2)
+#endif
+
 #define OUTER_KERNEL(nv, np)                                                                    \
     static void outer_##nv##x##np(const outer_pixels *at, const real *x, const int32_t *shift,  \
                                   const real *vectors, real *sums, int add) {                   \
         outer_tile(nv, np, at, x, shift, vectors, sums, add);                                   \
     }
-#if N_REGISTERS == 32
-OUTER_KERNEL(1, 12) OUTER_KERNEL(2, 12) OUTER_KERNEL(3, 8) OUTER_KERNEL(4, 6)
-static const outer_kernel OUTER_KERNELS[OUTER_NV] = {outer_1x12, outer_2x12, outer_3x8, outer_4x6};
-#else
-OUTER_KERNEL(1, 8) OUTER_KERNEL(2, 6)
-static const outer_kernel OUTER_KERNELS[OUTER_NV] = {outer_1x8, outer_2x6};
-#endif
+OUTER_ALL(OUTER_KERNEL)
+#define OUTER_ENTRY(nv, np) [(nv) - 1][(np) - 1] = outer_##nv##x##np,
+static const outer_kernel OUTER_KERNELS[OUTER_NV][OUTER_NP_MAX] = {OUTER_ALL(OUTER_ENTRY)};
 
-/* How m channels are cut into panels of nv vectors, and the values that go with one panel. */
+/* How m channels are cut into panels of nv vectors, and the most values that go with one panel. */
 typedef struct {
     int64_t count, nv, np, width; /* width: nv * VL */
 } outer_panels;
@@ -85,4 +92,23 @@ static outer_panels outer_panels_of(int64_t m) {
     p.np = OUTER_NP[p.nv - 1];
     p.width = p.nv * VL;
     return p;
+}
+
+/* How n values are cut into groups of at most np: into the fewest, and those even, since a tile of
+ * few values waits for its own sums. */
+typedef struct {
+    int64_t count, size, longer; /* the first `longer` have one value more */
+} outer_groups;
+
+INLINE outer_groups outer_groups_of(int64_t n, int64_t np) {
+    int64_t count = fc_ceil_div(n, np);
+    if (count == 0) return (outer_groups){0, 0, 0};
+    return (outer_groups){count, n / count, n % count};
+}
+
+INLINE int64_t outer_size(const outer_groups *g, int64_t i) { return g->size + (i < g->longer); }
+
+/* The first value of a group. */
+INLINE int64_t outer_first(const outer_groups *g, int64_t i) {
+    return i * g->size + fc_min(i, g->longer);
 }

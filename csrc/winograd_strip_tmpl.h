@@ -53,7 +53,7 @@ static void wino_cut_blocks(wino_shape *s, int64_t wanted, int64_t of) {
     s->blocks = fc_round_up(fc_ceil_div(s->rows, s->block_rows), of);
     s->block_rows = fc_ceil_div(s->rows, s->blocks);
     s->blocks = fc_ceil_div(s->rows, s->block_rows);
-    s->tiles = fc_round_up(s->block_rows * s->tiles_x, s->panels.np);
+    s->tiles = s->block_rows * s->tiles_x;
     s->plane_v = odd_lines(s->tiles * s->chunk);
     s->block_v = s->chunks * s->squares * s->plane_v;
 }

@@ -116,21 +116,24 @@ static void wino_input_task(void *arg, int64_t item, int thread) {
 static void wino_multiply(const wino_run *r, int64_t tiles, int64_t panels, int64_t c0, int64_t c1,
                           const real *pv, const real *u, int64_t u_panel, real *m) {
     const wino_shape *s = &r->s;
-    int64_t width = s->panels.width, np = s->panels.np;
-    outer_kernel kernel = OUTER_KERNELS[s->panels.nv - 1];
+    int64_t width = s->panels.width;
+    const outer_kernel *kernels = OUTER_KERNELS[s->panels.nv - 1];
+    outer_groups groups = outer_groups_of(tiles, s->panels.np);
     int t = (int)s->v->x.t, squares = (int)s->squares; /* 64 bits would take thrice to divide */
     for (int xi = 0; xi < squares; xi++) {
         const real *xi_u = u + wino_filter_product(s->v, xi / t, xi % t) * r->plane_u;
         for (int64_t panel = 0; panel < panels; panel++, m += r->plane_m) {
             for (int64_t chunk = c0; chunk < c1; chunk++) {
                 int64_t channels = fc_min(s->chunk, s->c - chunk * s->chunk);
-                outer_pixels at = {.images = 1, .rows = 1, .step = 1, .cols = channels,
-                                   .ahead = np * s->chunk, .ahead_step = np};
+                outer_pixels at = {.images = 1, .rows = 1, .step = 1, .cols = channels};
                 const real *v = pv + (chunk * s->squares + xi) * s->plane_v;
                 const real *filters = xi_u + panel * u_panel + (chunk - c0) * r->chunk_u;
-                for (int64_t tile = 0; tile < tiles; tile += np)
-                    kernel(&at, v + tile * s->chunk, r->tile_shift, filters, m + tile * width,
-                           chunk > 0);
+                for (int64_t i = 0, tile = 0, np; i < groups.count; i++, tile += np) {
+                    np = outer_size(&groups, i);
+                    at.ahead = np * s->chunk, at.ahead_step = np;
+                    kernels[np - 1](&at, v + tile * s->chunk, r->tile_shift, filters,
+                                    m + tile * width, chunk > 0);
+                }
             }
         }
     }

@@ -68,9 +68,10 @@ static void wino_sum(const wino_weight_run *r, int64_t block, int64_t chunk, int
                      int64_t panels, const real *pv, const real *pz, real *d, int64_t panel_d,
                      int add) {
     const wino_shape *s = &r->s;
-    int64_t width = s->panels.width, np = s->panels.np;
+    int64_t width = s->panels.width;
     int64_t channels = fc_min(s->chunk, s->c - chunk * s->chunk);
-    outer_kernel kernel = OUTER_KERNELS[s->panels.nv - 1];
+    const outer_kernel *kernels = OUTER_KERNELS[s->panels.nv - 1];
+    outer_groups groups = outer_groups_of(channels, s->panels.np);
     outer_pixels at = {.images = 1, .rows = 1, .cols = wino_get_block(s, block).tiles,
                        .step = s->chunk, .ahead = s->plane_v, .ahead_step = s->chunk};
     int t = (int)s->v->x.t, squares = (int)s->squares;
@@ -81,8 +82,10 @@ static void wino_sum(const wino_weight_run *r, int64_t block, int64_t chunk, int
         for (int64_t i = 0; i < panels; i++) {
             const real *z = pz + ((panel0 + i) * s->squares + xi) * r->plane_z;
             real *to = xi_d + i * panel_d;
-            for (int64_t c = 0; c < channels; c += np)
-                kernel(&at, v + c, r->channel_shift, z, to + c * width, add || !first);
+            for (int64_t j = 0, c = 0, np; j < groups.count; j++, c += np) {
+                np = outer_size(&groups, j);
+                kernels[np - 1](&at, v + c, r->channel_shift, z, to + c * width, add || !first);
+            }
         }
     }
 }
@@ -184,13 +187,13 @@ static void wino_weight_plan(wino_weight_run *r) {
     wino_shape *s = &r->s;
     int64_t size = sizeof(real);
     wino_measure(s);
-    int64_t width = s->panels.width, np = s->panels.np;
+    int64_t width = s->panels.width;
     s->chunks = fc_ceil_div(s->c, WINO_SUM_CHUNK);
     s->chunk = fc_round_up(fc_ceil_div(s->c, s->chunks), VL);
     s->chunks = fc_ceil_div(s->c, s->chunk);
     r->group = fc_max(1, fc_min(WINO_SUM_GROUP / width, s->panels.count));
     r->panel_groups = fc_ceil_div(s->panels.count, r->group);
-    r->plane_d = odd_lines(fc_round_up(s->chunk, np) * width);
+    r->plane_d = odd_lines(s->chunk * width);
     r->chunk_d = s->filter_squares * r->plane_d;
     r->group_d = s->panels.count * s->chunks * r->chunk_d;
     int64_t sums = s->groups * r->group_d * size; /* one split's */
@@ -198,7 +201,6 @@ static void wino_weight_plan(wino_weight_run *r) {
         sums > WINO_SPLIT_BYTES ? 0 : fc_min(TASKS_WANTED, WINO_SUMS_BYTES / fc_max(sums, 1));
     wino_cut_blocks(s, WINO_SUM_TILES, fc_max(r->splits, 1));
     r->splits = fc_min(r->splits, s->blocks);
-    s->block_v += fc_round_up(OUTER_NP_MAX, VL); /* read past the last tile; not another thread's */
     r->plane_z = odd_lines(s->tiles * width);
     r->block_z = s->panels.count * s->squares * r->plane_z;
     r->batch = WINO_SUM_BATCH_BYTES / (s->groups * (s->block_v + r->block_z) * size);
