@@ -62,6 +62,8 @@ ISA_ENVIRONMENT = {
 ALLOCATOR_ENVIRONMENT = {
     "kept": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)},
 }
+# torch.compile's own processes would still load while the other candidates are timed.
+COMPILE_ENVIRONMENT = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}
 # Bounds, not peers: of memory, and of arithmetic.
 COPY, PEAK = BOUNDS = ("copy", "peak")
 TITLES = {
@@ -337,6 +339,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     wanted = ISA_ENVIRONMENT.get(options.isa, {}) | ALLOCATOR_ENVIRONMENT.get(options.allocator, {})
+    if "compile" in options.peers:
+        wanted |= COMPILE_ENVIRONMENT
     if not wanted.items() <= os.environ.items():  # libraries read these when loaded: start afresh
         command = [sys.executable, "-m", "benchmarks.peers_table", *arguments]
         return subprocess.run(command, env=os.environ | wanted).returncode

@@ -194,8 +194,9 @@ static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t b
     int64_t some = fc_max(1, direct_channels(r, block) * source_taps(s) / AHEAD_TAPS);
     if (++block == r->blocks) block = 0, unit += fc_ceil_div(r->n_threads, r->splits);
     next.channels = direct_channels(r, block);
-    if (unit >= shift_bands(s) * s->groups || some > next.channels) return next;
-    next.some = some;
+    if (unit >= shift_bands(s) * s->groups) return next;
+    /* Of several taps a channel there may be time for more: what lies behind, of the next image. */
+    next.some = some = fc_min(some, next.channels);
     next.band = direct_band(r, unit / s->groups);
     int64_t image = next.band.n0 * s->groups + unit % s->groups;
     next.src = r->src + (image * s->channels + block * r->block) * s->y.source * s->x.source;
