@@ -118,6 +118,7 @@ class NetCase(Case):
         layout = torch.channels_last if channels_last else torch.contiguous_format
         net = self._torch_net().to(memory_format=layout)
         if compiled:
+            torch._dynamo.reset()  # else, from the eighth net on, it falls back to eager
             net = torch.compile(net)
         x = torch.from_numpy(self.data[0]).contiguous(memory_format=layout)
         y = torch.from_numpy(self.data[1])

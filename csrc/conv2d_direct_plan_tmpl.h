@@ -12,10 +12,12 @@ enum { NR = NV_MAX * VL };
 /* Budgets in bytes, for caches from 32 KiB of L1 and 512 KiB of L2 up. */
 enum { L1_BUDGET = 24576, PLANES_BUDGET = 98304 };
 enum { PARTIAL_BUDGET = 425984 };                /* 416 floats of 256 channels: 8 maps of 7x7 */
-#if defined(FC_TIER_AVX512) /* 24 multiply-adds to three loads: pixels may come from L2, of 1 MiB */
+/* The lines of a tile; tiles of a band straight from the source, at least. With AVX-512 24
+ * multiply-adds come with three loads: L2, mostly of 1 MiB, is fast enough for them. */
+#if defined(FC_TIER_AVX512)
 enum { TILE_BUDGET = 131072, BAND_TILES = 18 };
 #else
-enum { TILE_BUDGET = 24576, BAND_TILES = 2 };    /* the lines of a tile; tiles of a band, at least */
+enum { TILE_BUDGET = 24576, BAND_TILES = 2 };
 #endif
 enum { LINES_BUDGET = 196608 };                  /* the lines of a band, at least */
 enum { LINES_AND_WEIGHTS = 2 * LINES_BUDGET };   /* and together with a task's weights */
@@ -200,6 +202,7 @@ static void direct_plan(direct_run *r) {
     if (r->tiles == IN_SOURCE) {
         int64_t lines = LINES_AND_WEIGHTS - task_m * r->block * taps * size;
         q_target = fc_max(lines, LINES_BUDGET) / (r->block * source_taps(s) * size);
+        q_target = fc_max(q_target, BAND_TILES * NR);
     } else {
         q_target = PLANES_BUDGET / (r->block * s->y.phases * s->x.phases * size);
     }
@@ -208,8 +211,7 @@ static void direct_plan(direct_run *r) {
         int64_t sums = PARTIAL_BUDGET / (task_m * phases * size);
         q_target = many_phases(s) ? fc_min(sums, q_target) : sums;
     }
-    q_target = fc_max(q_target, (r->tiles == IN_SOURCE ? BAND_TILES : 2) * NR);
-    q_target = fc_min(q_target, 4096);
+    q_target = fc_min(fc_max(q_target, 2 * NR), 4096);
     /* Tasks that share a band would each copy all its lines. */
     if (r->tiles == IN_LINES) q_target = fc_min(q_target, pixels_for_tasks(s, LEAST_TILES * NR));
     if (many_phases(s) && s->n * s->groups < TASKS_WANTED)

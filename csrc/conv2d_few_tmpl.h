@@ -25,7 +25,7 @@ typedef struct {
     outer_panels panels;                /* of a group's output channels */
     int64_t c, k, taps, steps;          /* of a group: channels, and c * taps */
     int64_t chunk;                      /* channels at a time */
-    int64_t pixels, images, tiles;      /* of an image; at once; their pixels, in whole tiles */
+    int64_t pixels, images;             /* of an image; at once */
     int64_t pitch, plane;               /* of a channel with its padding: reals of a row, in all */
     int64_t n0, count;                  /* the images at present */
     int64_t thread_reals;
@@ -76,9 +76,9 @@ INLINE void few_tile(const int nv, const int np, int64_t steps, const real *x,
                                 const real *ahead, int64_t ahead_step) {                         \
         few_tile(nv, np, steps, x, shift, place, weights, sums, ahead, ahead_step);              \
     }
-OUTER_ALL(FEW_KERNEL)
+OUTER_WIDE(FEW_KERNEL) /* there are two vectors at least */
 #define FEW_ENTRY(nv, np) [(nv) - 1][(np) - 1] = few_##nv##x##np,
-static const few_kernel FEW_KERNELS[OUTER_NV][OUTER_NP_MAX] = {OUTER_ALL(FEW_ENTRY)};
+static const few_kernel FEW_KERNELS[OUTER_NV][OUTER_NP_MAX] = {OUTER_WIDE(FEW_ENTRY)};
 
 /* By the shape alone, since prepared weights serve any batch; 0 where it is not for this kernel. Of
  * 1 x 1 kernels each step would read another plane. */
@@ -94,8 +94,7 @@ static int few_plan(few_run *r, const fc_conv2d_desc *d) {
     r->steps = r->c * r->taps;
     r->chunk = fc_ceil_div(r->c, fc_ceil_div(r->steps, FEW_STEPS));
     r->images = fc_max(1, fc_min(most, d->n));
-    r->tiles = r->images * r->pixels;
-    r->thread_reals = fc_round_up(r->tiles * (r->panels.width + VL), 16);
+    r->thread_reals = fc_round_up(r->images * r->pixels * (r->panels.width + VL), 16);
     return 1;
 }
 
@@ -124,18 +123,19 @@ static void few_prepare(few_run *r, const real *w, real *prepared, int n_threads
 
 static int64_t few_layout(few_run *r, char *base, int n_threads) {
     int64_t size = sizeof(real);
-    int64_t at = fc_round_up((r->tiles + r->chunk * r->taps) * 4, 64), planes = at;
+    int64_t pixels = r->images * r->pixels;
+    int64_t at = fc_round_up((pixels + r->chunk * r->taps) * 4, 64), planes = at;
     at = fc_round_up(fc_add(at, fc_mul(fc_mul(r->images * r->d->c, r->plane), size)), 64);
     int64_t scratch = at;
     at = fc_add(at, fc_mul(fc_mul(r->thread_reals, n_threads), size));
     if (base != NULL) {
         r->shift = (int32_t *)base;
-        for (int64_t p = 0; p < r->tiles; p++) {
+        for (int64_t p = 0; p < pixels; p++) {
             int64_t n = p / r->pixels, y = p % r->pixels / r->d->ow, x = p % r->d->ow;
             r->shift[p] = (int32_t)(n * r->d->c * r->plane + y * r->d->stride_h * r->pitch +
                                     x * r->d->stride_w);
         }
-        r->place = r->shift + r->tiles;
+        r->place = r->shift + pixels;
         for (int64_t i = 0; i < r->chunk * r->taps; i++) {
             int64_t tap = i % r->taps, y = tap / r->d->kw, x = tap % r->d->kw;
             r->place[i] = (int32_t)(i / r->taps * r->plane + y * r->d->dilation_h * r->pitch +
@@ -169,7 +169,7 @@ static void few_task(void *arg, int64_t item, int thread) {
     int64_t have = fc_min(width, r->k - k0), pixels = r->count * r->pixels;
     const real *planes = r->planes + g * r->c * r->plane;
     const real *weights = r->packed + item * r->steps * width;
-    real *sums = r->scratch + thread * r->thread_reals, *strip = sums + r->tiles * width;
+    real *sums = r->scratch + thread * r->thread_reals, *strip = sums + pixels * width;
     for (int64_t i = 0; i < width; i++)
         sums[i] = r->bias != NULL && i < have ? r->bias[g * r->k + k0 + i] : 0;
     for (int64_t p = 1; p < pixels; p++) copy_strided(sums + p * width, sums, width, 1);

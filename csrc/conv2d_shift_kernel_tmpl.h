@@ -12,8 +12,8 @@ enum { FEW_TAPS = 128 };
 INLINE int64_t stores_ahead(int64_t taps) { return taps < FEW_TAPS ? NR : 0; }
 
 /* Meanwhile the kernel asks for what will be packed later, step reals apart, one cache line in
- * AHEAD_TAPS taps: many at once would hold up the kernel's own loads. A tap of 8 x 3 vectors of 64
- * bytes takes four times as long as one of 6 x 2 of 32, and a tile has six times as many lines. */
+ * AHEAD_TAPS taps: many at once would hold up the kernel's own loads. A tap of 8 x 3 vectors takes
+ * two to four times as long as one of 6 x 2, and a channel of a tile has three times the lines. */
 #if defined(FC_TIER_AVX512)
 enum { AHEAD_TAPS = 2 };
 #else

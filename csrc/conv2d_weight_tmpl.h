@@ -34,7 +34,7 @@ typedef struct {
                                    * group */
     outer_groups tap_groups;      /* of a panel */
     int64_t chunk, chunks;        /* tap groups of a task; tasks of a panel */
-    int64_t shifts_listed;
+    int64_t shifts_listed;        /* 0 for dot of pixels in lanes, which needs none */
     int64_t splits;
     int64_t panel_sums, split_sums;    /* strides of the sums */
     int64_t batch;                /* bands of a batch */

@@ -60,14 +60,16 @@ INLINE void outer_tile(const int nv, const int np, const outer_pixels *at, const
     }
 }
 
-/* One for each number of values: X(nv, np) for all that there are. */
+/* One for each number of values. X(nv, np) for all that there are, or for two vectors and more. */
 #define OUTER_TO_6(X, nv) X(nv, 1) X(nv, 2) X(nv, 3) X(nv, 4) X(nv, 5) X(nv, 6)
 #define OUTER_TO_8(X, nv) OUTER_TO_6(X, nv) X(nv, 7) X(nv, 8)
 #define OUTER_TO_12(X, nv) OUTER_TO_8(X, nv) X(nv, 9) X(nv, 10) X(nv, 11) X(nv, 12)
 #if N_REGISTERS == 32
-#define OUTER_ALL(X) OUTER_TO_12(X, 1) OUTER_TO_12(X, 2) X(2, 13) OUTER_TO_8(X, 3) OUTER_TO_6(X, 4)
+#define OUTER_WIDE(X) OUTER_TO_12(X, 2) X(2, 13) OUTER_TO_8(X, 3) OUTER_TO_6(X, 4)
+#define OUTER_ALL(X) OUTER_TO_12(X, 1) OUTER_WIDE(X)
 #else
-#define OUTER_ALL(X) OUTER_TO_8(X, 1) OUTER_TO_6(X, 2)
+#define OUTER_WIDE(X) OUTER_TO_6(X, 2)
+#define OUTER_ALL(X) OUTER_TO_8(X, 1) OUTER_WIDE(X)
 #endif
 
 #define OUTER_KERNEL(nv, np)                                                                    \

@@ -23,7 +23,7 @@ typedef struct {
     outer_panels panels;               /* of the output channels */
     int64_t chunk, chunks;             /* channels of V at a time, a multiple of VL */
     int64_t block_rows, blocks;        /* rows of tiles of a block */
-    int64_t tiles;                     /* of a block, rounded up to whole value groups */
+    int64_t tiles;                     /* of a block, at most */
     int64_t plane_v, block_v;          /* reals of V: of a chunk's xi, of a block's group */
     const real *src;
 } wino_shape;
