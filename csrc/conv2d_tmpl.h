@@ -10,6 +10,10 @@
 #include "depthwise_pack_tmpl.h"
 #include "depthwise_window_tmpl.h"
 
+#include "depthwise_narrow_tmpl.h"
+
+#include "depthwise_tiles_tmpl.h"
+
 #include "depthwise_tmpl.h"
 #include "depthwise_weight_tmpl.h"
 #include "im2col_tmpl.h"

@@ -104,7 +104,8 @@ typedef struct {
     depthwise_plane plane;
     conv_epilogue epilogue;
     int64_t channels, taps;
-    int64_t units, chunk;    /* units: bands of all N * C planes; of a task */
+    int64_t planes;          /* N * C, of which some may be computed together */
+    int64_t units, chunk;    /* units: bands of all planes; of a task */
     int64_t batch;           /* units of a task that are packed at a time */
     int64_t thread_reals, out_reals; /* scratch: of sources, and of a band of sums to be finished */
     int windows; /* the usual ones, without a copy */
@@ -142,20 +143,26 @@ static void depthwise_window_task(void *arg, int64_t item, int thread) {
     const depthwise_run *r = arg;
     const window_plane *p = &r->window;
     int64_t first = item * r->chunk, end = fc_min(first + r->chunk, r->units);
-    int64_t plane = first / p->bands, band = first % p->bands, channel = plane % r->channels;
-    window_channel c = {.epilogue = r->epilogue};
+    int64_t together = window_together(p), src_plane = p->src_rows * p->src_cols;
+    int64_t plane = first / p->bands * together, band = first % p->bands;
+    int64_t channel = plane % r->channels;
+    window_channel c[2] = {{.epilogue = r->epilogue}, {.epilogue = r->epilogue}};
     window_band b;
     window_begin(p, &b);
     (void)thread;
     for (; first < end; first++) {
         real *dst = r->dst + (plane * p->dst_rows + band * p->band_rows * p->step) * p->dst_cols;
-        c.w = r->w + channel * r->taps;
-        c.bias = r->bias != NULL ? r->bias[channel] : 0;
-        window_get_band(p, r->src + plane * p->src_rows * p->src_cols, band, &b);
-        window_band_sums(&b, &c, dst);
+        b.planes = fc_min(together, r->planes - plane);
+        int64_t at = channel; /* in the end, the last plane's */
+        for (int64_t i = 0; i < together; i++) {
+            if (i > 0 && i < b.planes && ++at == r->channels) at = 0;
+            c[i].w = r->w + at * r->taps;
+            c[i].bias = r->bias != NULL ? r->bias[at] : 0;
+        }
+        window_get_band(p, r->src + plane * src_plane, band, &b);
+        window_band_sums(&b, c, dst);
         if (++band < p->bands) continue;
-        band = 0, plane++;
-        if (++channel == r->channels) channel = 0;
+        band = 0, plane += together, channel = at + 1 == r->channels ? 0 : at + 1;
     }
 }
 
@@ -201,18 +208,19 @@ static int depthwise_plan(depthwise_run *r, const fc_conv2d_desc *d, int backwar
     else
         shift_forward(d, s);
     r->channels = d->c;
+    r->planes = d->n * d->c;
     r->taps = d->kh * d->kw;
     r->epilogue = (conv_epilogue){0};
     r->windows = window_plan(&r->window, s);
     if (r->windows) {
         const window_plane *p = &r->window;
-        r->units = d->n * d->c * p->bands;
-        r->chunk = fc_ceil_div(DEPTHWISE_TASK, p->band_rows * p->step * p->dst_cols);
+        r->units = fc_ceil_div(r->planes, window_together(p)) * p->bands;
+        r->chunk = fc_ceil_div(DEPTHWISE_TASK / window_together(p), p->band_rows * p->step * p->dst_cols);
         r->thread_reals = r->out_reals = 0;
         return 1;
     }
     if (!depthwise_cut(&r->plane)) return 0;
-    r->units = d->n * d->c * s->row_bands;
+    r->units = r->planes * s->row_bands;
     r->chunk = fc_ceil_div(DEPTHWISE_TASK, s->band_rows * s->x.q * shift_out_phases(s));
     int64_t fit = DEPTHWISE_BAND / (r->plane.reals * (int64_t)sizeof(real));
     r->batch = fc_min(r->chunk, fc_max(1, fit));
@@ -237,7 +245,7 @@ static int64_t depthwise_layout(depthwise_run *r, char *base, int n_threads) {
     int64_t size = sizeof(real), reals = fc_mul(r->thread_reals + r->out_reals, n_threads);
     int64_t turned = fc_round_up(fc_mul(shift_table_ints(&r->plane.s), 4), 64);
     int64_t zeros = fc_round_up(fc_add(turned, fc_mul(r->channels * r->taps, size)), 64);
-    int64_t n_zeros = r->windows ? r->window.src_cols : 0;
+    int64_t n_zeros = r->windows ? window_zeros(&r->window) : 0;
     int64_t scratch = fc_round_up(fc_add(zeros, fc_mul(n_zeros, size)), 64);
     if (base != NULL) {
         depthwise_list_taps(&r->plane.s, (int32_t *)base);

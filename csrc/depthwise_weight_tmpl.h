@@ -136,7 +136,6 @@ INLINE void window_dot(const int size, const int stride, const window_band *b, c
     UNROLL for (int t = 0; t <= size * size; t++) v_store(sums + t * VL, acc[t]);
 }
 
-typedef void (*window_dot_kernel)(const window_band *b, const real *dy, real *sums);
 static void window_dot_2_2(const window_band *b, const real *dy, real *sums) {
     window_dot(2, 2, b, dy, sums);
 }
@@ -146,6 +145,8 @@ static void window_dot_3_1(const window_band *b, const real *dy, real *sums) {
 static void window_dot_3_2(const window_band *b, const real *dy, real *sums) {
     window_dot(3, 2, b, dy, sums);
 }
+static const window_dot_kernel WINDOW_DOTS[2][2] = {{NULL, window_dot_2_2},
+                                                    {window_dot_3_1, window_dot_3_2}};
 
 #define DEPTHWISE_DOT_TAPS(taps)                                                                  \
     static void depthwise_dot_##taps(int64_t rows, int64_t cols, const real *dy, const real *src, \
@@ -172,6 +173,7 @@ typedef struct {
     int64_t group, groups;         /* taps of a group, groups */
     window_plane window;           /* without a copy, if there is a kernel for it */
     window_dot_kernel kernel;
+    int64_t together;              /* planes that share vectors of sums, those of the first */
     int64_t channel_sums;          /* reals: a group's sums and its sum of dy, for each group */
     int64_t block, blocks, splits; /* channels of a task, tasks of a split, splits */
     int64_t packed_reals, thread_reals;
@@ -179,7 +181,7 @@ typedef struct {
     real *dw, *db, *scratch, *sums; /* sums: [split][channel][taps + 1] */
 } depthwise_weight_run;
 
-/* Adds one plane to the sums of its channel. */
+/* Adds one plane, or those that share a vector, to the sums of its channel. */
 static void depthwise_weight_plane(const depthwise_weight_run *r, const real *dy, const real *x,
                                    real *packed, window_band *w, real *sums) {
     const shift_problem *s = &r->plane.s;
@@ -212,10 +214,18 @@ static void depthwise_weight_task(void *arg, int64_t item, int thread) {
     if (r->kernel != NULL) window_begin(&r->window, &window);
     fill(packed, r->thread_reals, 0);
     for (int64_t n = r->n * split / r->splits; n < r->n * (split + 1) / r->splits; n++) {
-        for (int64_t c = c0; c < c1; c++) {
+        for (int64_t c = c0; c < c1; c += r->together) {
             int64_t plane = n * r->channels + c;
+            window.planes = fc_min(r->together, c1 - c);
             depthwise_weight_plane(r, r->dy + plane * dy_plane, r->x + plane * x_plane, packed,
                                    &window, sums + (c - c0) * r->channel_sums);
+        }
+    }
+    for (int64_t c = 0; c < c1 - c0 && r->together == 2; c += 2) { /* the upper half is the other's */
+        real *one = sums + c * r->channel_sums, *other = one + r->channel_sums;
+        for (int64_t i = 0; i < r->channel_sums; i += VL) {
+            if (c0 + c + 1 < c1) memcpy(other + i, one + i + VL / 2, VL / 2 * sizeof(real));
+            fill(one + i + VL / 2, VL / 2, 0);
         }
     }
     real *to = r->sums + (split * r->channels + c0) * (r->taps + 1);
@@ -234,10 +244,15 @@ static int depthwise_weight_plan(depthwise_weight_run *r, const fc_conv2d_desc *
     if (!depthwise_serves(d)) return 0;
     shift_forward(d, s);
     r->kernel = NULL;
-    if (window_plan(&r->window, s) && r->window.size <= 3)
-        r->kernel = r->window.size == 2     ? window_dot_2_2
-                    : r->window.stride == 1 ? window_dot_3_1
-                                            : window_dot_3_2;
+    r->together = 1;
+    if (window_plan(&r->window, s) && r->window.size <= 3) {
+        const window_plane *p = &r->window;
+        r->together = window_together(p);
+        r->kernel = WINDOW_DOTS[p->size - 2][p->stride - 1];
+#if defined(FC_TIER_AVX512)
+        if (p->narrow > 0) r->kernel = NARROW_DOTS[p->size - 2][narrow_way(p)];
+#endif
+    }
     if (r->kernel == NULL && !depthwise_cut(&r->plane)) return 0;
     r->packed_reals = r->kernel == NULL ? r->plane.reals : 0;
     r->n = d->n;
@@ -256,7 +271,7 @@ static int depthwise_weight_plan(depthwise_weight_run *r, const fc_conv2d_desc *
 static int64_t depthwise_weight_layout(depthwise_weight_run *r, char *base, int n_threads) {
     int64_t size = sizeof(real);
     int64_t zeros = fc_round_up(fc_mul(shift_table_ints(&r->plane.s), 4), 64);
-    int64_t n_zeros = r->kernel != NULL ? r->window.src_cols : 0;
+    int64_t n_zeros = r->kernel != NULL ? window_zeros(&r->window) : 0;
     int64_t sums = fc_round_up(fc_add(zeros, fc_mul(n_zeros, size)), 64);
     int64_t n_sums = fc_mul(fc_mul(r->splits, r->channels), r->taps + 1);
     int64_t scratch = fc_round_up(fc_add(sums, fc_mul(n_sums, size)), 64);
