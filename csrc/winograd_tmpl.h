@@ -202,20 +202,21 @@ typedef enum { WINO_FORWARD, WINO_BACKWARD_INPUT, WINO_BACKWARD_WEIGHT } wino_pa
 
 /* Whether stride 2 pays where Winograd's choice is free. It saves about half of the products, which
  * a last tile that is cut off costs again, and single vectors of channels do not pay for the
- * transforms. The direct weight gradient is about as fast. */
+ * transforms. Of few images those are most of the gradient of weights, where it shall save a
+ * third. */
 static int wino_stride2_pays(const fc_conv2d_desc *d, int64_t c, int64_t k, wino_pass pass) {
     int64_t few = fc_max(2 * VL, 16), tiles = fc_ceil_div(d->oh, 4) * fc_ceil_div(d->ow, 4);
     int64_t products = d->kh == 3 ? 81 : 100, direct = d->kh * d->kw * d->oh * d->ow;
-    return pass != WINO_BACKWARD_WEIGHT && c >= few && k >= few && direct >= products * tiles;
+    if (pass == WINO_BACKWARD_WEIGHT) direct = direct * 2 / 3;
+    return c >= few && k >= few && direct >= products * tiles;
 }
 
-/* Those for 3, 5 or 7 taps in a row or a column, of stride 1, or NULL. Backward weights are left to
- * the direct kernels. */
-static const winograd_variant *wino_line_variant(const fc_conv2d_desc *d, wino_pass pass) {
+/* Those for 3, 5 or 7 taps in a row or a column, of stride 1, or NULL. */
+static const winograd_variant *wino_line_variant(const fc_conv2d_desc *d) {
     int64_t taps = d->kh * d->kw;
     if (d->kh != 1 && d->kw != 1) return NULL;
     if (taps != 3 && taps != 5 && taps != 7) return NULL;
-    if (d->stride_h != 1 || d->stride_w != 1 || pass == WINO_BACKWARD_WEIGHT) return NULL;
+    if (d->stride_h != 1 || d->stride_w != 1) return NULL;
     return (d->kh == 1 ? WINOGRAD_ROWS : WINOGRAD_COLUMNS) + (taps - 3) / 2;
 }
 
@@ -257,7 +258,7 @@ static int wino_pays(const fc_conv2d_desc *d, const winograd_variant *v, wino_pa
 static const winograd_variant *wino_choose(const fc_conv2d_desc *d, wino_pass pass) {
     if (d->dilation_h != 1 || d->dilation_w != 1 || d->n == 0) return NULL;
     if (d->algorithm == FC_CONV_DIRECT) return NULL;
-    const winograd_variant *v = wino_line_variant(d, pass);
+    const winograd_variant *v = wino_line_variant(d);
     if (v == NULL) v = wino_square_variant(d, pass);
     if (v == NULL || (d->algorithm == FC_CONV_AUTO && !wino_pays(d, v, pass))) return NULL;
     return v;

@@ -179,6 +179,14 @@ WINOGRAD_TILES(S4T, 6, 8, 10, 4)
                                         real *products, int64_t plane) {                          \
         (void)row; /* of a column too, taps are neighbours */                                     \
         wino_line(0, t, r, pairs, WINOGRAD_G_##name, taps, col, products, plane);                 \
+    }                                                                                             \
+    static void wino_line_gradient_##name(const real *strip, int64_t row, real *products,         \
+                                          int64_t plane) {                                        \
+        wino_line(0, t, m, pairs, WINOGRAD_A_##name, strip, row, products, plane);                \
+    }                                                                                             \
+    static void wino_line_filter_gradient_##name(const real *products, int64_t plane,             \
+                                                 real *taps) {                                    \
+        wino_line(1, t, r, pairs, WINOGRAD_G_##name, products, plane, taps, VL);                  \
     }
 WINOGRAD_LINES(4_3, 4, 3, 6, 2)
 WINOGRAD_LINES(4_5, 4, 5, 8, 3)
@@ -203,8 +211,9 @@ static const winograd_variant WINOGRAD_S4T = {
 };
 
 #define WINOGRAD_ONE {1, 1, 1, 1, 1, 1} /* an axis with nothing to do */
-#define WINOGRAD_LINE(name) \
-    wino_line_input_##name, wino_line_output_##name, wino_line_filter_##name, NULL, NULL
+#define WINOGRAD_LINE(name)                                                                       \
+    wino_line_input_##name, wino_line_output_##name, wino_line_filter_##name,                     \
+        wino_line_gradient_##name, wino_line_filter_gradient_##name
 #define WINOGRAD_ROW(name, m, r, t) {WINOGRAD_ONE, {t, m, m, r, t, t}, WINOGRAD_LINE(name)}
 #define WINOGRAD_COLUMN(name, m, r, t) {{t, m, m, r, t, t}, WINOGRAD_ONE, WINOGRAD_LINE(name)}
 /* For 3, 5 and 7 taps. */

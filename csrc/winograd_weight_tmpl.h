@@ -45,6 +45,7 @@ static void wino_gradient(const wino_weight_run *r, int64_t block, int64_t g, in
     const winograd_variant *v = s->v;
     wino_block b = wino_get_block(s, block);
     int64_t plane = s->oh * s->ow, cols = s->output_cols, width = s->panels.width;
+    int64_t step = wino_step(v, cols);
     real *biases = r->bias_sums + ((block * s->groups + g) * s->panels.count + panel) * width;
     for (int64_t j = 0; j < s->panels.nv; j++) {
         int64_t k = panel * width + j * VL, have = fc_max(0, fc_min(VL, s->k - k));
@@ -56,7 +57,7 @@ static void wino_gradient(const wino_weight_run *r, int64_t block, int64_t g, in
             strip_fill(dy, plane, have, s->oh, s->ow, y, v->y.m, 0, cols, 0, strip);
             for (int64_t i = 0; i < v->y.m * cols; i++) bias = v_add(bias, v_load(strip + i * VL));
             for (int64_t x = 0; x < s->tiles_x; x++, to += width)
-                v->gradient(strip + x * v->x.m * VL, cols * VL, to, r->plane_z);
+                v->gradient(strip + x * v->x.m * VL, step, to, r->plane_z);
         }
         v_store(biases + j * VL, bias);
     }

@@ -131,7 +131,7 @@ BOUNDS = {
     (3, 28, 1): (3e-6, 3e-5),
     (3, 60, 1): (8e-6, 9e-5),
     (5, 28, 1): (8e-6, 9e-5),
-    (3, 28, 2): (1e-6, 2e-5),
+    (3, 32, 2): (1e-6, 2e-5),
     (4, 28, 2): (1e-6, 2e-5),
 }
 
@@ -203,8 +203,6 @@ def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, stri
     auto, winograd, direct = (
         passes(x, w, dy, half(kernel), a, stride) for a in ("auto", "winograd", "direct")
     )
-    if stride == 2:
-        winograd[2] = direct[2]  # weight gradients of stride 2 are left to the direct kernels
     for a, b in zip(auto, winograd, strict=True):
         assert_same_bits(a, b)
     assert not all(np.array_equal(a, b) for a, b in zip(auto, direct, strict=True))
@@ -238,7 +236,7 @@ def test_the_error_of_lines_stays_within_the_stated_bounds(taps, down, relu, rng
     x = np.maximum(x, 0) if relu else x
     rms, largest = LINES[taps]
     got, value = passes(x, w, dy, padding, "winograd"), expected(x, w, dy, padding)
-    for a, b in zip(got[:2], value[:2], strict=True):
+    for a, b in zip(got, value, strict=True):
         error = (a - b) / b.std()
         assert 0 < np.sqrt((error**2).mean()) < rms
         assert abs(error).max() < largest
@@ -267,9 +265,16 @@ def test_lines_of_any_size_padding_and_groups(padding, size, taps, down, rng, dt
     assert abs(ops.conv2d(x, w, **options) - value).max() < most * value.std()
     got = ops.conv2d_backward_input(dy, w, x.shape, **options)
     assert abs(got - back).max() < most * back.std()
-    options["padding_mode"] = exact["padding_mode"] = "replicate"
-    value = reference.conv2d(x.astype(F8), w.astype(F8), **exact)
-    assert abs(ops.conv2d(x, w, **options) - value).max() < most * value.std()
+    for mode in ("zeros", "replicate"):
+        options["padding_mode"] = exact["padding_mode"] = mode
+        value = reference.conv2d(x.astype(F8), w.astype(F8), **exact)
+        assert abs(ops.conv2d(x, w, **options) - value).max() < most * value.std()
+        for got, back in zip(
+            ops.conv2d_backward_weight(dy, x, w.shape, **options),
+            reference.conv2d_backward_weight(dy.astype(F8), x.astype(F8), w.shape, **exact),
+            strict=True,
+        ):
+            assert abs(got - back).max() < most * back.std()
 
 
 def test_lines_are_chosen_where_they_pay_and_for_rows_too(rng):
