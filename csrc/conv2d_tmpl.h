@@ -48,7 +48,8 @@ static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int prepared, i
     if (dilated_plan(&dilated, d, WINO_FORWARD))
         return dilated_layout(&dilated, prepared, NULL, n_threads);
     strided_run strided;
-    if (strided_plan(&strided, d)) return strided_layout(&strided, prepared, NULL, n_threads);
+    if (strided_plan(&strided, d, WINO_FORWARD))
+        return strided_layout(&strided, prepared, NULL, n_threads);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return depthwise_layout(&depthwise, NULL, n_threads);
     few_run few;
@@ -78,7 +79,7 @@ static void conv2d_forward(const fc_conv2d_desc *d, const fc_conv2d_inference *h
         return;
     }
     strided_run strided;
-    if (strided_plan(&strided, d)) {
+    if (strided_plan(&strided, d, WINO_FORWARD)) {
         strided_execute(&strided, x, w, how->prepared, b, epilogue, y, workspace, n_threads);
         return;
     }
@@ -113,7 +114,7 @@ static int64_t conv2d_prepared_bytes(const fc_conv2d_desc *d) {
     const fc_conv2d_desc *of = dilated_plan(&dilated, d, WINO_FORWARD) ? &dilated.sub : d;
     if (wino_forward_run(&wino, of, 0, 1)) return wino_prepared_bytes(&wino);
     strided_run strided;
-    if (strided_plan(&strided, d)) return strided_prepared_bytes(&strided);
+    if (strided_plan(&strided, d, WINO_FORWARD)) return strided_prepared_bytes(&strided);
     depthwise_run depthwise;
     if (depthwise_plan(&depthwise, d, 0)) return 0;
     few_run few;
@@ -135,7 +136,7 @@ static void conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepare
     const fc_conv2d_desc *of = dilated_plan(&dilated, d, WINO_FORWARD) ? &dilated.sub : d;
     if (wino_forward_run(&wino, of, 0, 1)) {
         wino_prepare(&wino, w, prepared, n_threads);
-    } else if (strided_plan(&strided, d)) {
+    } else if (strided_plan(&strided, d, WINO_FORWARD)) {
         strided_prepare(&strided, w, prepared, n_threads);
     } else if (depthwise_plan(&depthwise, d, 0)) {
         return;
@@ -198,6 +199,9 @@ static int64_t conv2d_backward_weight_workspace(const fc_conv2d_desc *d, int n_t
     dilated_run dilated;
     if (dilated_plan(&dilated, d, WINO_BACKWARD_WEIGHT))
         return dilated_layout(&dilated, 0, NULL, n_threads);
+    strided_run strided;
+    if (strided_plan(&strided, d, WINO_BACKWARD_WEIGHT))
+        return strided_layout(&strided, 0, NULL, n_threads);
     depthwise_weight_run depthwise;
     if (depthwise_weight_plan(&depthwise, d))
         return depthwise_weight_layout(&depthwise, NULL, n_threads);
@@ -217,6 +221,11 @@ static void conv2d_backward_weight(const fc_conv2d_desc *d, const void *dy, cons
     dilated_run dilated;
     if (dilated_plan(&dilated, d, WINO_BACKWARD_WEIGHT)) {
         dilated_weight_execute(&dilated, dy, x, dw, db, workspace, n_threads);
+        return;
+    }
+    strided_run strided;
+    if (strided_plan(&strided, d, WINO_BACKWARD_WEIGHT)) {
+        strided_weight_execute(&strided, dy, x, dw, db, workspace, n_threads);
         return;
     }
     depthwise_weight_run depthwise;

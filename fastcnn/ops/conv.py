@@ -4,8 +4,9 @@ What a kernel gets is described once, by `described`; the algorithms share it:
 
     direct    csrc/conv2d_direct_tmpl.h and conv2d_weight_tmpl.h; no im2col matrix exists
     winograd  csrc/winograd_tmpl.h: 2 to 6 times fewer multiplications for 3x3 and 5x5 kernels (with
-              stride 2: 3x3 and 4x4), for rows and columns of 3, 5 and 7 taps, and forward for large
-              kernels with strides, for some more rounding error; direct elsewhere
+              stride 2: 3x3 and 4x4), for rows and columns of 3, 5 and 7 taps, and but for the
+              input's gradient for large kernels with strides, for some more rounding error; direct
+              elsewhere
     im2col    the taught formulation: windows as columns, then one matrix product an image
     auto      the best by shape alone: winograd where it pays, unless `fastcnn.set_exact(True)`
 

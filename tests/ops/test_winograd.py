@@ -164,7 +164,8 @@ def test_the_error_stays_within_the_stated_bounds(kernel, size, stride, relu, rn
     [(11, 4, 67, 2), (7, 2, 61, 3), (5, 2, 40, ((1, 2), (2, 0))), (6, 2, 32, 0), (13, 3, 50, 1)],
 )
 def test_large_kernels_with_strides_go_by_their_phases(kernel, stride, size, padding, rng):
-    """Forward: the first layers of AlexNet and of ResNets, others of three to five taps a phase."""
+    """The first layers of AlexNet and of ResNets, others of three to five taps a phase: forward, and
+    the gradient of the weights."""
     x = normal(rng, (5, 5, size, size), np.float32)
     w, b = normal(rng, (24, 5, kernel, kernel), np.float32), normal(rng, 24, np.float32)
     options = {"stride": stride, "padding": padding}
@@ -177,9 +178,23 @@ def test_large_kernels_with_strides_go_by_their_phases(kernel, stride, size, pad
     assert_same_bits(ops.conv2d(x[3:4], w, b, **options), y[3:4])
     direct = ops.conv2d(x, w, b, **options, algorithm="direct")
     assert (y != direct).any()
+    dy = normal(rng, y.shape, np.float32)
+
+    def gradients(**how):
+        return ops.conv2d_backward_weight(dy, x, w.shape, **options, **how)
+
+    exact = reference.conv2d_backward_weight(dy.astype(F8), x.astype(F8), w.shape, **options)
+    for got, value, direct_sum in zip(
+        gradients(), exact, gradients(algorithm="direct"), strict=True
+    ):
+        error = (got - value) / value.std()
+        assert 0 < np.sqrt((error**2).mean()) < 1e-5
+        assert abs(error).max() < 1e-4
+        assert (got != direct_sum).any()
     fastcnn.set_exact(True)
     try:
         assert_same_bits(ops.conv2d(x, w, b, **options), direct)
+        assert_same_bits(gradients()[0], gradients(algorithm="direct")[0])
     finally:
         fastcnn.set_exact(False)
 
@@ -187,11 +202,20 @@ def test_large_kernels_with_strides_go_by_their_phases(kernel, stride, size, pad
 def test_large_kernels_with_strides_on_more_images_than_go_at_a_time(rng):
     x = normal(rng, (30, 3, 179, 179), np.float32)  # 8 MiB of phases are 21 images
     w, b = normal(rng, (16, 3, 11, 11), np.float32), normal(rng, 16, np.float32)
-    results = []
+    results, gradients = [], []
     for threads in (1, 3):
         with fastcnn.threads(threads):
             results.append(ops.conv2d(x, w, b, stride=4, relu=True))
+            gradients.append(ops.conv2d_backward_weight(results[0], x, w.shape, stride=4))
     assert_same_bits(*results)
+    for one, three in zip(*gradients, strict=True):
+        assert_same_bits(one, three)
+    parts = [
+        ops.conv2d_backward_weight(y, part, w.shape, stride=4, algorithm="direct")
+        for y, part in zip(np.split(results[0], 2), np.split(x, 2), strict=True)
+    ]
+    for got, *halves in zip(gradients[0], *parts, strict=True):
+        assert abs(got - sum(halves)).max() < 1e-4 * got.std()
     for i in (0, 20, 21, 29):
         assert_same_bits(ops.conv2d(x[i : i + 1], w, b, stride=4, relu=True), results[0][i : i + 1])
 
