@@ -96,6 +96,8 @@ static const shape SHAPES[] = {
     { 16,  1,  3,  3,  2, 3, 3,  1, 1,  1, 1, 1, 1,  2, 2,  1}, /* dilated: rows that no tap reaches */
     { 17,  2,  3,  1,  2, 3, 1,  1, 1,  1, 1, 0, 0,  2, 1,  1}, /* the same, one column */
     {  1,  3, 44, 70, 21, 16, 16, 8, 8,  4, 4, 4, 4,  1, 1,  1}, /* stride 8, 64 phases */
+    {  2,  3, 45, 52, 33, 7, 7,  2, 2,  3, 3, 3, 3,  1, 1,  1}, /* 5x5 by the phases of stride 2 */
+    {  3,  2, 71, 67, 19, 11, 11, 4, 4,  2, 2, 2, 2,  1, 1,  1}, /* 3x3 by those of stride 4 */
     { 16,  1, 12, 13,  6, 5, 5,  1, 1,  2, 2, 2, 2,  1, 1,  1}, /* images in lanes */
     { 14,  6,  9,  8, 16, 5, 5,  1, 1,  0, 0, 0, 0,  1, 1,  1}, /* the same, two lanes idle */
     { 16,  4,  9,  7,  2, 3, 2,  1, 1,  3, 0, 1, 2,  2, 1,  2}, /* the same, groups, dilated */

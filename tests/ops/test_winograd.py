@@ -164,8 +164,7 @@ def test_the_error_stays_within_the_stated_bounds(kernel, size, stride, relu, rn
     [(11, 4, 67, 2), (7, 2, 61, 3), (5, 2, 40, ((1, 2), (2, 0))), (6, 2, 32, 0), (13, 3, 50, 1)],
 )
 def test_large_kernels_with_strides_go_by_their_phases(kernel, stride, size, padding, rng):
-    """The first layers of AlexNet and of ResNets, others of three to five taps a phase: forward, and
-    the gradient of the weights."""
+    """First layers of AlexNet and ResNets, others of 3 to 5 taps a phase: y and dw."""
     x = normal(rng, (5, 5, size, size), np.float32)
     w, b = normal(rng, (24, 5, kernel, kernel), np.float32), normal(rng, 24, np.float32)
     options = {"stride": stride, "padding": padding}
