@@ -1,5 +1,6 @@
-/* conv2d_strided_tmpl.h - convolution with large kernels and strides (the first layers of AlexNet and
- * of ResNets) by Winograd, forward and the gradient of the weights; compiled per tier and real type.
+/* conv2d_strided_tmpl.h - convolution with large kernels and strides (the first layers of AlexNet
+ * and of ResNets) by Winograd, forward and the gradient of the weights; compiled per tier and real
+ * type.
  *
  * With stride S, a window takes every S-th row and column from each of S x S starts: each of these
  * phases of the padded source, as an image of its own, meets every S-th row and column of the
@@ -104,7 +105,8 @@ static int64_t strided_layout(strided_run *r, int prepared, char *base, int n_th
         inner = fc_max(inner, strided_inner(r, rest, &wino, &weight, n_threads));
     int64_t phases = fc_mul(r->images, fc_mul(fc_mul(s->c, s->h * s->w), size));
     int64_t taps = fc_round_up(phases, 64);
-    int64_t part = fc_round_up(fc_add(taps, prepared ? 0 : strided_prepared_bytes(r)), 64), at = part;
+    int64_t part = fc_round_up(fc_add(taps, prepared ? 0 : strided_prepared_bytes(r)), 64);
+    int64_t at = part;
     if (r->pass == WINO_BACKWARD_WEIGHT && r->images < r->d.n)
         at = fc_round_up(fc_add(part, fc_mul(fc_add(strided_taps(r), r->d.k), size)), 64);
     if (base != NULL) {

@@ -1,5 +1,5 @@
-/* depthwise_narrow_tmpl.h - usual windows (depthwise_window_tmpl.h) of planes whose rows leave lanes
- * of a vector idle: maps of 14x14 and 7x7 on AVX-512, the one tier that this is compiled for.
+/* depthwise_narrow_tmpl.h - usual windows (depthwise_window_tmpl.h) of planes whose rows are a
+ * vector or less: maps up to 16 wide on AVX-512, the one tier that this is compiled for.
  *
  * A row is loaded once. The pixels that a column of windows reads are a permutation of its lanes,
  * where padding is an idle lane, and so zero; or of `full` rows, by a mask, which takes longer.

@@ -1,5 +1,5 @@
-/* depthwise_tiles_tmpl.h - the kernels of usual windows (depthwise_window_tmpl.h), compiled per tier
- * and real type.
+/* depthwise_tiles_tmpl.h - the kernels of usual windows (depthwise_window_tmpl.h); compiled per
+ * tier and real type.
  *
  * Whoever takes a plane by rows of tiles reads short pieces of many rows, in which the hardware
  * sees no order. So each tile starts loading its share of what comes one row of tiles later, of the

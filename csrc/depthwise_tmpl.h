@@ -154,7 +154,7 @@ static void depthwise_window_task(void *arg, int64_t item, int thread) {
         real *dst = r->dst + (plane * p->dst_rows + band * p->band_rows * p->step) * p->dst_cols;
         b.planes = fc_min(together, r->planes - plane);
         int64_t at = channel; /* in the end, the last plane's */
-        for (int64_t i = 0; i < together; i++) {
+        for (int64_t i = 0; i < 2; i++) { /* where there is no other plane, it is the same */
             if (i > 0 && i < b.planes && ++at == r->channels) at = 0;
             c[i].w = r->w + at * r->taps;
             c[i].bias = r->bias != NULL ? r->bias[at] : 0;
@@ -215,7 +215,8 @@ static int depthwise_plan(depthwise_run *r, const fc_conv2d_desc *d, int backwar
     if (r->windows) {
         const window_plane *p = &r->window;
         r->units = fc_ceil_div(r->planes, window_together(p)) * p->bands;
-        r->chunk = fc_ceil_div(DEPTHWISE_TASK / window_together(p), p->band_rows * p->step * p->dst_cols);
+        r->chunk = fc_ceil_div(DEPTHWISE_TASK / window_together(p),
+                               p->band_rows * p->step * p->dst_cols);
         r->thread_reals = r->out_reals = 0;
         return 1;
     }

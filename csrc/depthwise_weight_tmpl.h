@@ -221,7 +221,8 @@ static void depthwise_weight_task(void *arg, int64_t item, int thread) {
                                    &window, sums + (c - c0) * r->channel_sums);
         }
     }
-    for (int64_t c = 0; c < c1 - c0 && r->together == 2; c += 2) { /* the upper half is the other's */
+    /* The upper halves are the other plane's. */
+    for (int64_t c = 0; c < c1 - c0 && r->together == 2; c += 2) {
         real *one = sums + c * r->channel_sums, *other = one + r->channel_sums;
         for (int64_t i = 0; i < r->channel_sums; i += VL) {
             if (c0 + c + 1 < c1) memcpy(other + i, one + i + VL / 2, VL / 2 * sizeof(real));

@@ -33,8 +33,8 @@ typedef struct {
     v_part load[WINDOW_SIZE + 1], out;
 } window_edge;
 
-/* Of narrow planes, the lanes of a row of the source that a column of a row's windows reads, counted
- * on in a second vector. For padding, the last one, which is zero if the row does not reach it. */
+/* Of narrow planes, the lanes of a row of the source that a column of windows reads, counted on in a
+ * second vector. For padding, the last one, which is zero if the row does not reach it. */
 typedef struct {
     vi from;
     vm exist; /* those that are not padding */

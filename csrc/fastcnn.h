@@ -51,8 +51,8 @@ typedef enum { FC_PAD_ZEROS = 0, FC_PAD_REPLICATE = 1 } fc_pad_mode;
 
 /* AUTO chooses by shape alone. WINOGRAD serves 3x3 and 5x5 kernels of stride 1, 3x3 and 4x4 of
  * stride 2, dilated ones of stride 1 on zero padding, and rows and columns of 3, 5 and 7 taps of
- * stride 1; but for the input's gradient, squares of more than 2 and at most 5 times their stride on
- * zero padding, without groups; elsewhere the direct kernels run. */
+ * stride 1; but for the input's gradient, squares of more than 2 and at most 5 times their stride
+ * on zero padding, without groups; elsewhere the direct kernels run. */
 typedef enum { FC_CONV_AUTO = 0, FC_CONV_DIRECT = 1, FC_CONV_WINOGRAD = 2 } fc_conv_algorithm;
 
 typedef struct {
