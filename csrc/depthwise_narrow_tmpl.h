@@ -71,18 +71,18 @@ INLINE void narrow_tile(const int size, const int stride, const int rows, const 
     /* Rows of the source that stay in registers, and a column of weights at a time; or the weights,
      * and a row at a time: fewer, where the window is small or the rows two vectors. */
     const int by_column = size > 3 && stride == 1;
-    UNROLL for (int i = 0; i < lines && by_column; i++)
+    if (by_column) UNROLL for (int i = 0; i < lines; i++)
         line[i] = narrow_source(stride, planes, row[i], next, part);
     UNROLL for (int j = 0; j < size; j++) {
         UNROLL for (int k = 0; k < size; k++)
             weight[j][k] = narrow_set1(planes, c[0].w[k * size + j], c[1].w[k * size + j]);
-        UNROLL for (int i = 0; i < lines && by_column; i++) {
+        if (by_column) UNROLL for (int i = 0; i < lines; i++) {
             if ((i < padding && above) || (i >= lines - padding && below)) continue;
             narrow_add(size, stride, rows, i, narrow_pixels(size, stride, full, b, line[i], j),
                        weight[j], acc);
         }
     }
-    UNROLL for (int i = 0; i < lines && !by_column; i++) {
+    if (!by_column) UNROLL for (int i = 0; i < lines; i++) {
         if ((i < padding && above) || (i >= lines - padding && below)) continue;
         narrow_row source = narrow_source(stride, planes, row[i], next, part);
         UNROLL for (int j = 0; j < size; j++)
