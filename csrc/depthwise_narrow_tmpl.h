@@ -64,9 +64,10 @@ INLINE void narrow_tile(const int size, const int stride, const int rows, const 
     v_part part = v_part_of(0, p->src_cols);
     vr acc[WINDOW_TALL], weight[WINDOW_SIZE][WINDOW_SIZE];
     narrow_row line[LINES];
-    /* The usual padding, for small maps a good part of the work, is left out. */
-    int above = padding > 0 && row[padding - 1] == p->zeros;
-    int below = padding > 0 && row[lines - padding] == p->zeros;
+    /* The usual padding, for small maps a good part of the work, is left out where none of its rows
+     * exists (so weights that are not finite do not show there). */
+    int above = padding > 0 && y + padding <= b->first;
+    int below = padding > 0 && y + lines - padding >= b->end;
     UNROLL for (int r = 0; r < rows; r++) acc[r] = narrow_set1(planes, c[0].bias, c[1].bias);
     /* Rows of the source that stay in registers, and a column of weights at a time; or the weights,
      * and a row at a time: fewer, where the window is small or the rows two vectors. */
@@ -92,6 +93,7 @@ INLINE void narrow_tile(const int size, const int stride, const int rows, const 
     dst += y * cols;
     if (now < rows || c->epilogue.used) {
         real sums[WINDOW_TALL * VL + VL / 2];
+        v_store(sums + rows * VL - VL / 2, v_zero()); /* the end is loaded, though not stored */
         UNROLL for (int r = 0; r < rows; r++) v_store(sums + r * VL, acc[r]);
         for (int64_t i = 0; i < b->planes; i++)
             window_finish(c, sums + i * VL / 2, fc_min(now, rows), cols, dst + i * dst_next, cols);
@@ -137,19 +139,18 @@ INLINE int64_t narrow_way(const window_plane *p) {
 
 /* ---------------------------------------------------------------- gradients of weights */
 
-/* acc += what rows y .. y + rows - 1 of dy, of which `now` exist, give each tap, and their sum. */
+/* acc += what rows y .. y + rows - 1 of dy give each tap, and their sum. */
 INLINE void narrow_dot_tile(const int size, const int stride, const int rows, const int planes,
-                            const int full, const window_band *b, int64_t y, int64_t now,
-                            const real *dy, vr acc[10]) {
+                            const int full, const window_band *b, int64_t y, const real *dy,
+                            vr acc[10]) {
     const window_plane *p = b->plane;
     const real *const *row = b->row + y * stride;
     int64_t next = narrow_next(b, p->src_rows, p->src_cols);
     int64_t dy_next = narrow_next(b, p->rows, p->cols);
-    v_part part = v_part_of(0, p->src_cols);
+    v_part part = v_part_of(0, p->src_cols), dy_part = v_part_of(0, p->cols);
     vr d[WINDOW_TALL];
     UNROLL for (int r = 0; r < rows; r++)
-        d[r] = narrow_load(planes, dy + (y + r) * p->cols, dy_next,
-                           v_part_of(0, r < now ? p->cols : 0));
+        d[r] = narrow_load(planes, dy + (y + r) * p->cols, dy_next, dy_part);
     UNROLL for (int r = 0; r < rows; r++) acc[size * size] = v_add(acc[size * size], d[r]);
     UNROLL for (int i = 0; i < (rows - 1) * stride + size; i++) {
         narrow_row line = narrow_source(stride, planes, row[i], next, part);
@@ -164,15 +165,17 @@ INLINE void narrow_dot_tile(const int size, const int stride, const int rows, co
     }
 }
 
-/* sums[taps + 1][VL] += a band's; dy is its first row. */
+/* sums[taps + 1][VL] += a band's; dy is its first row. By exact rows: 0 * NaN would show. */
 INLINE void narrow_dot(const int size, const int stride, const int planes, const int full,
                        const window_band *b, const real *dy, real *sums) {
     vr acc[10];
     UNROLL for (int t = 0; t <= size * size; t++) acc[t] = v_load(sums + t * VL);
-    for (int64_t y = 0; y < b->tall; y += WINDOW_TALL)
-        narrow_dot_tile(size, stride, WINDOW_TALL, planes, full, b, y, b->tall - y, dy, acc);
-    for (int64_t y = b->tall; y < b->rows; y += WINDOW_LOW)
-        narrow_dot_tile(size, stride, WINDOW_LOW, planes, full, b, y, b->rows - y, dy, acc);
+    int64_t y = 0;
+    for (; y + WINDOW_TALL <= b->rows; y += WINDOW_TALL)
+        narrow_dot_tile(size, stride, WINDOW_TALL, planes, full, b, y, dy, acc);
+    for (; y + WINDOW_LOW <= b->rows; y += WINDOW_LOW)
+        narrow_dot_tile(size, stride, WINDOW_LOW, planes, full, b, y, dy, acc);
+    for (; y < b->rows; y++) narrow_dot_tile(size, stride, 1, planes, full, b, y, dy, acc);
     UNROLL for (int t = 0; t <= size * size; t++) v_store(sums + t * VL, acc[t]);
 }
 

@@ -92,7 +92,9 @@ static int64_t window_tall_rows(int64_t rows) {
  * stride 1; else 0. Of two planes, rows of the source are one vector with stride 1, two with
  * stride 2. */
 static int64_t window_narrow(const window_plane *p) {
-    if (p->step > 1 || (p->stride == 1 && p->left != p->size / 2)) return 0;
+    if (p->step > 1) return 0;
+    /* The usual padding, so that the middle column is the row itself, with zeros behind it. */
+    if (p->stride == 1 && (p->left != p->size / 2 || p->cols < p->src_cols)) return 0;
     if (fc_max(p->cols, fc_ceil_div(p->src_cols, p->stride)) <= VL / 2) return 2;
     return p->stride == 1 && fc_max(p->cols, p->src_cols) <= VL;
 }
