@@ -25,7 +25,8 @@ typedef struct {
 } strided_run;
 
 /* 1 if the shape is of this kind, Winograd serves its phases, and (unless it is asked for) that
- * halves the products, on vectors three quarters of whose lanes are channels. By shape alone. */
+ * halves the products, on vectors three quarters of whose lanes are channels, for a vector of
+ * output channels at least. By shape alone. */
 static int strided_plan(strided_run *r, const fc_conv2d_desc *d, wino_pass pass) {
     int64_t stride = d->stride_h, phases = stride * stride;
     int fits = stride >= 2 && d->stride_w == stride && d->kh == d->kw && d->groups == 1 &&

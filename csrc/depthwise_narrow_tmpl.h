@@ -1,11 +1,13 @@
 /* depthwise_narrow_tmpl.h - usual windows (depthwise_window_tmpl.h) of planes whose rows are a
- * vector or less: maps up to 16 wide on AVX-512, the one tier that this is compiled for.
+ * vector or less: of floats, maps up to 16 wide; compiled per real type, for AVX-512 alone.
  *
- * A row is loaded once. The pixels that a column of windows reads are a permutation of its lanes,
- * where padding is an idle lane, and so zero; or of `full` rows, by a mask, which takes longer.
- * Where half a vector is enough for a row, two planes share one, and with it all arithmetic. A sum
- * is the same chain of additions, alone or beside another's. Rows follow each other in memory: the
- * hardware sees what comes next.
+ * A row is loaded once (for windows of 5 and 7 all rows of a tile before any sum). The pixels that
+ * a column of windows reads are a permutation of its lanes, where padding is an idle lane, and so
+ * zero; or of `full` rows, by a mask, which takes longer. Where half a vector is enough for a row
+ * of windows, two planes share one, and with it all arithmetic: with stride 1 their rows too, with
+ * stride 2 those are two vectors, of which a permutation makes one. A sum is the same chain of
+ * additions, alone or beside another's. Rows follow each other in memory: the hardware sees what
+ * comes next.
  */
 #if defined(FC_TIER_AVX512)
 
@@ -55,7 +57,7 @@ INLINE void narrow_add(const int size, const int stride, const int rows, const i
 INLINE void narrow_tile(const int size, const int stride, const int rows, const int planes,
                         const int full, const window_band *b, const window_channel *c, int64_t y,
                         int64_t now, real *dst) {
-    enum { LINES = (WINDOW_TALL - 1) * 2 + WINDOW_SIZE };
+    enum { LINES = WINDOW_TALL - 1 + WINDOW_SIZE }; /* of stride 1 */
     const int lines = (rows - 1) * stride + size, padding = stride == 1 ? size / 2 : 0;
     const window_plane *p = b->plane;
     const real *const *row = b->row + y * stride;

@@ -15,9 +15,10 @@
  * There, a row whose width is no multiple of VL ends in a vector that begins earlier and computes
  * some pixels twice; rows shorter than VL are stored by a mask.
  *
- * Threads: units (a band of one plane) in the order of memory, dealt to tasks in chunks of a fixed
- * size, so that small planes do not cost a task each. Each output is one chain of additions, bias
- * first, then the taps in a fixed order: same bits at any thread count and in any batch.
+ * Threads: units (a band of a plane, or of two that share a vector) in the order of memory, dealt
+ * to tasks in chunks of a fixed size, so that small planes do not cost a task each. Each output is
+ * one chain of additions, bias first, then the taps in a fixed order: same bits at any thread count
+ * and in any batch.
  */
 enum { DEPTHWISE_ROWS = 8 };
 enum { DEPTHWISE_TASK = 16384 }; /* pixels of a task, at least */

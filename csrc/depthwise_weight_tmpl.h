@@ -20,7 +20,7 @@ enum { DEPTHWISE_GROUP = 13 };
 #else
 enum { DEPTHWISE_GROUP = 10 };
 #endif
-enum { WINDOW_DOT_ROWS = 4 }; /* of dy at a time at most, for usual windows */
+enum { WINDOW_DOT_ROWS = 4 }; /* of dy at a time at most, for usual windows that are not narrow */
 enum { DEPTHWISE_CHANNELS = 32, DEPTHWISE_TASKS = 16 };
 
 /* sums[taps][VL] += dy times the source at the taps' shifts, and sums[taps] += dy. */
@@ -181,7 +181,7 @@ typedef struct {
     real *dw, *db, *scratch, *sums; /* sums: [split][channel][taps + 1] */
 } depthwise_weight_run;
 
-/* Adds one plane, or those that share a vector, to the sums of its channel. */
+/* Adds one plane, or those that share a vector, to the sums of the first. */
 static void depthwise_weight_plane(const depthwise_weight_run *r, const real *dy, const real *x,
                                    real *packed, window_band *w, real *sums) {
     const shift_problem *s = &r->plane.s;

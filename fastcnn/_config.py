@@ -152,12 +152,12 @@ def set_exact(exact: bool) -> None:
 
     Winograd's convolution is two to four times faster for 3x3 and 5x5 kernels, and its rounding
     error two to seven times larger; for 3x3 and 4x4 with stride 2, a third faster and at most twice
-    as large. The forward pass of larger kernels with strides (the 11x11 and 7x7 of first layers) is
-    up to 2 times faster, its error two to seven times larger. All are deterministic. Whole-number
-    inputs give whole-number results only with the direct kernels. A training step of a
-    `plan.BlockPlan` takes Winograd for rows of five taps before 2x2 max pooling (error 1.4 times
-    the direct one's), unless this is set; its inference never does. For the whole process; off at
-    the start.
+    as large. Larger kernels with strides (the 11x11 and 7x7 of first layers) are, forward and in
+    the gradient of weights, up to 2 times faster, their error up to seven times larger. All are
+    deterministic. Whole-number inputs give whole-number results only with the direct kernels. A
+    training step of a `plan.BlockPlan` takes Winograd for rows of five taps before 2x2 max pooling
+    (error 1.4 times the direct one's), unless this is set; its inference never does. For the whole
+    process; off at the start.
 
     Parameters
     ----------

@@ -73,10 +73,10 @@ def conv2d(
         "auto" chooses by the shapes alone. "direct" sums plainly, without an im2col matrix.
         "winograd" needs far fewer multiplications for 3x3 and 5x5 kernels of stride 1, with an
         error 2 (3x3) to 7 times that of "direct" (rms), and fewer for 3x3 and 4x4 of stride 2,
-        with at most twice the error, and for 1x3, 1x5, 1x7, 3x1, 5x1 and 7x1 of stride 1, with 1.5
-        to 5 times the error, but for their weight gradients; dilated ones, with zeros around, phase
-        by phase; and forward, squares of more than 2 and at most 5 times their stride (11x11 of
-        stride 4, 7x7 of stride 2), with 2 to 7 times the error; other shapes run direct.
+        with at most twice the error, and for 1x3, 1x5, 1x7, 3x1, 5x1 and 7x1 of stride 1, with up
+        to 5 times the error; dilated ones, with zeros around, phase by phase; and, but for the
+        input's gradient, squares of more than 2 and at most 5 times their stride (11x11 of stride
+        4, 7x7 of stride 2), with up to 7 times the error; other shapes run direct.
         "im2col" is the lecture's formulation, window by window into columns.
     relu : bool
         Give ``max(y, 0)`` at once, with the bits of `ops.relu` on y.
