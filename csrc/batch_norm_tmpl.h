@@ -48,6 +48,7 @@ typedef struct {
     const double *mean, *inv_std;           /* backward */
     double *mean_out, *inv_std_out;         /* forward */
     real *out, *dgamma, *dbeta;
+    int stream;                             /* out goes past the caches */
 } bn_arg;
 
 /* Part of a unit's first channel: `runs` stretches of `length` contiguous reals, `step` apart. The
@@ -236,10 +237,11 @@ INLINE vr bn_out(const bn_arg *a, const bn_map m, int64_t at, int64_t n) {
 INLINE void bn_apply_run(const bn_arg *a, const bn_map m, int64_t from, int64_t to) {
     int64_t n = v_unaligned(a->out + from, to - from);
     if (n > 0) v_storen(a->out + from, bn_out(a, m, from, n), n);
+    int stream = stream_from(a->out + from + n, a->stream);
     for (from += n; from + TOGETHER * VL <= to; from += TOGETHER * VL) {
         vr y[TOGETHER];
         EACH(k, TOGETHER) y[k] = bn_out(a, m, from + k * VL, VL);
-        EACH(k, TOGETHER) v_store(a->out + from + k * VL, y[k]);
+        put_together(a->out + from, y, stream);
     }
     for (; from < to; from += VL)
         v_storen(a->out + from, bn_out(a, m, from, to - from), to - from);
@@ -307,6 +309,7 @@ static void bn_inference_planes(void *arg, int64_t item, int thread) {
             bn_apply_run(a, m, at, at + a->size);
         }
     }
+    if (a->stream) stream_fence();
 }
 
 static void bn_unit_forward(const bn_arg *a, int64_t unit) {
@@ -387,17 +390,24 @@ INLINE void bn_task(const bn_arg *a, int64_t item, void (*unit)(const bn_arg *a,
     int64_t task = item % a->threads * a->share + item / a->threads;
     int64_t from = task * a->unit_chunk, to = fc_min(from + a->unit_chunk, a->units);
     for (int64_t u = from; u < to; u++) unit(a, u);
+    if (a->stream) stream_fence();
 }
 static void bn_inference(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_inference); }
 static void bn_forward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_forward); }
 static void bn_backward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_backward); }
 static void bn_totals(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_totals); }
 
+static int bn_streams(const bn_arg *a) {
+    int64_t n = a->n * a->c * a->size;
+    return stream_worth(a->out, n, a->x, a->residual) && stream_worth(a->out, n, a->dy, a->dz);
+}
+
 static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_threads) {
     a->n = d->n;
     a->c = d->c;
     a->size = d->size;
     a->by_lane = d->size == 1;
+    a->stream = bn_streams(a);
     a->piece = a->by_lane ? VL : fc_max(1, fc_min(d->size, BN_BLOCK));
     a->pieces = a->by_lane ? 1 : fc_ceil_div(d->size, a->piece);
     a->images = a->by_lane ? BN_ROWS : fc_max(1, BN_BLOCK / fc_max(1, d->size));
@@ -425,6 +435,7 @@ static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const 
     }
     double plane = (double)d->size, all = (double)d->n * (double)d->c * plane;
     a.n = d->n, a.c = d->c, a.size = d->size;
+    a.stream = bn_streams(&a);
     double planes = fmax(1.0, BN_TASK / fmax(1.0, plane));
     a.lines = fc_max(1, (int64_t)fmin(fmin(planes, BN_LINES), (double)d->c));
     a.images = (int64_t)fmax(1.0, planes / (double)a.lines);

@@ -59,6 +59,7 @@ typedef struct {
     const real *dy; /* backward only */
     const real *x;  /* forward: x; backward: what was saved */
     real *out;
+    int stream; /* the results go past the caches */
 } map_arg;
 
 /* n elements, or VL if there are more. */
@@ -75,13 +76,15 @@ INLINE void map_forward(const map_arg *a, int64_t item,
     int64_t first = v_unaligned(a->out + i, to - i);
     vr p = v_set1(a->parameter);
     if (first > 0) map_some(a, i, first, f);
+    int stream = stream_from(a->out + i + first, a->stream);
     for (i += first; i + TOGETHER * VL <= to; i += TOGETHER * VL) {
         vr y[TOGETHER];
         EACH(k, TOGETHER) y[k] = v_load(a->x + i + k * VL);
         f(TOGETHER, y, p);
-        EACH(k, TOGETHER) v_store(a->out + i + k * VL, y[k]);
+        put_together(a->out + i, y, stream);
     }
     for (; i < to; i += VL) map_some(a, i, to - i, f);
+    if (stream) stream_fence();
 }
 
 INLINE void map_backward(const map_arg *a, int64_t item, vr (*f)(vr dy, vr x, vr p)) {
@@ -89,14 +92,16 @@ INLINE void map_backward(const map_arg *a, int64_t item, vr (*f)(vr dy, vr x, vr
     int64_t n = v_unaligned(a->out + i, to - i);
     vr p = v_set1(a->parameter);
     if (n > 0) v_storen(a->out + i, f(v_loadn(a->dy + i, n), v_loadn(a->x + i, n), p), n);
+    int stream = stream_from(a->out + i + n, a->stream);
     for (i += n; i + TOGETHER * VL <= to; i += TOGETHER * VL) {
         vr y[TOGETHER];
         EACH(k, TOGETHER) y[k] = f(v_load(a->dy + i + k * VL), v_load(a->x + i + k * VL), p);
-        EACH(k, TOGETHER) v_store(a->out + i + k * VL, y[k]);
+        put_together(a->out + i, y, stream);
     }
     for (; i + VL <= to; i += VL) v_store(a->out + i, f(v_load(a->dy + i), v_load(a->x + i), p));
     n = to - i;
     if (n > 0) v_storen(a->out + i, f(v_loadn(a->dy + i, n), v_loadn(a->x + i, n), p), n);
+    if (stream) stream_fence();
 }
 
 static void relu_forward(void *a, int64_t i, int t) { (void)t, map_forward(a, i, relu_y); }
@@ -126,14 +131,14 @@ static const struct {
 
 static void activation_forward(fc_activation f, int64_t n, double parameter, const void *x,
                                void *y, int n_threads) {
-    map_arg a = {n, (real)parameter, NULL, x, y};
+    map_arg a = {n, (real)parameter, NULL, x, y, stream_worth(y, n, x, NULL)};
     int threads = fc_threads_for(ACTIVATIONS[f].cost * (double)n, n_threads);
     fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), threads, ACTIVATIONS[f].forward, &a);
 }
 
 static void activation_backward(fc_activation f, int64_t n, double parameter, const void *dy,
                                 const void *saved, void *dx, int n_threads) {
-    map_arg a = {n, (real)parameter, dy, saved, dx};
+    map_arg a = {n, (real)parameter, dy, saved, dx, stream_worth(dx, n, dy, saved)};
     fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), fc_threads_for(3 * FC_MOVED * (double)n, n_threads),
                      ACTIVATIONS[f].backward, &a);
 }
@@ -147,7 +152,7 @@ static void add_plain(void *a, int64_t i, int t) { (void)t, map_backward(a, i, a
 static void add_relu(void *a, int64_t i, int t) { (void)t, map_backward(a, i, add_relu_y); }
 
 static void add(int64_t n, int relu, const void *a, const void *b, void *y, int n_threads) {
-    map_arg arg = {n, 0, a, b, y};
+    map_arg arg = {n, 0, a, b, y, stream_worth(y, n, a, b)};
     fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), fc_threads_for(3 * FC_MOVED * (double)n, n_threads),
                      relu ? add_relu : add_plain, &arg);
 }

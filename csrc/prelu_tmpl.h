@@ -14,12 +14,14 @@ typedef struct {
     const real *x, *slopes;
     real *out;            /* y or dx */
     double *sums;
+    int stream;           /* out goes past the caches */
 } prelu_arg;
 
 /* TOGETHER vectors from `at` on, of which n elements are meant: y; or dx, and into a sum dy * x
  * where x <= 0. */
 INLINE void prelu_some(const prelu_arg *a, int64_t at, int64_t n, const int whole,
-                       const int backward, const vr slope[TOGETHER], vr sum[TOGETHER]) {
+                       const int backward, int stream, const vr slope[TOGETHER],
+                       vr sum[TOGETHER]) {
     const real *in = backward ? a->dy : a->x;
     vr x[TOGETHER], y[TOGETHER];
     EACH(k, TOGETHER) {
@@ -32,10 +34,10 @@ INLINE void prelu_some(const prelu_arg *a, int64_t at, int64_t n, const int whol
         if (backward) sum[k] = v_add(sum[k], v_select(above, v_zero(), v_mul(y[k], x[k])));
         y[k] = v_select(above, y[k], v_mul(y[k], slope[k]));
     }
-    EACH(k, TOGETHER) {
-        int64_t left = fc_max(n - k * VL, 0);
-        if (whole) v_store(a->out + at + k * VL, y[k]);
-        else v_storen(a->out + at + k * VL, y[k], left);
+    if (whole) {
+        put_together(a->out + at, y, stream);
+    } else {
+        EACH(k, TOGETHER) v_storen(a->out + at + k * VL, y[k], fc_max(n - k * VL, 0));
     }
 }
 
@@ -44,9 +46,10 @@ INLINE void prelu_piece(const prelu_arg *a, int64_t piece, const int backward) {
     int64_t i = plane * a->d->inner + from, to = i + fc_min(a->d->inner - from, FC_CHUNK);
     vr slope[TOGETHER], sum[TOGETHER];
     EACH(k, TOGETHER) slope[k] = v_set1(a->slopes[plane % a->d->c]), sum[k] = v_zero();
+    int stream = stream_from(a->out + i, a->stream);
     for (; i + TOGETHER * VL <= to; i += TOGETHER * VL)
-        prelu_some(a, i, TOGETHER * VL, 1, backward, slope, sum);
-    if (i < to) prelu_some(a, i, to - i, 0, backward, slope, sum);
+        prelu_some(a, i, TOGETHER * VL, 1, backward, stream, slope, sum);
+    if (i < to) prelu_some(a, i, to - i, 0, backward, 0, slope, sum);
     if (backward) a->sums[piece] = v_hsum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
 }
 
@@ -54,6 +57,7 @@ INLINE void prelu_pieces(const prelu_arg *a, int64_t item, const int backward) {
     int64_t all = a->d->outer * a->d->c * a->pieces;
     int64_t from = item * a->task, to = fc_min(from + a->task, all);
     for (int64_t piece = from; piece < to; piece++) prelu_piece(a, piece, backward);
+    if (a->stream) stream_fence();
 }
 static void prelu_forward_pieces(void *a, int64_t i, int t) { (void)t, prelu_pieces(a, i, 0); }
 static void prelu_backward_pieces(void *a, int64_t i, int t) { (void)t, prelu_pieces(a, i, 1); }
@@ -66,8 +70,8 @@ INLINE void prelu_columns(const prelu_arg *a, int64_t item, const int backward) 
         sum[k] = v_zero();
     }
     for (int64_t row = 0; row < a->d->outer; row++) {
-        if (n == TOGETHER * VL) prelu_some(a, row * c + from, n, 1, backward, slope, sum);
-        else prelu_some(a, row * c + from, n, 0, backward, slope, sum);
+        if (n == TOGETHER * VL) prelu_some(a, row * c + from, n, 1, backward, 0, slope, sum);
+        else prelu_some(a, row * c + from, n, 0, backward, 0, slope, sum);
     }
     if (!backward) return;
     real lanes[TOGETHER * VL];
@@ -81,6 +85,7 @@ static void prelu_run(prelu_arg *a, const int backward, int n_threads) {
     const fc_prelu_desc *d = a->d;
     int64_t planes = d->outer * d->c, columns = d->inner == 1;
     if (planes == 0 || d->inner == 0) return;
+    a->stream = stream_worth(a->out, planes * d->inner, a->x, a->dy);
     a->pieces = fc_ceil_div(d->inner, FC_CHUNK);
     a->task = fc_max(1, FC_CHUNK / d->inner);
     int64_t tasks = columns ? fc_ceil_div(d->c, TOGETHER * VL)

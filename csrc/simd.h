@@ -107,6 +107,9 @@ INLINE vr v_load(const real *p) { return I(loadu)(p); }
 INLINE vr v_loadn(const real *p, int64_t n) { return I(maskz_loadu)(v_first(n), p); }
 INLINE void v_store(real *p, vr a) { I(storeu)(p, a); }
 INLINE void v_storen(real *p, vr a, int64_t n) { I(mask_storeu)(p, v_first(n), a); }
+#define STREAMS 1
+INLINE void v_stream(real *p, vr a) { I(stream)(p, a); }
+INLINE void stream_fence(void) { _mm_sfence(); }
 INLINE vr v_add(vr a, vr b) { return I(add)(a, b); }
 INLINE vr v_sub(vr a, vr b) { return I(sub)(a, b); }
 INLINE vr v_mul(vr a, vr b) { return I(mul)(a, b); }
@@ -461,6 +464,37 @@ INLINE real v_hsum(vr a) {
 INLINE int64_t v_unaligned(const real *p, int64_t n) {
     int64_t over = (int64_t)((uintptr_t)p / sizeof(real) % VL);
     return over > 0 && n >= 64 * VL ? VL - over : 0;
+}
+
+/* ---- results that go past the caches ----
+ *
+ * A store has its line of memory loaded first, as if only some of it changed. Results so many that
+ * no cache still holds them when they are read are better sent off as they are: of a copy, two
+ * thirds of the traffic. Only where a vector is a whole line; elsewhere it is not tried. */
+#ifndef STREAMS
+#define STREAMS 0
+INLINE void v_stream(real *p, vr a) { v_store(p, a); }
+INLINE void stream_fence(void) {}
+#endif
+#ifndef FC_STREAM_FROM
+#define FC_STREAM_FROM (16 << 20) /* bytes: half the last cache of many processors */
+#endif
+
+/* 1 if n results are to go past the caches. Not in place, where they have been loaded already. */
+INLINE int stream_worth(const real *out, int64_t n, const real *in, const real *also) {
+    return STREAMS && n >= FC_STREAM_FROM / (int64_t)sizeof(real) && out != in && out != also;
+}
+/* 1 if they can, in whole vectors from p on: see v_unaligned. */
+INLINE int stream_from(const real *p, int worth) {
+    return worth && (uintptr_t)p % (VL * sizeof(real)) == 0;
+}
+/* A step's results. If they are streamed, other threads may read them after stream_fence. */
+INLINE void put_together(real *p, const vr a[TOGETHER], int stream) {
+    if (stream) {
+        EACH(k, TOGETHER) v_stream(p + k * VL, a[k]);
+    } else {
+        EACH(k, TOGETHER) v_store(p + k * VL, a[k]);
+    }
 }
 
 #endif

@@ -1,4 +1,5 @@
-"""Elementwise work begins before a whole vector: the same bits wherever arrays lie."""
+"""Elementwise work begins before a whole vector, and its results may go past the caches: the same
+bits wherever arrays lie, and however large they are."""
 
 from collections.abc import Callable
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 from helpers import assert_same_bits, normal
 
+import fastcnn
 from fastcnn import ops
 
 SIZES = [1, 63, 511, 1024, 1541, 16384 + 700]  # too short to be aligned, and not; several tasks
@@ -81,3 +83,31 @@ def test_rows_and_planes_of_odd_sizes(width: int, rng: np.random.Generator, dtyp
     for i in range(17):
         assert_same_bits(dx[i], ops.softmax_backward(dy[i : i + 1], y[i : i + 1])[0])
         assert_same_bits(z[i], ops.batch_norm(x[i : i + 1], one, one, mean, var)[0])
+
+
+BIG = (3, 2, 1234, 577)  # 16 MiB and more, of which no half is
+
+
+def _results(x, dy, r, gamma, beta, mean, var):
+    y, m, inv_std = ops.batch_norm_forward(x, gamma, beta)
+    yield from (ops.relu(x), ops.leaky_relu_backward(dy, x), ops.add(x, r, relu=True))
+    yield from (ops.prelu(x, gamma), ops.batch_norm(x, gamma, beta, mean, var), y)
+    yield ops.batch_norm_backward(dy, x, gamma, m, inv_std)[0]
+    yield ops.relu(x, out=x.copy())
+    yield ops.relu(x, out=x)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_results_past_the_caches(threads: int, rng: np.random.Generator):
+    """Large arrays have the bits of their halves, channel by channel; in place too."""
+    images = [normal(rng, BIG, np.dtype("f4")) for _ in range(3)]
+    vectors = [np.abs(normal(rng, (2,), np.dtype("f4"))) + 1 for _ in range(4)]
+    halves = [
+        ([image[:, c : c + 1].copy() for image in images], [v[c : c + 1] for v in vectors])
+        for c in range(2)
+    ]
+    with fastcnn.threads(threads):
+        parts = [list(_results(*images, *vectors)) for images, vectors in halves]
+        for whole, *both in zip(_results(*images, *vectors), *parts, strict=True):
+            assert whole.nbytes >= 16 << 20 > both[0].nbytes
+            assert_same_bits(whole, np.concatenate(both, axis=1))
