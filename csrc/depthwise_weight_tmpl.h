@@ -21,6 +21,9 @@ enum { DEPTHWISE_GROUP = 13 };
 enum { DEPTHWISE_GROUP = 10 };
 #endif
 enum { WINDOW_DOT_ROWS = 4 }; /* of dy at a time at most, for usual windows that are not narrow */
+/* Planes that are edges alone: what comes next is asked for by each tile; or at each edge, where a
+ * vector, and so such a plane, is smaller. */
+enum { BY_TILE = VL * sizeof(real) == 64 };
 enum { DEPTHWISE_CHANNELS = 32, DEPTHWISE_TASKS = 16 };
 
 /* sums[taps][VL] += dy times the source at the taps' shifts, and sums[taps] += dy. */
@@ -78,23 +81,29 @@ INLINE void window_dot_tile(const int size, const int stride, const int rows, co
     }
 }
 
+/* What comes next in the order of the memory. */
+typedef struct { const char *x, *dy; } window_next;
+
 /* Rows y0 .. y1 - 1 of a strip of a band, `rows` at a time: columns q0 .. q1 - 1, whole vectors, or
- * the edge e. Whole vectors start loading what comes after the rows, in the order of the memory. */
+ * the edge e. Each tile starts loading its share of what comes after: after its rows, or, of planes
+ * that are edges alone, whose first one meets all lines of the band, after the band. */
 INLINE void window_dot_rows(const int size, const int stride, const int rows, const int edge,
                             const window_band *b, int64_t y0, int64_t y1, int64_t q0, int64_t q1,
-                            const window_edge *e, const real *dy, vr acc[10]) {
+                            const window_edge *e, const real *dy, window_next *next, vr acc[10]) {
     const window_plane *p = b->plane;
-    int64_t strips = edge ? 1 : (q1 - q0) / VL, size_of = sizeof(real);
+    int64_t strips = edge ? b->edges : (q1 - q0) / VL, size_of = sizeof(real);
     int64_t x_share = fc_ceil_div(rows * stride * p->src_cols * size_of, strips);
     int64_t dy_share = fc_ceil_div(rows * p->cols * size_of, strips);
     for (int64_t y = y0; y < y1; y += rows) {
         const real *const *row = b->row + y * stride;
-        const char *x_next = (const char *)(b->src + (y + rows) * stride * p->src_cols);
-        const char *dy_next = (const char *)(dy + (y + rows) * p->cols);
+        if (!edge) {
+            next->x = (const char *)(b->src + (y + rows) * stride * p->src_cols);
+            next->dy = (const char *)(dy + (y + rows) * p->cols);
+        }
         for (int64_t q = q0; q < q1; q += VL) {
-            if (!edge) {
-                x_next = window_ahead(stride, x_next, x_share);
-                dy_next = window_ahead(stride, dy_next, dy_share);
+            if (!edge || (BY_TILE && p->inner == p->outer)) {
+                next->x = window_ahead(stride, next->x, x_share);
+                next->dy = window_ahead(stride, next->dy, dy_share);
             }
             window_dot_tile(size, stride, rows, edge, row, q * stride - p->left, e,
                             dy + y * p->cols + q, p->cols, acc);
@@ -106,13 +115,13 @@ INLINE void window_dot_rows(const int size, const int stride, const int rows, co
  * that, fours and ones. */
 INLINE void window_dot_strip(const int size, const int stride, const int edge,
                              const window_band *b, int64_t q0, int64_t q1, const window_edge *e,
-                             const real *dy, vr acc[10]) {
+                             const real *dy, window_next *next, vr acc[10]) {
     int64_t threes = 3 * (-b->rows & 3), fours;
     if (threes > b->rows) threes = 0;
     fours = threes + ((b->rows - threes) & ~(int64_t)3);
-    window_dot_rows(size, stride, 3, edge, b, 0, threes, q0, q1, e, dy, acc);
-    window_dot_rows(size, stride, 4, edge, b, threes, fours, q0, q1, e, dy, acc);
-    window_dot_rows(size, stride, 1, edge, b, fours, b->rows, q0, q1, e, dy, acc);
+    window_dot_rows(size, stride, 3, edge, b, 0, threes, q0, q1, e, dy, next, acc);
+    window_dot_rows(size, stride, 4, edge, b, threes, fours, q0, q1, e, dy, next, acc);
+    window_dot_rows(size, stride, 1, edge, b, fours, b->rows, q0, q1, e, dy, next, acc);
 }
 
 /* sums[taps + 1][VL] += a band's; dy is its first row. */
@@ -121,17 +130,17 @@ INLINE void window_dot(const int size, const int stride, const window_band *b, c
     const window_plane *p = b->plane;
     vr acc[10];
     UNROLL for (int t = 0; t <= size * size; t++) acc[t] = v_load(sums + t * VL);
-    int64_t narrow = p->inner == p->outer, after = b->rows * (int64_t)sizeof(real);
-    const char *x_next = (const char *)b->src + after * stride * p->src_cols;
-    const char *dy_next = (const char *)dy + after * p->cols;
-    if (!narrow) window_dot_strip(size, stride, 0, b, p->inner, p->outer, b->edge, dy, acc);
+    int narrow = p->inner == p->outer;
+    int64_t x_reals = b->rows * stride * p->src_cols, dy_reals = b->rows * p->cols;
+    window_next next = {(const char *)(b->src + x_reals), (const char *)(dy + dy_reals)};
+    if (!narrow) window_dot_strip(size, stride, 0, b, p->inner, p->outer, b->edge, dy, &next, acc);
     for (int64_t i = 0; i < b->edges; i++) {
         const window_edge *e = &b->edge[i];
-        if (narrow) {
-            x_next = window_ahead(stride, x_next, b->rows * p->src_share);
-            dy_next = window_ahead(stride, dy_next, b->rows * p->dst_share);
+        if (narrow && !BY_TILE) {
+            next.x = window_ahead(stride, next.x, b->rows * p->src_share);
+            next.dy = window_ahead(stride, next.dy, b->rows * p->dst_share);
         }
-        window_dot_strip(size, stride, 1, b, e->q, e->q + e->n, e, dy, acc);
+        window_dot_strip(size, stride, 1, b, e->q, e->q + e->n, e, dy, &next, acc);
     }
     UNROLL for (int t = 0; t <= size * size; t++) v_store(sums + t * VL, acc[t]);
 }
