@@ -122,11 +122,10 @@ def usable_cores() -> int:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system tells it."""
+    """The processor's name as the system tells it, and its numbers: some names are a whole line's."""
     try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
+        lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
+        told = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}
+        return f"{told['model name']} (family {told['cpu family']}, model {told['model']})"
+    except (OSError, KeyError):  # not Linux, or not x86
+        return platform.processor() or platform.machine()

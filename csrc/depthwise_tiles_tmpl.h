@@ -197,7 +197,7 @@ static void window_band_sums(const window_band *b, const window_channel *c, real
     int64_t tall = b->tall;
     if (p->step == 2) kernels = SPREAD_KERNELS[p->size - 1];
 #if defined(FC_TIER_AVX512)
-    if (p->narrow > 0) kernels = NARROW_TILES[(p->size - 1) / 2][narrow_way(p)];
+    if (p->narrow > 0) kernels = NARROW_TILES[(p->size - 1) / 2][narrow_way_of(p)];
 #endif
     if (tall > 0) kernels[0](b, c, 0, tall, dst);
     if (tall < b->rows) kernels[1](b, c, tall, b->rows, dst);

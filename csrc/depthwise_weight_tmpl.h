@@ -260,7 +260,7 @@ static int depthwise_weight_plan(depthwise_weight_run *r, const fc_conv2d_desc *
         r->together = window_together(p);
         r->kernel = WINDOW_DOTS[p->size - 2][p->stride - 1];
 #if defined(FC_TIER_AVX512)
-        if (p->narrow > 0) r->kernel = NARROW_DOTS[p->size - 2][narrow_way(p)];
+        if (p->narrow > 0) r->kernel = NARROW_DOTS[p->size - 2][narrow_way_of(p)];
 #endif
     }
     if (r->kernel == NULL && !depthwise_cut(&r->plane)) return 0;
@@ -272,6 +272,7 @@ static int depthwise_weight_plan(depthwise_weight_run *r, const fc_conv2d_desc *
     r->group = fc_ceil_div(r->taps, r->groups);
     r->channel_sums = r->groups * (r->group + 1) * VL;
     r->block = fc_min(DEPTHWISE_CHANNELS, fc_ceil_div(r->channels, DEPTHWISE_TASKS));
+    r->block = fc_round_up(r->block, r->together);
     r->blocks = fc_ceil_div(r->channels, r->block);
     r->splits = fc_max(1, fc_min(r->n, fc_ceil_div(DEPTHWISE_TASKS, r->blocks)));
     r->thread_reals = r->packed_reals + r->block * r->channel_sums;

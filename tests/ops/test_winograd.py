@@ -219,6 +219,16 @@ def test_large_kernels_with_strides_on_more_images_than_go_at_a_time(rng):
         assert_same_bits(ops.conv2d(x[i : i + 1], w, b, stride=4, relu=True), results[0][i : i + 1])
 
 
+@pytest.mark.parametrize("size, direct", [(24, False), (28, True), (32, False)])
+def test_strided_gradients_of_weights_whose_last_tile_is_cut_off_are_direct(size, direct, rng):
+    """Of 14x14 outputs tiles of 4 save too little; forward and the input's gradient gain there."""
+    x, w = normal(rng, (1, 64, size, size), np.float32), normal(rng, (64, 64, 3, 3), np.float32)
+    dy = normal(rng, (1, 64, size // 2, size // 2), np.float32)
+    auto, plain = (passes(x, w, dy, 1, a, 2) for a in ("auto", "direct"))
+    same = [np.array_equal(a, b) for a, b in zip(auto, plain, strict=True)]
+    assert same[:3] == [False, False, direct]
+
+
 @pytest.mark.parametrize("kernel, size, stride", BOUNDS)
 def test_winograd_is_chosen_by_shape_and_set_exact_forbids_it(kernel, size, stride, rng):
     shape, out = (64, 64, kernel, kernel), (1, 64, size // stride, size // stride)
