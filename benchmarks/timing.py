@@ -122,7 +122,7 @@ def usable_cores() -> int:
 
 
 def cpu_model() -> str:
-    """The processor's name as the system tells it, and its numbers: some names are a whole line's."""
+    """The processor's name as the system tells it, and its numbers: names may be vague."""
     try:
         lines = Path("/proc/cpuinfo").read_text().partition("\n\n")[0].splitlines()
         told = {name.strip(): value.strip() for name, _, value in (x.partition(":") for x in lines)}

@@ -397,7 +397,7 @@ static void bn_forward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_un
 static void bn_backward(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_backward); }
 static void bn_totals(void *a, int64_t i, int t) { (void)t, bn_task(a, i, bn_unit_totals); }
 
-static int bn_streams(const bn_arg *a) {
+static int bn_stream_worth(const bn_arg *a) {
     int64_t n = a->n * a->c * a->size;
     return stream_worth(a->out, n, a->x, a->residual) && stream_worth(a->out, n, a->dy, a->dz);
 }
@@ -407,7 +407,7 @@ static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_t
     a->c = d->c;
     a->size = d->size;
     a->by_lane = d->size == 1;
-    a->stream = bn_streams(a);
+    a->stream = !a->by_lane && task != bn_totals && bn_stream_worth(a);
     a->piece = a->by_lane ? VL : fc_max(1, fc_min(d->size, BN_BLOCK));
     a->pieces = a->by_lane ? 1 : fc_ceil_div(d->size, a->piece);
     a->images = a->by_lane ? BN_ROWS : fc_max(1, BN_BLOCK / fc_max(1, d->size));
@@ -435,7 +435,7 @@ static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const 
     }
     double plane = (double)d->size, all = (double)d->n * (double)d->c * plane;
     a.n = d->n, a.c = d->c, a.size = d->size;
-    a.stream = bn_streams(&a);
+    a.stream = bn_stream_worth(&a);
     double planes = fmax(1.0, BN_TASK / fmax(1.0, plane));
     a.lines = fc_max(1, (int64_t)fmin(fmin(planes, BN_LINES), (double)d->c));
     a.images = (int64_t)fmax(1.0, planes / (double)a.lines);

@@ -21,8 +21,8 @@ enum { DEPTHWISE_GROUP = 13 };
 enum { DEPTHWISE_GROUP = 10 };
 #endif
 enum { WINDOW_DOT_ROWS = 4 }; /* of dy at a time at most, for usual windows that are not narrow */
-/* Planes that are edges alone: what comes next is asked for by each tile; or at each edge, where a
- * vector, and so such a plane, is smaller. */
+/* Planes that are edges alone: each tile asks for a share of what comes next if a vector is a line;
+ * else, of such smaller planes, all is asked for at once with each edge. */
 enum { BY_TILE = VL * sizeof(real) == 64 };
 enum { DEPTHWISE_CHANNELS = 32, DEPTHWISE_TASKS = 16 };
 
@@ -85,12 +85,14 @@ INLINE void window_dot_tile(const int size, const int stride, const int rows, co
 typedef struct { const char *x, *dy; } window_next;
 
 /* Rows y0 .. y1 - 1 of a strip of a band, `rows` at a time: columns q0 .. q1 - 1, whole vectors, or
- * the edge e. Each tile starts loading its share of what comes after: after its rows, or, of planes
- * that are edges alone, whose first one meets all lines of the band, after the band. */
+ * the edge e. Tiles of whole vectors each start loading a share of what comes after their rows.
+ * Where planes are edges alone, theirs do so (BY_TILE) of what comes after the band, all lines of
+ * which the first edge loads itself. */
 INLINE void window_dot_rows(const int size, const int stride, const int rows, const int edge,
                             const window_band *b, int64_t y0, int64_t y1, int64_t q0, int64_t q1,
                             const window_edge *e, const real *dy, window_next *next, vr acc[10]) {
     const window_plane *p = b->plane;
+    const int ahead = !edge || (BY_TILE && p->inner == p->outer);
     int64_t strips = edge ? b->edges : (q1 - q0) / VL, size_of = sizeof(real);
     int64_t x_share = fc_ceil_div(rows * stride * p->src_cols * size_of, strips);
     int64_t dy_share = fc_ceil_div(rows * p->cols * size_of, strips);
@@ -101,7 +103,7 @@ INLINE void window_dot_rows(const int size, const int stride, const int rows, co
             next->dy = (const char *)(dy + (y + rows) * p->cols);
         }
         for (int64_t q = q0; q < q1; q += VL) {
-            if (!edge || (BY_TILE && p->inner == p->outer)) {
+            if (ahead) {
                 next->x = window_ahead(stride, next->x, x_share);
                 next->dy = window_ahead(stride, next->dy, dy_share);
             }

@@ -46,8 +46,10 @@ INLINE void prelu_piece(const prelu_arg *a, int64_t piece, const int backward) {
     int64_t i = plane * a->d->inner + from, to = i + fc_min(a->d->inner - from, FC_CHUNK);
     vr slope[TOGETHER], sum[TOGETHER];
     EACH(k, TOGETHER) slope[k] = v_set1(a->slopes[plane % a->d->c]), sum[k] = v_zero();
-    int stream = stream_from(a->out + i, a->stream);
-    for (; i + TOGETHER * VL <= to; i += TOGETHER * VL)
+    int64_t first = backward ? 0 : v_unaligned(a->out + i, to - i);
+    if (first > 0) prelu_some(a, i, first, 0, backward, 0, slope, sum);
+    int stream = stream_from(a->out + i + first, a->stream);
+    for (i += first; i + TOGETHER * VL <= to; i += TOGETHER * VL)
         prelu_some(a, i, TOGETHER * VL, 1, backward, stream, slope, sum);
     if (i < to) prelu_some(a, i, to - i, 0, backward, 0, slope, sum);
     if (backward) a->sums[piece] = v_hsum(v_add(v_add(sum[0], sum[1]), v_add(sum[2], sum[3])));
@@ -85,7 +87,7 @@ static void prelu_run(prelu_arg *a, const int backward, int n_threads) {
     const fc_prelu_desc *d = a->d;
     int64_t planes = d->outer * d->c, columns = d->inner == 1;
     if (planes == 0 || d->inner == 0) return;
-    a->stream = stream_worth(a->out, planes * d->inner, a->x, a->dy);
+    a->stream = !columns && stream_worth(a->out, planes * d->inner, a->x, a->dy);
     a->pieces = fc_ceil_div(d->inner, FC_CHUNK);
     a->task = fc_max(1, FC_CHUNK / d->inner);
     int64_t tasks = columns ? fc_ceil_div(d->c, TOGETHER * VL)

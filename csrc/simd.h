@@ -107,7 +107,7 @@ INLINE vr v_load(const real *p) { return I(loadu)(p); }
 INLINE vr v_loadn(const real *p, int64_t n) { return I(maskz_loadu)(v_first(n), p); }
 INLINE void v_store(real *p, vr a) { I(storeu)(p, a); }
 INLINE void v_storen(real *p, vr a, int64_t n) { I(mask_storeu)(p, v_first(n), a); }
-#define STREAMS 1
+#define HAS_STREAM 1
 INLINE void v_stream(real *p, vr a) { I(stream)(p, a); }
 INLINE void stream_fence(void) { _mm_sfence(); }
 INLINE vr v_add(vr a, vr b) { return I(add)(a, b); }
@@ -468,21 +468,22 @@ INLINE int64_t v_unaligned(const real *p, int64_t n) {
 
 /* ---- results that go past the caches ----
  *
- * A store has its line of memory loaded first, as if only some of it changed. Results so many that
- * no cache still holds them when they are read are better sent off as they are: of a copy, two
- * thirds of the traffic. Only where a vector is a whole line; elsewhere it is not tried. */
-#ifndef STREAMS
-#define STREAMS 0
+ * A store has its line of memory loaded first, as if only some of it changed. Results that, with
+ * what they are made of, fill the last cache of many processors are better sent off as they are:
+ * of a copy, two thirds of the traffic. Only where a vector is a whole line; elsewhere it is not
+ * tried. */
+#ifndef HAS_STREAM
+#define HAS_STREAM 0
 INLINE void v_stream(real *p, vr a) { v_store(p, a); }
 INLINE void stream_fence(void) {}
 #endif
 #ifndef FC_STREAM_FROM
-#define FC_STREAM_FROM (16 << 20) /* bytes: half the last cache of many processors */
+#define FC_STREAM_FROM (16 << 20) /* bytes; BIG in tests/ops/test_alignment.py is just above */
 #endif
 
 /* 1 if n results are to go past the caches. Not in place, where they have been loaded already. */
 INLINE int stream_worth(const real *out, int64_t n, const real *in, const real *also) {
-    return STREAMS && n >= FC_STREAM_FROM / (int64_t)sizeof(real) && out != in && out != also;
+    return HAS_STREAM && n >= FC_STREAM_FROM / (int64_t)sizeof(real) && out != in && out != also;
 }
 /* 1 if they can, in whole vectors from p on: see v_unaligned. */
 INLINE int stream_from(const real *p, int worth) {
