@@ -233,7 +233,7 @@ def summary(results: dict[str, list[Row]], options: argparse.Namespace) -> list[
     return [*lines, ""]
 
 
-def header(title: str, command: str) -> list[str]:
+def header(families: str, command: str) -> list[str]:
     """Machine, versions and command: what one must know to repeat or to doubt the numbers."""
     import numpy as np
 
@@ -241,7 +241,7 @@ def header(title: str, command: str) -> list[str]:
 
     ours, cores = config(), usable_cores()
     lines = [
-        f"# {title}",
+        f"# Benchmarks on {ours['isa']}: {families}",
         "",
         f"- Machine: {cpu_model()}, {cores} core{'s' * (cores > 1)} usable, "
         f"{platform.system()} {platform.machine()}",
@@ -271,10 +271,10 @@ def header(title: str, command: str) -> list[str]:
 
 def report(results: dict[str, list[Row]], options: argparse.Namespace, command: str) -> list[str]:
     """The whole page."""
-    title = "Benchmarks" if "conv" in results else f"Benchmarks: {', '.join(results)}"
+    families = "all families" if len(results) == len(SUITES) else ", ".join(results)
     if options.allocator:
-        title += ", freed memory kept"
-    text = header(title, command)
+        families += ", freed memory kept"
+    text = header(families, command)
     if "torch" in options.peers:
         text += summary(results, options)
     for name, rows in results.items():
