@@ -125,23 +125,29 @@ NARROW_KERNELS(strided_2, 2, 2, 2, 1)
 NARROW_KERNELS_OF(3)
 NARROW_KERNELS_OF(5)
 NARROW_KERNELS_OF(7)
-/* How planes lie in a vector. */
-typedef enum { ONE, ONE_FULL, TWO, TWO_FULL, STRIDED, NARROW_WAYS } narrow_way;
+/* How planes lie in a vector: one or two, their rows shorter than their part of it or full; or,
+ * with stride 2, the rows of each in a vector of its own. */
+typedef enum {
+    NARROW_ONE, NARROW_ONE_FULL, NARROW_TWO, NARROW_TWO_FULL, NARROW_STRIDED, NARROW_WAYS
+} narrow_way;
 
 INLINE narrow_way narrow_way_of(const window_plane *p) {
     int full = p->src_cols == VL / p->narrow;
-    if (p->stride == 2) return STRIDED;
-    if (p->narrow == 1) return full ? ONE_FULL : ONE;
-    return full ? TWO_FULL : TWO;
+    if (p->stride == 2) return NARROW_STRIDED;
+    if (p->narrow == 1) return full ? NARROW_ONE_FULL : NARROW_ONE;
+    return full ? NARROW_TWO_FULL : NARROW_TWO;
 }
 
 #define NARROW_NAME(name) {narrow_##name##_tall, narrow_##name##_low}
 #define NARROW_NAMES(size)                                                                        \
-    {[ONE] = NARROW_NAME(one_##size), [ONE_FULL] = NARROW_NAME(one_full_##size),                  \
-     [TWO] = NARROW_NAME(two_##size), [TWO_FULL] = NARROW_NAME(two_full_##size),                  \
-     [STRIDED] = NARROW_NAME(strided_##size)}
+    {[NARROW_ONE] = NARROW_NAME(one_##size),                                                      \
+     [NARROW_ONE_FULL] = NARROW_NAME(one_full_##size),                                            \
+     [NARROW_TWO] = NARROW_NAME(two_##size),                                                      \
+     [NARROW_TWO_FULL] = NARROW_NAME(two_full_##size),                                            \
+     [NARROW_STRIDED] = NARROW_NAME(strided_##size)}
 static const window_kernel NARROW_TILES[4][NARROW_WAYS][2] = {
-    {[STRIDED] = NARROW_NAME(strided_2)}, NARROW_NAMES(3), NARROW_NAMES(5), NARROW_NAMES(7)};
+    {[NARROW_STRIDED] = NARROW_NAME(strided_2)},
+    NARROW_NAMES(3), NARROW_NAMES(5), NARROW_NAMES(7)};
 
 /* ---------------------------------------------------------------- gradients of weights */
 
@@ -193,8 +199,9 @@ NARROW_DOT(one_3, 3, 1, 1, 0) NARROW_DOT(one_full_3, 3, 1, 1, 1)
 NARROW_DOT(two_3, 3, 1, 2, 0) NARROW_DOT(two_full_3, 3, 1, 2, 1)
 NARROW_DOT(strided_2, 2, 2, 2, 1) NARROW_DOT(strided_3, 3, 2, 2, 1)
 static const window_dot_kernel NARROW_DOTS[2][NARROW_WAYS] = {
-    {[STRIDED] = narrow_dot_strided_2},
-    {[ONE] = narrow_dot_one_3, [ONE_FULL] = narrow_dot_one_full_3, [TWO] = narrow_dot_two_3,
-     [TWO_FULL] = narrow_dot_two_full_3, [STRIDED] = narrow_dot_strided_3}};
+    {[NARROW_STRIDED] = narrow_dot_strided_2},
+    {[NARROW_ONE] = narrow_dot_one_3, [NARROW_ONE_FULL] = narrow_dot_one_full_3,
+     [NARROW_TWO] = narrow_dot_two_3, [NARROW_TWO_FULL] = narrow_dot_two_full_3,
+     [NARROW_STRIDED] = narrow_dot_strided_3}};
 
 #endif

@@ -23,7 +23,7 @@ enum { DEPTHWISE_GROUP = 10 };
 enum { WINDOW_DOT_ROWS = 4 }; /* of dy at a time at most, for usual windows that are not narrow */
 /* Planes that are edges alone: each tile asks for a share of what comes next if a vector is a line;
  * else, of such smaller planes, all is asked for at once with each edge. */
-enum { BY_TILE = VL * sizeof(real) == 64 };
+enum { AHEAD_BY_TILE = VL * sizeof(real) == 64 };
 enum { DEPTHWISE_CHANNELS = 32, DEPTHWISE_TASKS = 16 };
 
 /* sums[taps][VL] += dy times the source at the taps' shifts, and sums[taps] += dy. */
@@ -86,13 +86,13 @@ typedef struct { const char *x, *dy; } window_next;
 
 /* Rows y0 .. y1 - 1 of a strip of a band, `rows` at a time: columns q0 .. q1 - 1, whole vectors, or
  * the edge e. Tiles of whole vectors each start loading a share of what comes after their rows.
- * Where planes are edges alone, theirs do so (BY_TILE) of what comes after the band, all lines of
- * which the first edge loads itself. */
+ * Where planes are edges alone, theirs do so (AHEAD_BY_TILE) of what comes after the band, all
+ * lines of which the first edge loads itself. */
 INLINE void window_dot_rows(const int size, const int stride, const int rows, const int edge,
                             const window_band *b, int64_t y0, int64_t y1, int64_t q0, int64_t q1,
                             const window_edge *e, const real *dy, window_next *next, vr acc[10]) {
     const window_plane *p = b->plane;
-    const int ahead = !edge || (BY_TILE && p->inner == p->outer);
+    const int ahead = !edge || (AHEAD_BY_TILE && p->inner == p->outer);
     int64_t strips = edge ? b->edges : (q1 - q0) / VL, size_of = sizeof(real);
     int64_t x_share = fc_ceil_div(rows * stride * p->src_cols * size_of, strips);
     int64_t dy_share = fc_ceil_div(rows * p->cols * size_of, strips);
@@ -138,7 +138,7 @@ INLINE void window_dot(const int size, const int stride, const window_band *b, c
     if (!narrow) window_dot_strip(size, stride, 0, b, p->inner, p->outer, b->edge, dy, &next, acc);
     for (int64_t i = 0; i < b->edges; i++) {
         const window_edge *e = &b->edge[i];
-        if (narrow && !BY_TILE) {
+        if (narrow && !AHEAD_BY_TILE) {
             next.x = window_ahead(stride, next.x, b->rows * p->src_share);
             next.dy = window_ahead(stride, next.dy, b->rows * p->dst_share);
         }

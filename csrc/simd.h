@@ -470,8 +470,8 @@ INLINE int64_t v_unaligned(const real *p, int64_t n) {
  *
  * A store has its line of memory loaded first, as if only some of it changed. Results that, with
  * what they are made of, fill the last cache of many processors are better sent off as they are:
- * of a copy, two thirds of the traffic. Only where a vector is a whole line; elsewhere it is not
- * tried. */
+ * of a copy, two thirds of the traffic. Only where a vector is a whole line: AVX2's halves of lines
+ * gained as well in batch norm and sums, but lost elsewhere. */
 #ifndef HAS_STREAM
 #define HAS_STREAM 0
 INLINE void v_stream(real *p, vr a) { v_store(p, a); }
