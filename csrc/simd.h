@@ -428,6 +428,56 @@ INLINE void v_transpose(vr r[VL]) {
 }
 #endif
 
+/* n pieces, of PIECE elements or 16 bytes, of each of VL rows that are `row` reals apart: r[j], lane
+ * l becomes from[l * row + j]. The pieces of rows l, l + PIECE, ... are loaded side by side, so that
+ * only small squares are left to transpose: with half the shuffles of v_transpose. All of a row is
+ * loaded before the next: rows may share the sets of the first-level cache. */
+#if defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2)
+enum { PIECE = 16 / (int)sizeof(real) };
+INLINE vr v_load_piece(const real *from, int64_t apart) {
+#define LOAD_PIECE(i) _mm_loadu_ps((const float *)(from + (i) * apart))
+#ifdef FC_TIER_AVX512
+    __m512 v = _mm512_castps128_ps512(LOAD_PIECE(0));
+    v = _mm512_mask_broadcast_f32x4(v, 0x00f0, LOAD_PIECE(1));
+    v = _mm512_mask_broadcast_f32x4(v, 0x0f00, LOAD_PIECE(2));
+    v = _mm512_mask_broadcast_f32x4(v, 0xf000, LOAD_PIECE(3));
+#else
+    __m256 v = _mm256_castps128_ps256(LOAD_PIECE(0));
+    v = _mm256_insertf128_ps(v, LOAD_PIECE(1), 1);
+#endif
+    vr r;
+    memcpy(&r, &v, sizeof r); /* the same bits, as reals */
+    return r;
+}
+INLINE void v_load_pieces(const int n, const real *from, int64_t row, vr *r) {
+    vr a[PIECE][VL / PIECE];
+    UNROLL for (int i = 0; i < PIECE; i++)
+        UNROLL for (int k = 0; k < n; k++)
+            a[i][k] = v_load_piece(from + i * row + k * PIECE, PIECE * row);
+    UNROLL for (int k = 0; k < n; k++, r += PIECE) {
+#ifdef FC_REAL_F64
+        r[0] = I(unpacklo)(a[0][k], a[1][k]);
+        r[1] = I(unpackhi)(a[0][k], a[1][k]);
+#else
+        vr even_low = I(unpacklo)(a[0][k], a[2][k]), even_high = I(unpackhi)(a[0][k], a[2][k]);
+        vr odd_low = I(unpacklo)(a[1][k], a[3][k]), odd_high = I(unpackhi)(a[1][k], a[3][k]);
+        r[0] = I(unpacklo)(even_low, odd_low);
+        r[1] = I(unpackhi)(even_low, odd_low);
+        r[2] = I(unpacklo)(even_high, odd_high);
+        r[3] = I(unpackhi)(even_high, odd_high);
+#endif
+    }
+}
+#else
+enum { PIECE = VL };
+INLINE void v_load_pieces(const int n, const real *from, int64_t row, vr *r) {
+    (void)n; /* one is all */
+    UNROLL for (int i = 0; i < PIECE; i++) r[i] = v_load(from + i * row);
+    v_transpose(r);
+}
+#endif
+enum { PIECES = VL / PIECE }; /* of a vector */
+
 #if defined(__GNUC__) && !defined(__clang__) && (defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2))
 #define FROM_NOWHERE(how, a) __asm__("" : how(a)) /* GCC forgets where a's value came from */
 #else

@@ -80,6 +80,13 @@ INLINE vr strip_pixel(const real *src, int64_t plane, int64_t channels) {
     return v_load(t);
 }
 
+/* Some columns of a row of VL planes. */
+INLINE void strip_columns(const int pieces, const real *from, int64_t plane, real *strip) {
+    vr r[VL];
+    v_load_pieces(pieces, from, plane, r);
+    UNROLL for (int j = 0; j < pieces * PIECE; j++) v_store(strip + j * VL, r[j]);
+}
+
 /* rows x cols pixels from (y0, x0) on of `channels` <= VL planes, transposed to
  * [row][col][VL]; outside of the h x w planes zero, or the nearest pixel, and zero in the
  * lanes without a channel. */
@@ -95,17 +102,23 @@ static void strip_fill(const real *src, int64_t plane, int64_t channels, int64_t
         }
         const real *from = src + y * w + x0;
         fill(strip, lo * VL, 0);
-        for (int64_t b = lo; b < hi; b += VL) {
+        int64_t b = lo;
+        if (channels == VL && hi - lo >= PIECE) {
+            /* short pieces of VL planes: the hardware does not see the next rows coming */
+            for (int64_t at = lo; at < hi; at += LINE)
+                UNROLL for (int l = 0; l < VL; l++) PREFETCH_L2(from + l * plane + at + 4 * w);
+            for (; b + VL <= hi; b += VL)
+                strip_columns(PIECES, from + b, plane, strip + b * VL);
+            for (; b < hi; b += PIECE) { /* the last starts earlier */
+                int64_t at = fc_min(b, hi - PIECE);
+                strip_columns(1, from + at, plane, strip + at * VL);
+            }
+        }
+        for (; b < hi; b += VL) {
             int64_t have = fc_min(VL, hi - b);
             vr r[VL];
-            if (channels == VL && have == VL) {
-                UNROLL for (int l = 0; l < VL; l++) r[l] = v_load(from + l * plane + b);
-                /* short pieces of VL planes: the hardware does not see the next rows coming */
-                UNROLL for (int l = 0; l < VL; l++) PREFETCH(from + l * plane + b + 2 * w);
-            } else {
-                UNROLL for (int l = 0; l < VL; l++)
-                    r[l] = l < channels ? v_loadn(from + l * plane + b, have) : v_zero();
-            }
+            UNROLL for (int l = 0; l < VL; l++)
+                r[l] = l < channels ? v_loadn(from + l * plane + b, have) : v_zero();
             v_transpose(r);
             UNROLL for (int l = 0; l < VL; l++)
                 if (l < have) v_store(strip + (b + l) * VL, r[l]);
