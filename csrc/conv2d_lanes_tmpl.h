@@ -106,12 +106,12 @@ static void lanes_turn(const real *src, int64_t image_stride, int64_t images, in
         int64_t have = fc_min(VL, n - at);
         vr r[VL];
         if (images == VL && have == VL) {
-            UNROLL for (int i = 0; i < VL; i++) r[i] = v_load(src + at + i * image_stride);
+            v_load_transposed(PIECES, src + at, image_stride, r);
         } else {
             UNROLL for (int i = 0; i < VL; i++)
                 r[i] = i < images ? v_loadn(src + at + i * image_stride, have) : v_zero();
+            v_transpose(r);
         }
-        v_transpose(r);
         UNROLL for (int i = 0; i < VL; i++)
             if (i < have) v_store(to + (at + i) * VL, r[i]);
     }

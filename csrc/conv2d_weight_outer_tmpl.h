@@ -24,14 +24,14 @@ static void transpose_row(const real *dy, int64_t row_stride, int64_t rows, int6
             const real *from = dy + m0 * row_stride + col;
             vr r[VL];
             if (have == VL && n == VL) {
-                UNROLL for (int i = 0; i < VL; i++) r[i] = v_load(from + i * row_stride);
+                v_load_transposed(PIECES, from, row_stride, r);
                 /* pieces of many planes: the hardware does not see all of them coming */
                 UNROLL for (int i = 0; i < VL; i++) PREFETCH(from + i * row_stride + DY_AHEAD);
             } else {
                 UNROLL for (int i = 0; i < VL; i++)
                     r[i] = i < have ? v_loadn(from + i * row_stride, n) : v_zero();
+                v_transpose(r);
             }
-            v_transpose(r);
             UNROLL for (int i = 0; i < VL; i++) {
                 if (i < n) {
                     sum = v_add(sum, r[i]);

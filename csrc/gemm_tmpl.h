@@ -115,8 +115,7 @@ static void gemm_pack_b_columns(int64_t k, int64_t nr, const real *b, int64_t b_
         if (n == VL && b_row == 1)
             for (; p + VL <= k; p += VL) {
                 vr r[VL];
-                UNROLL for (int l = 0; l < VL; l++) r[l] = v_load(from + l * b_col + p);
-                v_transpose(r);
+                v_load_transposed(PIECES, from + p, b_col, r);
                 UNROLL for (int l = 0; l < VL; l++) v_store(t + (p + l) * GEMM_NR, r[l]);
             }
         for (; p < k; p++)
@@ -205,8 +204,7 @@ static int64_t gemm_row_by_columns(const gemm_problem *g, int64_t k, int64_t col
         vr sum = v_zero(), r[VL];
         int64_t p = 0;
         for (; p + VL <= k; p += VL) {
-            UNROLL for (int l = 0; l < VL; l++) r[l] = v_load(b + l * g->b_col + p);
-            v_transpose(r);
+            v_load_transposed(PIECES, b + p, g->b_col, r);
             UNROLL for (int l = 0; l < VL; l++)
                 sum = v_fma(v_set1(a[(p + l) * g->a_col]), r[l], sum);
         }

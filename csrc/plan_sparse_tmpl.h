@@ -30,12 +30,13 @@
 static void lanes_to_rows(int64_t count, const real *from, real *to, int64_t stride) {
     for (int64_t i = 0; i < count; i += VL) {
         vr v[VL];
-        if (i + VL <= count)
-            UNROLL for (int l = 0; l < VL; l++) v[l] = v_load(from + (i + l) * VL);
-        else
+        if (i + VL <= count) {
+            v_load_transposed(PIECES, from + i * VL, VL, v);
+        } else {
             for (int l = 0; l < VL; l++)
                 v[l] = i + l < count ? v_load(from + (i + l) * VL) : v_zero();
-        v_transpose(v);
+            v_transpose(v);
+        }
         UNROLL for (int l = 0; l < VL; l++) v_store(to + l * stride + i, v[l]);
     }
 }
@@ -89,8 +90,7 @@ static void images_to_lanes(const plan_tensor *x, const plan_tensor *t, const re
         const real *row = images + ((y + x->top) * x->wp + x->left) * x->c;
         for (int64_t i = 0; i < count; i += VL) {
             vr v[VL];
-            UNROLL for (int l = 0; l < VL; l++) v[l] = v_load(row + l * stride + i);
-            v_transpose(v);
+            v_load_transposed(PIECES, row + i, stride, v);
             UNROLL for (int l = 0; l < VL; l++) v_store(turned + (i + l) * VL, v[l]);
         }
         for (int64_t c = 0; c < x->c; c++) {

@@ -391,51 +391,51 @@ INLINE vr v_abs(vr a) { return v_copysign(a, v_zero()); }
 /* max(a, 0); v_max gives its second operand when either is NaN, so NaN stays visible. */
 INLINE vr v_relu(vr a) { return v_max(v_zero(), a); }
 
-/* Row i, lane j becomes row j, lane i. */
-#if defined(FC_TIER_AVX2)
-/* Zip rows within the two 128-bit halves, then exchange halves: half the shuffles of whole zips. */
+/* ---- transposing: row i, lane j becomes row j, lane i ---- */
+#if defined(FC_TIER_AVX2) || defined(FC_TIER_AVX512)
+/* A vector's pieces are of 128 bits, within which shuffles are cheap: squares of PIECE rows and
+ * lanes are transposed first, then whole pieces change places. */
+enum { PIECE = 16 / (int)sizeof(real), PIECES = VL / PIECE };
+/* The squares, side by side, of PIECE rows. */
+INLINE void v_transpose_squares(const vr *in, vr *out) {
+#ifdef FC_REAL_F64
+    out[0] = I(unpacklo)(in[0], in[1]);
+    out[1] = I(unpackhi)(in[0], in[1]);
+#else
+    vr a = I(unpacklo)(in[0], in[2]), b = I(unpackhi)(in[0], in[2]);
+    vr c = I(unpacklo)(in[1], in[3]), d = I(unpackhi)(in[1], in[3]);
+    out[0] = I(unpacklo)(a, c);
+    out[1] = I(unpackhi)(a, c);
+    out[2] = I(unpacklo)(b, d);
+    out[3] = I(unpackhi)(b, d);
+#endif
+}
 INLINE void v_transpose(vr r[VL]) {
     vr t[VL];
-    UNROLL for (int half = 0; half < VL; half += VL / 2) {
-#ifndef FC_REAL_F64
-        vr a = I(unpacklo)(r[half], r[half + 2]), b = I(unpackhi)(r[half], r[half + 2]);
-        vr c = I(unpacklo)(r[half + 1], r[half + 3]), d = I(unpackhi)(r[half + 1], r[half + 3]);
-        t[half] = I(unpacklo)(a, c);
-        t[half + 1] = I(unpackhi)(a, c);
-        t[half + 2] = I(unpacklo)(b, d);
-        t[half + 3] = I(unpackhi)(b, d);
+    UNROLL for (int i = 0; i < VL; i += PIECE) v_transpose_squares(r + i, t + i);
+    UNROLL for (int i = 0; i < PIECE; i++) {
+#ifdef FC_TIER_AVX512
+#ifdef FC_REAL_F64
+#define PICK_PIECES _mm512_shuffle_f64x2 /* two of each operand: 0x88 the even, 0xdd the odd */
 #else
-        t[half] = I(unpacklo)(r[half], r[half + 1]);
-        t[half + 1] = I(unpackhi)(r[half], r[half + 1]);
+#define PICK_PIECES _mm512_shuffle_f32x4
+#endif
+        vr a = t[i], b = t[i + PIECE], c = t[i + 2 * PIECE], d = t[i + 3 * PIECE];
+        vr ab_even = PICK_PIECES(a, b, 0x88), ab_odd = PICK_PIECES(a, b, 0xdd);
+        vr cd_even = PICK_PIECES(c, d, 0x88), cd_odd = PICK_PIECES(c, d, 0xdd);
+        r[i] = PICK_PIECES(ab_even, cd_even, 0x88);
+        r[i + PIECE] = PICK_PIECES(ab_odd, cd_odd, 0x88);
+        r[i + 2 * PIECE] = PICK_PIECES(ab_even, cd_even, 0xdd);
+        r[i + 3 * PIECE] = PICK_PIECES(ab_odd, cd_odd, 0xdd);
+#else
+        r[i] = I(permute2f128)(t[i], t[i + PIECE], 0x20);
+        r[i + PIECE] = I(permute2f128)(t[i], t[i + PIECE], 0x31);
 #endif
     }
-    UNROLL for (int i = 0; i < VL / 2; i++) {
-        r[i] = I(permute2f128)(t[i], t[i + VL / 2], 0x20);
-        r[i + VL / 2] = I(permute2f128)(t[i], t[i + VL / 2], 0x31);
-    }
 }
-#else
-/* log2(VL) rounds of zipping row i with row i + VL/2. */
-INLINE void v_transpose(vr r[VL]) {
-    UNROLL for (int round = 1; round < VL; round *= 2) {
-        vr t[VL];
-        UNROLL for (int i = 0; i < VL / 2; i++) {
-            t[2 * i] = v_zip_lo(r[i], r[i + VL / 2]);
-            t[2 * i + 1] = v_zip_hi(r[i], r[i + VL / 2]);
-        }
-        UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
-    }
-}
-#endif
-
-/* n pieces, of PIECE elements or 16 bytes, of each of VL rows that are `row` reals apart: r[j], lane
- * l becomes from[l * row + j]. The pieces of rows l, l + PIECE, ... are loaded side by side, so that
- * only small squares are left to transpose: with half the shuffles of v_transpose. All of a row is
- * loaded before the next: rows may share the sets of the first-level cache. */
-#if defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2)
-enum { PIECE = 16 / (int)sizeof(real) };
-INLINE vr v_load_piece(const real *from, int64_t apart) {
-#define LOAD_PIECE(i) _mm_loadu_ps((const float *)(from + (i) * apart))
+/* PIECE reals each from p, p + apart, ..., side by side. */
+INLINE vr v_load_piece(const real *p, int64_t apart) {
+#define LOAD_PIECE(i) _mm_loadu_ps((const float *)(p + (i) * apart))
 #ifdef FC_TIER_AVX512
     __m512 v = _mm512_castps128_ps512(LOAD_PIECE(0));
     v = _mm512_mask_broadcast_f32x4(v, 0x00f0, LOAD_PIECE(1));
@@ -449,34 +449,35 @@ INLINE vr v_load_piece(const real *from, int64_t apart) {
     memcpy(&r, &v, sizeof r); /* the same bits, as reals */
     return r;
 }
-INLINE void v_load_pieces(const int n, const real *from, int64_t row, vr *r) {
-    vr a[PIECE][VL / PIECE];
+/* The first n * PIECE lanes of VL rows that are `row` reals apart in memory, transposed. Loads put
+ * the pieces where they belong, so that half the shuffles are left. All of a row is loaded before
+ * the next: rows may share the sets of the first-level cache. */
+INLINE void v_load_transposed(const int n, const real *from, int64_t row, vr *r) {
+    vr t[VL];
     UNROLL for (int i = 0; i < PIECE; i++)
         UNROLL for (int k = 0; k < n; k++)
-            a[i][k] = v_load_piece(from + i * row + k * PIECE, PIECE * row);
-    UNROLL for (int k = 0; k < n; k++, r += PIECE) {
-#ifdef FC_REAL_F64
-        r[0] = I(unpacklo)(a[0][k], a[1][k]);
-        r[1] = I(unpackhi)(a[0][k], a[1][k]);
-#else
-        vr even_low = I(unpacklo)(a[0][k], a[2][k]), even_high = I(unpackhi)(a[0][k], a[2][k]);
-        vr odd_low = I(unpacklo)(a[1][k], a[3][k]), odd_high = I(unpackhi)(a[1][k], a[3][k]);
-        r[0] = I(unpacklo)(even_low, odd_low);
-        r[1] = I(unpackhi)(even_low, odd_low);
-        r[2] = I(unpacklo)(even_high, odd_high);
-        r[3] = I(unpackhi)(even_high, odd_high);
-#endif
-    }
+            t[k * PIECE + i] = v_load_piece(from + i * row + k * PIECE, PIECE * row);
+    UNROLL for (int k = 0; k < n; k++) v_transpose_squares(t + k * PIECE, r + k * PIECE);
 }
 #else
-enum { PIECE = VL };
-INLINE void v_load_pieces(const int n, const real *from, int64_t row, vr *r) {
-    (void)n; /* one is all */
-    UNROLL for (int i = 0; i < PIECE; i++) r[i] = v_load(from + i * row);
+enum { PIECE = VL, PIECES = 1 };
+/* log2(VL) rounds of zipping row i with row i + VL/2. */
+INLINE void v_transpose(vr r[VL]) {
+    UNROLL for (int round = 1; round < VL; round *= 2) {
+        vr t[VL];
+        UNROLL for (int i = 0; i < VL / 2; i++) {
+            t[2 * i] = v_zip_lo(r[i], r[i + VL / 2]);
+            t[2 * i + 1] = v_zip_hi(r[i], r[i + VL / 2]);
+        }
+        UNROLL for (int i = 0; i < VL; i++) r[i] = t[i];
+    }
+}
+INLINE void v_load_transposed(const int n, const real *from, int64_t row, vr *r) {
+    (void)n; /* 1 */
+    UNROLL for (int i = 0; i < VL; i++) r[i] = v_load(from + i * row);
     v_transpose(r);
 }
 #endif
-enum { PIECES = VL / PIECE }; /* of a vector */
 
 #if defined(__GNUC__) && !defined(__clang__) && (defined(FC_TIER_AVX512) || defined(FC_TIER_AVX2))
 #define FROM_NOWHERE(how, a) __asm__("" : how(a)) /* GCC forgets where a's value came from */

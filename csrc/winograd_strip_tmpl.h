@@ -83,7 +83,7 @@ INLINE vr strip_pixel(const real *src, int64_t plane, int64_t channels) {
 /* Some columns of a row of VL planes. */
 INLINE void strip_columns(const int pieces, const real *from, int64_t plane, real *strip) {
     vr r[VL];
-    v_load_pieces(pieces, from, plane, r);
+    v_load_transposed(pieces, from, plane, r);
     UNROLL for (int j = 0; j < pieces * PIECE; j++) v_store(strip + j * VL, r[j]);
 }
 
