@@ -46,7 +46,7 @@ typedef struct {
     direct_tiles tiles;
     int64_t panels, rows, taller;        /* panels of a group; rows of one, and how many have
                                           * one more: the first */
-    int64_t task_panels, splits;         /* panels of a task, tasks that share a band */
+    int64_t task_panels, splits;         /* panels of a task, at most; tasks that share a band */
     int64_t pass_panels;                 /* those that go through a band's tiles together: all
                                           * of a task, where blocks leave partial sums */
     int64_t tile_calls;                  /* of the kernel, for a panel of a tile and one block */
@@ -245,7 +245,6 @@ static void direct_plan(direct_run *r) {
     if (tasks > 0 && tasks * r->splits < TASKS_WANTED) r->splits = fc_ceil_div(TASKS_WANTED, tasks);
     r->splits = fc_min(r->splits, r->panels);
     r->task_panels = fc_ceil_div(r->panels, r->splits);
-    r->splits = fc_ceil_div(r->panels, r->task_panels);
     r->shared = shareable && r->splits > 1;
     r->pass_panels = r->task_panels;
     if (r->blocks == 1) r->pass_panels = fc_min(fc_ceil_div(r->panels, passes), r->task_panels);

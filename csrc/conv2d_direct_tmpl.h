@@ -324,7 +324,7 @@ static void direct_task(void *arg, int64_t item, int thread) {
     const shift_problem *s = &r->s;
     int64_t split = item % r->splits, unit = item / r->splits, g = unit % s->groups;
     shift_band b = direct_band(r, unit / s->groups);
-    int64_t panel0 = split * r->task_panels, panel1 = fc_min(panel0 + r->task_panels, r->panels);
+    int64_t panel0 = split * r->panels / r->splits, panel1 = (split + 1) * r->panels / r->splits;
     real *scratch = r->scratch + thread * r->thread_reals;
     real *lines = scratch + (r->shared ? 0 : r->block_reals), *partial = lines + r->line_reals;
     real *tile = partial + r->partial_phase * shift_out_phases(s);
