@@ -194,6 +194,23 @@ INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t pl
  * windows that see them. */
 
 enum { POOL_STRIP_ROWS = 14 }; /* what a strip reads stays in the first-level cache */
+/* With AVX-512, strips of stride 1 and of few bytes, if their rows are not long, need not ask for
+ * what comes next: the hardware sees it. Gradients of maxima, which read most, ask sooner. */
+#if defined(FC_TIER_AVX512)
+enum { POOL_STRIP_BYTES = 1792, POOL_LONG_ROW = 512, POOL_GATHER_ROW = 256 };
+#else
+enum { POOL_STRIP_BYTES = 0, POOL_LONG_ROW = 0, POOL_GATHER_ROW = 0 };
+#endif
+
+/* Rows of a strip, of so many columns. */
+INLINE int64_t pool_strip_rows(const int stride, int64_t width) {
+    int64_t row = width * (int64_t)sizeof(real);
+    if (stride == 2 || row > POOL_LONG_ROW) return POOL_STRIP_ROWS;
+    return fc_min(POOL_STRIP_BYTES / row, POOL_STRIP_ROWS);
+}
+INLINE int pool_asks(const int stride, int64_t width, int64_t long_row) {
+    return stride == 2 || width * (int64_t)sizeof(real) > long_row;
+}
 
 static int is_square(const pool_problem *p, int64_t size, int64_t stride) {
     const pool_axis *h = &p->h, *w = &p->w;
@@ -225,16 +242,18 @@ typedef void (*pool_strip)(const pool_problem *p, const real *in, int64_t from, 
 INLINE void pool_strips(pool_strip strip, const int size, const int stride, const pool_problem *p,
                         const real *in, int64_t in_width, int64_t before, int64_t from, int64_t to,
                         int64_t out_width, real *out, int32_t *at) {
+    int64_t rows = pool_strip_rows(stride, out_width);
+    int asks = pool_asks(stride, out_width, POOL_LONG_ROW);
     int64_t row_share = fc_ceil_div(out_width, fc_ceil_div(out_width, VL)) * (int64_t)sizeof(real);
     for (int64_t o0 = from, o1; o0 < to; o0 = o1) {
-        o1 = fc_min(o0 + POOL_STRIP_ROWS, to);
+        o1 = fc_min(o0 + rows, to);
         int64_t share = stride == 1 ? (o1 - o0) * row_share : row_share;
         pool_next next = {.in = (const char *)(in + o1 * stride * in_width) + POOL_AHEAD,
                           .out = (const char *)(out + o1 * out_width),
                           .at = at == NULL ? NULL : (const char *)(at + o1 * out_width),
                           .in_share = share * stride * stride, .out_share = share};
         for (int64_t i = 0; i < out_width; i += VL) {
-            if (stride == 1) pool_load_next(&next, stride);
+            if (stride == 1 && asks) pool_load_next(&next, stride);
             int64_t o = vector_start(i, out_width), col = o * stride - before;
             int64_t reach = size - stride + stride * VL;
             if (col >= 0 && col + reach <= in_width && o + VL <= out_width)
@@ -412,11 +431,13 @@ INLINE void gather_strips(const pool_rows *a, gather how, const int size, const 
     int64_t ow = p->w.out, width = p->w.size, outputs = plane * p->h.out * ow;
     int64_t step = stride * VL, start = -(p->w.before % stride);
     int64_t strips = fc_ceil_div(width - start, step), real_size = sizeof(real);
+    int64_t rows = pool_strip_rows(stride, width);
+    int asks = pool_asks(stride, width, POOL_GATHER_ROW);
     const real *dy = a->in + outputs;
     const int32_t *at = how == GATHER_MAX ? a->indices_in + outputs : NULL;
     real *dx = a->out + plane * p->h.size * width;
     for (int64_t o0 = from, o1; o0 < to; o0 = o1) {
-        o1 = fc_min(o0 + POOL_STRIP_ROWS, to);
+        o1 = fc_min(o0 + rows, to);
         /* each strip starts loading its share of what the next rows read and write */
         int64_t share = fc_ceil_div((o1 - o0) * width, strips), share_in = share / stride / stride;
         int64_t next = (o1 + p->h.before) / stride * ow;
@@ -424,9 +445,11 @@ INLINE void gather_strips(const pool_rows *a, gather how, const int size, const 
         const char *next_in = (const char *)(dy + next) + POOL_AHEAD;
         const char *next_at = how == GATHER_MAX ? (const char *)(at + next) + POOL_AHEAD : NULL;
         for (int64_t i = start; i < width; i += step) {
-            next_out = prefetch_bytes_l2(next_out, share * real_size);
-            next_in = prefetch_bytes(next_in, share_in * real_size);
-            if (how == GATHER_MAX) next_at = prefetch_bytes(next_at, share_in * 4);
+            if (asks) {
+                next_out = prefetch_bytes_l2(next_out, share * real_size);
+                next_in = prefetch_bytes(next_in, share_in * real_size);
+                if (how == GATHER_MAX) next_at = prefetch_bytes(next_at, share_in * 4);
+            }
             /* the last vector starts earlier, if it can, rather than run over the end */
             int64_t over = fc_max(i + step - width, 0) / stride * stride;
             int64_t w = fc_max(i - over, start);
