@@ -388,7 +388,8 @@ static void max_backward_rows(const pool_rows *a, int64_t plane, int64_t from, i
 /* Some rows at a time, whose indices are in the cache when the gradient looks at them. */
 #define MAX_STRIPS(name, stride) \
     static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
-        int64_t rows = pool_strip_rows(stride, a->p->w.size); \
+        int64_t rows = pool_strip_rows(stride, a->p->w.size, POOL_BYTES_GRADIENT2); \
+        rows = fc_min(rows, POOL_STRIP_ROWS); \
         for (int64_t o0 = from, o1; o0 < to; o0 = o1) { \
             o1 = fc_min(o0 + rows, to); \
             max_check_indices(a, plane, o0, o1, thread); \

@@ -194,19 +194,21 @@ INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t pl
  * windows that see them. */
 
 enum { POOL_STRIP_ROWS = 14 }; /* what a strip reads stays in the first-level cache */
-/* With AVX-512, strips of stride 1 and of few bytes, if their rows are not long, need not ask for
- * what comes next: the hardware sees it. Gradients of maxima, which read most, ask sooner. */
+/* With AVX-512 (measured on a Zen 4) strips hold so many bytes of results. Those of stride 1, if
+ * their rows are not long, need not ask for what comes next: the hardware sees it. Gradients of
+ * maxima, which read most, ask sooner. */
+enum { POOL_BYTES_STRIDE1 = 1792, POOL_BYTES_STRIDE2 = 3136, POOL_BYTES_GRADIENT2 = 6272 };
 #if defined(FC_TIER_AVX512)
-enum { POOL_STRIP_BYTES = 1792, POOL_LONG_ROW = 512, POOL_GATHER_ROW = 256 };
+enum { POOL_LONG_ROW = 512, POOL_GATHER_ROW = 256 };
 #else
-enum { POOL_STRIP_BYTES = 0, POOL_LONG_ROW = 0, POOL_GATHER_ROW = 0 };
+enum { POOL_LONG_ROW = 0, POOL_GATHER_ROW = 0 };
 #endif
 
-/* Rows of a strip, of so many columns. */
-INLINE int64_t pool_strip_rows(const int stride, int64_t width) {
-    int64_t row = width * (int64_t)sizeof(real);
-    if (stride == 2 || row > POOL_LONG_ROW) return POOL_STRIP_ROWS;
-    return fc_min(POOL_STRIP_BYTES / row, POOL_STRIP_ROWS);
+/* Rows of a strip whose results have so many columns; bytes2: with stride 2. */
+INLINE int64_t pool_strip_rows(const int stride, int64_t width, int64_t bytes2) {
+    int64_t row = width * (int64_t)sizeof(real), bytes = stride == 1 ? POOL_BYTES_STRIDE1 : bytes2;
+    if (POOL_LONG_ROW == 0 || (stride == 1 && row > POOL_LONG_ROW)) return POOL_STRIP_ROWS;
+    return fc_max(2, fc_min(bytes / row, stride * POOL_STRIP_ROWS));
 }
 INLINE int pool_asks(const int stride, int64_t width, int64_t long_row) {
     return stride == 2 || width * (int64_t)sizeof(real) > long_row;
@@ -242,7 +244,7 @@ typedef void (*pool_strip)(const pool_problem *p, const real *in, int64_t from, 
 INLINE void pool_strips(pool_strip strip, const int size, const int stride, const pool_problem *p,
                         const real *in, int64_t in_width, int64_t before, int64_t from, int64_t to,
                         int64_t out_width, real *out, int32_t *at) {
-    int64_t rows = pool_strip_rows(stride, out_width);
+    int64_t rows = pool_strip_rows(stride, out_width, POOL_BYTES_STRIDE2);
     int asks = pool_asks(stride, out_width, POOL_LONG_ROW);
     int64_t row_share = fc_ceil_div(out_width, fc_ceil_div(out_width, VL)) * (int64_t)sizeof(real);
     for (int64_t o0 = from, o1; o0 < to; o0 = o1) {
@@ -431,7 +433,7 @@ INLINE void gather_strips(const pool_rows *a, gather how, const int size, const 
     int64_t ow = p->w.out, width = p->w.size, outputs = plane * p->h.out * ow;
     int64_t step = stride * VL, start = -(p->w.before % stride);
     int64_t strips = fc_ceil_div(width - start, step), real_size = sizeof(real);
-    int64_t rows = pool_strip_rows(stride, width);
+    int64_t rows = pool_strip_rows(stride, width, POOL_BYTES_GRADIENT2);
     int asks = pool_asks(stride, width, POOL_GATHER_ROW);
     const real *dy = a->in + outputs;
     const int32_t *at = how == GATHER_MAX ? a->indices_in + outputs : NULL;
