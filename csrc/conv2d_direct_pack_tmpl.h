@@ -25,14 +25,16 @@ enum { WEIGHT_CHANNELS = 8 }; /* source channels at a time: the next are asked f
 
 /* Of source channels c0 to c1 and one output phase, some panels, in any order of the weights. */
 static void pack_some_weights(const direct_run *r, int64_t panel0, int64_t panel1, int64_t c0,
-                              int64_t c1, int64_t phase, const real *w, real *group) {
+                              int64_t c1, int64_t phase, const real *w,
+                              const packed_weights *packed) {
     const shift_problem *s = &r->s;
     int64_t first = s->first[phase], n = s->first[phase + 1] - first;
     for (int64_t panel = panel0; panel < panel1; panel++) {
         int64_t m0 = panel_row(r, panel), rows = panel_row(r, panel + 1) - m0;
-        real *to = group + (s->m * first + m0 * n) * s->channels + c0 * n * rows;
+        real *to = packed_panel(packed, first, n, m0, rows, c0);
         const real *from = w + c0 * r->weight_c + m0 * r->weight_m;
-        if (r->weight_m == 1 && n == 1 && rows <= VL && m0 + VL <= s->m && c1 + VL <= s->channels) {
+        int64_t room = packed->c0 + packed->channels - c1; /* a vector may reach into it */
+        if (r->weight_m == 1 && n == 1 && rows <= VL && m0 + VL <= s->m && room >= VL) {
             const real *end = to + (c1 - c0) * rows;
             for (; to < end; to += rows, from += r->weight_c) v_store(to, v_load(from));
             continue;
@@ -44,39 +46,47 @@ static void pack_some_weights(const direct_run *r, int64_t panel0, int64_t panel
 }
 
 static void pack_any_weights(const direct_run *r, int64_t panel0, int64_t panel1, const real *w,
-                             real *group) {
+                             const packed_weights *packed) {
     const shift_problem *s = &r->s;
     int64_t m0 = panel_row(r, panel0), m1 = panel_row(r, panel1);
+    int64_t last = packed->c0 + packed->channels;
     for (int64_t p = 0; p < shift_out_phases(s); p++) {
         if (s->first[p] == s->first[p + 1]) continue;
-        for (int64_t c0 = 0, c1; c0 < s->channels; c0 = c1) {
-            c1 = fc_min(c0 + WEIGHT_CHANNELS, s->channels);
-            int64_t ahead = r->weight_m == 1 ? fc_min(c1 + WEIGHT_CHANNELS, s->channels) : c1;
+        for (int64_t c0 = packed->c0, c1; c0 < last; c0 = c1) {
+            c1 = fc_min(c0 + WEIGHT_CHANNELS, last);
+            int64_t ahead = r->weight_m == 1 ? fc_min(c1 + WEIGHT_CHANNELS, last) : c1;
             for (int64_t c = c1; c < ahead; c++) /* short pieces, far apart */
                 prefetch_bytes(w + c * r->weight_c + m0, (m1 - m0) * (int64_t)sizeof(real));
-            pack_some_weights(r, panel0, panel1, c0, c1, p, w, group);
+            pack_some_weights(r, panel0, panel1, c0, c1, p, w, packed);
         }
     }
 }
 
-/* Packs some panels of weights: per output phase [channel][tap][row]. */
-static void pack_weights_task(void *arg, int64_t item, int thread) {
-    (void)thread;
-    const direct_run *r = arg;
+/* Packs some panels of group g, of those source channels that `packed` is for. */
+static void pack_panels(const direct_run *r, int64_t g, int64_t panel0, int64_t panel1,
+                        const packed_weights *packed) {
     const shift_problem *s = &r->s;
-    int64_t tasks = fc_ceil_div(r->panels, PACK_PANELS), g = item / tasks;
-    int64_t panel0 = item % tasks * PACK_PANELS, panel1 = fc_min(panel0 + PACK_PANELS, r->panels);
     int64_t kernel = s->y.taps * s->x.taps, n = s->channels * kernel;
     const real *w = r->w + g * s->m * n;
-    real *group = r->packing + g * r->packed_group;
     if (s->x.reversed || r->weight_m != n || r->weight_c != kernel) {
-        pack_any_weights(r, panel0, panel1, w, group);
+        pack_any_weights(r, panel0, panel1, w, packed);
         return;
     }
     for (int64_t panel = panel0; panel < panel1; panel++) {
         int64_t m0 = panel_row(r, panel), rows = panel_row(r, panel + 1) - m0;
-        pack_columns_of_weights(rows, w + m0 * n, n, n, group + m0 * n);
+        pack_columns_of_weights(rows, w + m0 * n + packed->c0 * kernel, n,
+                                packed->channels * kernel,
+                                packed_panel(packed, 0, kernel, m0, rows, packed->c0));
     }
+}
+
+static void pack_weights_task(void *arg, int64_t item, int thread) {
+    (void)thread;
+    const direct_run *r = arg;
+    int64_t tasks = fc_ceil_div(r->panels, PACK_PANELS), g = item / tasks;
+    int64_t panel0 = item % tasks * PACK_PANELS, panel1 = fc_min(panel0 + PACK_PANELS, r->panels);
+    packed_weights packed = packed_before(r, g);
+    pack_panels(r, g, panel0, panel1, &packed);
 }
 
 static void pack_weights(direct_run *r, int n_threads) {

@@ -59,9 +59,12 @@ typedef struct {
     int whole_rows;                      /* q has no gaps: full tiles may be stored at once */
     int n_threads;                       /* a guess at which band is whose */
     int shared;                          /* the tasks of a band share its planes, packed before */
+    int task_packs;                      /* 1x1 on one band: no two tasks read the same weights, each
+                                          * packs its own, block by block, which then are in a cache
+                                          * (with more taps there is nothing gained) */
     const real *src, *w;
-    const real *packed;                  /* weights: in the workspace, or prepared */
-    real *packing, *dst, *bias, *planes, *scratch;
+    real *packed;                        /* weights of all tasks: in the workspace, or prepared */
+    real *dst, *bias, *planes, *scratch;
     int32_t *shifts;                     /* per output phase: [channel of block][tap] */
 } direct_run;
 
@@ -74,6 +77,25 @@ INLINE int64_t panel_row(const direct_run *r, int64_t panel) {
 /* Source channels of a block. */
 INLINE int64_t direct_channels(const direct_run *r, int64_t block) {
     return fc_min(r->block, r->s.channels - block * r->block);
+}
+
+/* Weights of a group as they lie packed: [output phase][panel][channel][tap][row]. */
+typedef struct {
+    real *at;
+    int64_t m0, rows;     /* output channels, of whole panels */
+    int64_t c0, channels; /* source channels */
+} packed_weights;
+
+/* Those of all tasks, packed before. */
+INLINE packed_weights packed_before(const direct_run *r, int64_t g) {
+    return (packed_weights){r->packed + g * r->packed_group, 0, r->s.m, 0, r->s.channels};
+}
+
+/* Source channel c of the panel of `rows` output channels from m0 on, in a phase of n taps that
+ * comes after `first` others. */
+INLINE real *packed_panel(const packed_weights *p, int64_t first, int64_t n, int64_t m0,
+                          int64_t rows, int64_t c) {
+    return p->at + (p->rows * first + (m0 - p->m0) * n) * p->channels + (c - p->c0) * n * rows;
 }
 
 /* How the pixels of a band are told apart: with the gaps of the planes, or without. */
@@ -178,8 +200,9 @@ static void direct_fit_bands(shift_problem *s) {
     if (best < s->band_rows) shift_cut_bands(s, best * s->pitch, 1);
 }
 
-/* Chooses the blocking; everything follows from the shapes. */
-static void direct_plan(direct_run *r) {
+/* Chooses the blocking; everything follows from the shapes, and from whether weights come prepared.
+ */
+static void direct_plan(direct_run *r, int prepared) {
     shift_problem *s = &r->s;
     int64_t size = sizeof(real), taps = s->y.taps * s->x.taps;
     int64_t most_y = most_phase_taps(&s->y);
@@ -245,6 +268,8 @@ static void direct_plan(direct_run *r) {
     if (tasks > 0 && tasks * r->splits < TASKS_WANTED) r->splits = fc_ceil_div(TASKS_WANTED, tasks);
     r->splits = fc_min(r->splits, r->panels);
     r->task_panels = fc_ceil_div(r->panels, r->splits);
+    /* no more tasks than that makes, where each packs the band again */
+    if (!shareable) r->splits = fc_ceil_div(r->panels, r->task_panels);
     r->shared = shareable && r->splits > 1;
     r->pass_panels = r->task_panels;
     if (r->blocks == 1) r->pass_panels = fc_min(fc_ceil_div(r->panels, passes), r->task_panels);
@@ -253,7 +278,9 @@ static void direct_plan(direct_run *r) {
     r->partial_row = r->blocks > 1 ? fc_round_up(q, NR) + 16 : 0;
     r->partial_phase = r->partial_row * panel_row(r, r->task_panels);
     r->packed_group = s->m * s->channels * taps;
-    r->thread_reals = (r->shared ? 0 : r->block_reals) + r->line_reals +
+    r->task_packs = !prepared && shift_bands(s) == 1 && taps == 1;
+    int64_t packed = r->task_packs ? panel_row(r, r->task_panels) * r->block * taps : 0;
+    r->thread_reals = (r->shared ? 0 : r->block_reals) + r->line_reals + packed +
                       r->partial_phase * shift_out_phases(s) + s->x.out_phases * MR_MAX * NR;
     r->thread_reals = fc_round_up(r->thread_reals, 16);
     r->whole_rows = s->x.out_step == 1 && s->y.out_step == 1 &&
@@ -279,7 +306,7 @@ static int64_t direct_layout(direct_run *r, int prepared, char *base, int n_thre
     int64_t bias = at;
     at = fc_round_up(fc_add(at, fc_mul(r->s.groups * r->s.m, sizeof(real))), 64);
     int64_t packed = at;
-    at = fc_add(at, prepared ? 0 : direct_packed_bytes(r));
+    at = fc_add(at, prepared || r->task_packs ? 0 : direct_packed_bytes(r));
     int64_t planes = at;
     int64_t units = r->shared ? fc_mul(fc_mul(shift_bands(&r->s), r->s.groups), r->blocks) : 0;
     at = fc_round_up(fc_add(at, fc_mul(fc_mul(units, r->block_reals), sizeof(real))), 64);
@@ -289,7 +316,7 @@ static int64_t direct_layout(direct_run *r, int prepared, char *base, int n_thre
         shift_list_taps(&r->s, (int32_t *)(base + tables));
         r->shifts = (int32_t *)(base + shifts);
         r->bias = (real *)(base + bias);
-        r->packing = (real *)(base + packed);
+        r->packed = (real *)(base + packed);
         r->planes = (real *)(base + planes);
         r->scratch = (real *)(base + scratch);
     }

@@ -217,9 +217,9 @@ static direct_next direct_find_next(const direct_run *r, int64_t unit, int64_t b
 }
 
 /* What the next call of the kernel asks for: of so many taps, or else of none, again and again the
- * first weights. */
+ * first biases. */
 INLINE shift_ahead direct_ahead(const direct_run *r, direct_next *next, int64_t taps) {
-    if (taps < AHEAD_TAPS || next->wait-- > 0) return (shift_ahead){r->packed, 0};
+    if (taps < AHEAD_TAPS || next->wait-- > 0) return (shift_ahead){r->bias, 0};
     int64_t plane = r->s.y.source * r->s.x.source;
     int64_t channel = fc_min(next->channel, next->channels - next->some);
     shift_ahead ahead = {next->at + channel * plane, plane};
@@ -252,8 +252,9 @@ static void direct_bias_rows(const direct_run *r, const shift_band *b, int64_t m
 /* One tile of some panels, for one block of source channels and the output's row phase py. `pixels`
  * is where the tile begins in the planes, or its lines. */
 INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int64_t panel0,
-                        int64_t panel1, int64_t block, int64_t py, int64_t q, const real *pixels,
-                        direct_next *next, real *partial, real *tile) {
+                        int64_t panel1, int64_t block, int64_t py, int64_t q,
+                        const packed_weights *packed, const real *pixels, direct_next *next,
+                        real *partial, real *tile) {
     const shift_problem *s = &r->s;
     int64_t c0 = block * r->block, nc = direct_channels(r, block);
     int64_t nq = fc_min(NR, b->q - q), nv = fc_ceil_div(nq, VL), dst_plane = s->y.out * s->x.out;
@@ -278,8 +279,7 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
             int64_t taps = s->first[phase + 1] - from;
             if (taps == 0 && !last) continue;
             if (last && !at_once) direct_prefetch(r, px, nc * taps, nq, rows, dst + start.pixel);
-            const real *a = r->packed + g * r->packed_group +
-                            (s->m * from + m0 * taps) * s->channels + c0 * taps * rows;
+            const real *a = packed_panel(packed, from, taps, m0, rows, c0);
             real *sums = partial + phase * r->partial_phase +
                          (m0 - first_m) * r->partial_row + q;
             int64_t init_row = first || taps == 0 ? 0 : r->partial_row;
@@ -302,8 +302,9 @@ INLINE void direct_tile(const direct_run *r, const shift_band *b, int64_t g, int
 
 /* The tiles of pixels q to q + NR of all row phases of the output, of some panels. */
 static void direct_tiles_at(const direct_run *r, const shift_band *b, int64_t g, int64_t panel0,
-                            int64_t panel1, int64_t block, int64_t q, const real *planes,
-                            direct_next *next, real *lines, real *partial, real *tile) {
+                            int64_t panel1, int64_t block, int64_t q,
+                            const packed_weights *packed, const real *planes, direct_next *next,
+                            real *lines, real *partial, real *tile) {
     const shift_problem *s = &r->s;
     int64_t nc = direct_channels(r, block);
     for (int64_t py = 0; py < s->y.out_phases; py++) {
@@ -315,7 +316,7 @@ static void direct_tiles_at(const direct_run *r, const shift_band *b, int64_t g,
             tile_lines(r, b, nc, py, q, planes, lines);
             pixels = lines;
         }
-        direct_tile(r, b, g, panel0, panel1, block, py, q, pixels, next, partial, tile);
+        direct_tile(r, b, g, panel0, panel1, block, py, q, packed, pixels, next, partial, tile);
     }
 }
 
@@ -328,6 +329,10 @@ static void direct_task(void *arg, int64_t item, int thread) {
     real *scratch = r->scratch + thread * r->thread_reals;
     real *lines = scratch + (r->shared ? 0 : r->block_reals), *partial = lines + r->line_reals;
     real *tile = partial + r->partial_phase * shift_out_phases(s);
+    int64_t first_m = panel_row(r, panel0), rows = panel_row(r, panel1) - first_m;
+    packed_weights packed = packed_before(r, g);
+    if (r->task_packs)
+        packed = (packed_weights){tile + s->x.out_phases * MR_MAX * NR, first_m, rows, 0, 0};
     int64_t calls = fc_ceil_div(b.q, NR) * (panel1 - panel0) * r->tile_calls;
     for (int64_t block = 0; block < r->blocks; block++) {
         const real *planes = scratch;
@@ -335,16 +340,22 @@ static void direct_task(void *arg, int64_t item, int thread) {
             planes = r->planes + (unit * r->blocks + block) * r->block_reals;
         else
             pack_block(r, &b, g, block, scratch);
+        if (r->task_packs) {
+            packed.c0 = block * r->block;
+            packed.channels = direct_channels(r, block);
+            pack_panels(r, g, panel0, panel1, &packed);
+        }
         direct_next next = direct_find_next(r, unit, block, calls);
         for (int64_t from = panel0; from < panel1; from += r->pass_panels) {
             int64_t to = fc_min(from + r->pass_panels, panel1);
             for (int64_t q = 0; q < b.q; q += NR)
-                direct_tiles_at(r, &b, g, from, to, block, q, planes, &next, lines, partial, tile);
+                direct_tiles_at(r, &b, g, from, to, block, q, &packed, planes, &next, lines,
+                                partial, tile);
         }
     }
-    int64_t m0 = g * s->m + panel_row(r, panel0), m1 = g * s->m + panel_row(r, panel1);
+    int64_t m0 = g * s->m + first_m;
     for (int64_t py = 0; py < s->y.out_phases; py++)
-        if (direct_empty(s, py)) direct_bias_rows(r, &b, m0, m1, py);
+        if (direct_empty(s, py)) direct_bias_rows(r, &b, m0, m0 + rows, py);
 }
 
 /* Prepared weights are the packed ones, and behind them the list of taps that packing goes by. */
@@ -354,7 +365,7 @@ static int64_t direct_prepared_bytes(const direct_run *r) {
 
 static void direct_prepare(direct_run *r, const real *w, char *prepared, int n_threads) {
     r->w = w;
-    r->packing = (real *)prepared;
+    r->packed = (real *)prepared;
     shift_list_taps(&r->s, (int32_t *)(prepared + direct_packed_bytes(r)));
     pack_weights(r, n_threads);
 }
@@ -365,11 +376,11 @@ static void direct_execute(direct_run *r, const real *src, const real *w, const 
     r->w = w;
     r->dst = dst;
     r->n_threads = n_threads;
-    direct_plan(r);
+    direct_plan(r, prepared != NULL);
     direct_layout(r, prepared != NULL, workspace, n_threads);
     direct_tables(r, bias);
-    r->packed = prepared != NULL ? prepared : r->packing;
-    if (prepared == NULL) pack_weights(r, n_threads);
+    if (prepared != NULL) r->packed = (real *)prepared; /* and only read */
+    else if (!r->task_packs) pack_weights(r, n_threads);
     int64_t units = shift_bands(&r->s) * r->s.groups;
     if (r->shared) fc_parallel(units * r->blocks, n_threads, pack_block_task, r);
     fc_parallel(units * r->splits, n_threads, direct_task, r);

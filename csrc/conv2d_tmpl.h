@@ -58,7 +58,7 @@ static int64_t conv2d_forward_workspace(const fc_conv2d_desc *d, int prepared, i
     if (!prepared && lanes_plan(&lanes, d, 0)) return lanes_layout(&lanes, NULL, n_threads);
     direct_run direct;
     direct_forward_run(&direct, d);
-    direct_plan(&direct);
+    direct_plan(&direct, prepared);
     return direct_layout(&direct, prepared, NULL, n_threads);
 }
 
@@ -121,7 +121,7 @@ static int64_t conv2d_prepared_bytes(const fc_conv2d_desc *d) {
     if (few_plan(&few, d)) return few_prepared_bytes(&few);
     direct_run direct;
     direct_forward_run(&direct, d);
-    direct_plan(&direct);
+    direct_plan(&direct, 1);
     return direct_prepared_bytes(&direct);
 }
 
@@ -144,7 +144,7 @@ static void conv2d_prepare(const fc_conv2d_desc *d, const void *w, void *prepare
         few_prepare(&few, w, prepared, n_threads);
     } else {
         direct_forward_run(&direct, d);
-        direct_plan(&direct);
+        direct_plan(&direct, 1);
         direct_prepare(&direct, w, prepared, n_threads);
     }
 }
@@ -161,7 +161,7 @@ static int64_t conv2d_backward_input_workspace(const fc_conv2d_desc *d, int n_th
     if (lanes_plan(&lanes, d, 1)) return lanes_layout(&lanes, NULL, n_threads);
     direct_run direct;
     direct_backward_run(&direct, d);
-    direct_plan(&direct);
+    direct_plan(&direct, 0);
     return direct_layout(&direct, 0, NULL, n_threads);
 }
 
