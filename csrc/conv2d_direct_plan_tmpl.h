@@ -25,7 +25,7 @@ enum { SHARED_BUDGET = 8 << 20 };                /* what tasks that share their 
 enum { LINES_FROM = 24 }; /* output channels, from which on copying a tile's lines pays */
 enum { BLOCK_REALS = 1 << 22 };
 enum { TASKS_WANTED = 8 };
-enum { TASK_M = 256, SMALL_TASK_M = 64 }; /* output channels of a task or of its passes, at most */
+enum { TASK_M = 256, SMALL_TASK_M = 96 }; /* output channels of a task or of its passes, at most */
 enum { LEAST_TILES = 24 };                /* IN_LINES: of a band that could hold more */
 
 /* How a tile of pixels gets to the kernel.
