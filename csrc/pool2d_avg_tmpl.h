@@ -224,7 +224,8 @@ static void avg_backward_rows(const pool_rows *a, int64_t plane, int64_t from, i
 #define AVG_STRIPS(name, size, stride) \
     static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
         (void)thread; \
-        gather_strips(a, GATHER_EQUAL, size, stride, plane, from, to); \
+        int64_t rows = gradient_strip_rows(a->p, stride, to - from); \
+        gather_strips(a, GATHER_EQUAL, size, stride, rows, plane, from, to); \
     }
 AVG_STRIPS(avg_backward_2x2_stride2, 2, 2)
 AVG_STRIPS(avg_backward_3x3_stride2, 3, 2)

@@ -388,12 +388,11 @@ static void max_backward_rows(const pool_rows *a, int64_t plane, int64_t from, i
 /* Some rows at a time, whose indices are in the cache when the gradient looks at them. */
 #define MAX_STRIPS(name, stride) \
     static void name(const pool_rows *a, int64_t plane, int64_t from, int64_t to, int thread) { \
-        int64_t rows = pool_strip_rows(stride, a->p->w.size, POOL_BYTES_GRADIENT2); \
-        rows = fc_min(rows, POOL_STRIP_ROWS); \
+        int64_t rows = fc_min(gradient_strip_rows(a->p, stride, to - from), POOL_STRIP_ROWS); \
         for (int64_t o0 = from, o1; o0 < to; o0 = o1) { \
             o1 = fc_min(o0 + rows, to); \
             max_check_indices(a, plane, o0, o1, thread); \
-            gather_strips(a, GATHER_MAX, 3, stride, plane, o0, o1); \
+            gather_strips(a, GATHER_MAX, 3, stride, rows, plane, o0, o1); \
         } \
     }
 MAX_STRIPS(max_backward_3x3_stride1, 1)
@@ -415,11 +414,11 @@ INLINE int max_backward_2x2_vector(const pool_problem *p, const real *dy, const 
     vr v10 = v_add_where(m10, v_zero(), g), v11 = v_add_where(m11, v_zero(), g);
     real *to = dx + 2 * ox;
     int64_t low = edge ? 2 * n : VL, high = edge ? 2 * n - VL : VL;
-    v_storen(to, v_zip_low(v00, v01), low);
-    v_storen(to + width, v_zip_low(v10, v11), low);
+    v_storen(to, v_zip_lo(v00, v01), low);
+    v_storen(to + width, v_zip_lo(v10, v11), low);
     if (high > 0) {
-        v_storen(to + VL, v_zip_high(v00, v01), high);
-        v_storen(to + width + VL, v_zip_high(v10, v11), high);
+        v_storen(to + VL, v_zip_hi(v00, v01), high);
+        v_storen(to + width + VL, v_zip_hi(v10, v11), high);
     }
     vm found = v_or(v_or(m00, m01), v_or(m10, m11));
     if (edge) found = v_or(found, vi_gt(vi_lanes(), vi_set1(n - 1)));

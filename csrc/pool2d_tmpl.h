@@ -193,22 +193,35 @@ INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t pl
  * A strip of vectors goes down the rows: what it finds of the columns of a row serves all the
  * windows that see them. */
 
-enum { POOL_STRIP_ROWS = 14 }; /* what a strip reads stays in the first-level cache */
-/* With AVX-512 (measured on a Zen 4) strips hold so many bytes of results. Those of stride 1, if
- * their rows are not long, need not ask for what comes next: the hardware sees it. Gradients of
- * maxima, which read most, ask sooner. */
-enum { POOL_BYTES_STRIDE1 = 1792, POOL_BYTES_STRIDE2 = 3136, POOL_BYTES_GRADIENT2 = 6272 };
+enum { POOL_STRIP_ROWS = 14 }; /* mostly: what a strip reads stays in the first-level cache */
+/* AVX-512 has vectors enough to a row that memory is what strips wait for (measured on a Zen 4).
+ * Where it is, in images from FC_POOL_FAR bytes on, they are of so many bytes of results, but
+ * three rows or more. And those of stride 1, if rows are no longer than a bound, which is lower
+ * where indices are read as well, ask for nothing: the hardware sees what comes next. */
 #if defined(FC_TIER_AVX512)
-enum { POOL_LONG_ROW = 512, POOL_GATHER_ROW = 256 };
+enum { POOL_BYTES_STRIDE1 = 1792, POOL_BYTES_STRIDE2 = 3136, POOL_BYTES_GRADIENT2 = 6272 };
+enum { POOL_LONG_ROW = 512, POOL_LONG_GRADIENT_ROW = 256 };
 #else
-enum { POOL_LONG_ROW = 0, POOL_GATHER_ROW = 0 };
+enum { POOL_BYTES_STRIDE1 = 0, POOL_BYTES_STRIDE2 = 0, POOL_BYTES_GRADIENT2 = 0 };
+enum { POOL_LONG_ROW = 0, POOL_LONG_GRADIENT_ROW = 0 };
+#endif
+#ifndef FC_POOL_FAR
+#define FC_POOL_FAR (8 << 20) /* with the other side, the last cache of many processors is full */
 #endif
 
-/* Rows of a strip whose results have so many columns; bytes2: with stride 2. */
-INLINE int64_t pool_strip_rows(const int stride, int64_t width, int64_t bytes2) {
-    int64_t row = width * (int64_t)sizeof(real), bytes = stride == 1 ? POOL_BYTES_STRIDE1 : bytes2;
-    if (POOL_LONG_ROW == 0 || (stride == 1 && row > POOL_LONG_ROW)) return POOL_STRIP_ROWS;
-    return fc_max(2, fc_min(bytes / row, stride * POOL_STRIP_ROWS));
+/* Rows of a strip, of n rows of results with so many columns; bytes2: with stride 2. Short ones are
+ * of even shares, and of pairs of rows. */
+INLINE int64_t pool_strip_rows(const pool_problem *p, const int stride, int64_t n, int64_t width,
+                               int64_t bytes2) {
+    int64_t size = sizeof(real), far = FC_POOL_FAR / size;
+    int64_t rows = (stride == 1 ? POOL_BYTES_STRIDE1 : bytes2) / (width * size);
+    if (rows < 3 || p->planes * p->h.size * p->w.size < far) return POOL_STRIP_ROWS;
+    int64_t strips = fc_ceil_div(n, fc_min(rows, stride * POOL_STRIP_ROWS));
+    return fc_round_up(fc_ceil_div(n, fc_max(1, strips)), 2);
+}
+/* Of a gradient, of n rows of dx. */
+INLINE int64_t gradient_strip_rows(const pool_problem *p, const int stride, int64_t n) {
+    return pool_strip_rows(p, stride, n, p->w.size, POOL_BYTES_GRADIENT2);
 }
 INLINE int pool_asks(const int stride, int64_t width, int64_t long_row) {
     return stride == 2 || width * (int64_t)sizeof(real) > long_row;
@@ -244,7 +257,7 @@ typedef void (*pool_strip)(const pool_problem *p, const real *in, int64_t from, 
 INLINE void pool_strips(pool_strip strip, const int size, const int stride, const pool_problem *p,
                         const real *in, int64_t in_width, int64_t before, int64_t from, int64_t to,
                         int64_t out_width, real *out, int32_t *at) {
-    int64_t rows = pool_strip_rows(stride, out_width, POOL_BYTES_STRIDE2);
+    int64_t rows = pool_strip_rows(p, stride, to - from, out_width, POOL_BYTES_STRIDE2);
     int asks = pool_asks(stride, out_width, POOL_LONG_ROW);
     int64_t row_share = fc_ceil_div(out_width, fc_ceil_div(out_width, VL)) * (int64_t)sizeof(real);
     for (int64_t o0 = from, o1; o0 < to; o0 = o1) {
@@ -350,8 +363,8 @@ INLINE void gather_stride2(const pool_problem *p, gather how, const real *dy, co
         vr divisor = v_set1((real)(p->h.kernel * kw));
         even = v_div(even, divisor), odd = v_div(odd, divisor);
     }
-    store_row(dx, w, end, v_zip_low(even, odd), edge);
-    store_row(dx, w + VL, end, v_zip_high(even, odd), edge);
+    store_row(dx, w, end, v_zip_lo(even, odd), edge);
+    store_row(dx, w + VL, end, v_zip_hi(even, odd), edge);
 }
 
 /* a->columns of row h of dx, for stride sw = 1 or 2 and kernel width kw. */
@@ -417,8 +430,8 @@ INLINE void gather_strip(const pool_problem *p, gather how, const int size, cons
             if (how == GATHER_EQUAL && stride == 2) odd = v_div(odd, divisor);
             if (row + r < from || row + r >= to) continue;
             real *out = dx + (row + r) * width;
-            store_row(out, w, width, stride == 1 ? even : v_zip_low(even, odd), edge);
-            if (stride == 2) store_row(out, w + VL, width, v_zip_high(even, odd), edge);
+            store_row(out, w, width, stride == 1 ? even : v_zip_lo(even, odd), edge);
+            if (stride == 2) store_row(out, w + VL, width, v_zip_hi(even, odd), edge);
         }
         UNROLL for (int r = 0; r < size; r++)
             UNROLL for (int q = 0; q < stride; q++)
@@ -426,15 +439,14 @@ INLINE void gather_strip(const pool_problem *p, gather how, const int size, cons
     }
 }
 
-/* Rows from..to-1 of a plane of dx. */
+/* Rows from..to-1 of a plane of dx, so many a strip. */
 INLINE void gather_strips(const pool_rows *a, gather how, const int size, const int stride,
-                          int64_t plane, int64_t from, int64_t to) {
+                          int64_t rows, int64_t plane, int64_t from, int64_t to) {
     const pool_problem *p = a->p;
     int64_t ow = p->w.out, width = p->w.size, outputs = plane * p->h.out * ow;
     int64_t step = stride * VL, start = -(p->w.before % stride);
     int64_t strips = fc_ceil_div(width - start, step), real_size = sizeof(real);
-    int64_t rows = pool_strip_rows(stride, width, POOL_BYTES_GRADIENT2);
-    int asks = pool_asks(stride, width, POOL_GATHER_ROW);
+    int asks = pool_asks(stride, width, POOL_LONG_GRADIENT_ROW);
     const real *dy = a->in + outputs;
     const int32_t *at = how == GATHER_MAX ? a->indices_in + outputs : NULL;
     real *dx = a->out + plane * p->h.size * width;

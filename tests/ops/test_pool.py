@@ -334,7 +334,10 @@ def every_pass(x: np.ndarray, dy: np.ndarray, kernel: int, stride: int) -> list[
     ]
 
 
-@pytest.mark.parametrize("kernel, stride", [(2, 2), (3, 1), (3, 3)])
+USUAL = [(2, 2), (3, 1), (3, 2), (3, 3)]
+
+
+@pytest.mark.parametrize("kernel, stride", USUAL)
 def test_same_bits_at_any_thread_count(kernel, stride, rng, dtype):
     x = normal(rng, (9, 8, 180, 170), dtype)  # work for eight threads
     dy = normal(rng, (64, 1000), dtype)
@@ -347,13 +350,14 @@ def test_same_bits_at_any_thread_count(kernel, stride, rng, dtype):
             assert_same_bits(a, b)
 
 
-@pytest.mark.parametrize("kernel, stride", [(2, 2), (3, 1), (3, 3)])
-def test_an_image_does_not_see_its_batch(kernel, stride, rng, dtype):
-    x = normal(rng, (5, 3, 14, 19), dtype)
+@pytest.mark.parametrize("shape", [(5, 3, 14, 19), (2, 30, 180, 210)])  # the latter beyond a cache
+@pytest.mark.parametrize("kernel, stride", USUAL)
+def test_an_image_does_not_see_its_batch(kernel, stride, shape, rng, dtype):
+    x = normal(rng, shape, dtype)
     size = ops.max_pool2d(x[:1], kernel, stride, 1)[0].size
-    dy = normal(rng, (5, size), dtype)
+    dy = normal(rng, (len(x), size), dtype)
     batch = every_pass(x, dy, kernel, stride)
-    for i in range(5):
+    for i in range(len(x)):
         alone = every_pass(x[i : i + 1], dy[i : i + 1], kernel, stride)
         for a, b in zip(alone, batch, strict=True):
             assert_same_bits(a, np.ascontiguousarray(b[i : i + 1]))
