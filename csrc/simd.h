@@ -450,8 +450,8 @@ INLINE vr v_load_piece(const real *p, int64_t apart) {
     return r;
 }
 /* The first n * PIECE lanes of VL rows that are `row` reals apart in memory, transposed. Loads put
- * the pieces where they belong, so that half the shuffles are left. All of a row is loaded before
- * the next: rows may share the sets of the first-level cache. */
+ * the pieces where they belong, so that half the shuffles are left. All the pieces of PIECES rows
+ * are loaded before the next rows': rows may share the sets of the first-level cache. */
 INLINE void v_load_transposed(const int n, const real *from, int64_t row, vr *r) {
     vr t[VL];
     UNROLL for (int i = 0; i < PIECE; i++)

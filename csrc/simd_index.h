@@ -37,8 +37,6 @@ INLINE vm v_range(int64_t from, int64_t to) {
 #define PICK(...) _mm512_setr_epi64(__VA_ARGS__)
 #define EVEN_PICK PICK(0, 2, 4, 6, 8, 10, 12, 14)
 #define ODD_PICK PICK(1, 3, 5, 7, 9, 11, 13, 15)
-#define LOW_PICK PICK(0, 8, 1, 9, 2, 10, 3, 11)
-#define HIGH_PICK PICK(4, 12, 5, 13, 6, 14, 7, 15)
 INLINE vi vi_lanes(void) { return PICK(0, 1, 2, 3, 4, 5, 6, 7); }
 INLINE vi vi_load(const int32_t *p) {
     return _mm512_cvtepi32_epi64(_mm256_loadu_si256((const __m256i *)p));
@@ -58,8 +56,6 @@ INLINE void vi_store_range(int32_t *p, vi a, int64_t from, int64_t to) {
 #define PICK(...) _mm512_setr_epi32(__VA_ARGS__)
 #define EVEN_PICK PICK(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
 #define ODD_PICK PICK(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
-#define LOW_PICK PICK(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
-#define HIGH_PICK PICK(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 INLINE vi vi_lanes(void) { return PICK(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
 INLINE vi vi_load(const int32_t *p) { return _mm512_loadu_si512(p); }
 INLINE void vi_store(int32_t *p, vi a) { _mm512_storeu_si512(p, a); }
@@ -94,8 +90,6 @@ INLINE int v_all(vm m) { return m == (vm)-1; }
 INLINE int v_any(vm m) { return m != 0; }
 INLINE vr v_even(vr a, vr b) { return I(permutex2var)(a, EVEN_PICK, b); }
 INLINE vr v_odd(vr a, vr b) { return I(permutex2var)(a, ODD_PICK, b); }
-INLINE vr v_zip_low(vr a, vr b) { return I(permutex2var)(a, LOW_PICK, b); }
-INLINE vr v_zip_high(vr a, vr b) { return I(permutex2var)(a, HIGH_PICK, b); }
 typedef vm v_part;
 INLINE v_part v_part_of(int64_t from, int64_t to) { return v_range(from, to); }
 INLINE vr v_load_part(const real *p, v_part m) { return I(maskz_loadu)(m, p); }
@@ -191,8 +185,6 @@ INLINE int v_any(vm m) { return I(movemask)(m) != 0; }
 #else
 #define HALVES _mm256_permute2f128_ps
 #endif
-INLINE vr v_zip_low(vr a, vr b) { return HALVES(I(unpacklo)(a, b), I(unpackhi)(a, b), 0x20); }
-INLINE vr v_zip_high(vr a, vr b) { return HALVES(I(unpacklo)(a, b), I(unpackhi)(a, b), 0x31); }
 typedef __m256i v_part;
 INLINE v_part v_part_of(int64_t from, int64_t to) { return v_range(from, to); }
 INLINE vr v_load_part(const real *p, v_part m) { return I(maskload)(p, m); }
@@ -243,8 +235,6 @@ INLINE vm v_ge(vr a, vr b) { return I(cge)(a, b); }
 INLINE vm v_unordered(vr a, vr b) { return v_or(v_isnan(a), v_isnan(b)); }
 INLINE vr v_even(vr a, vr b) { return I(uzp1)(a, b); }
 INLINE vr v_odd(vr a, vr b) { return I(uzp2)(a, b); }
-INLINE vr v_zip_low(vr a, vr b) { return I(zip1)(a, b); }
-INLINE vr v_zip_high(vr a, vr b) { return I(zip2)(a, b); }
 
 #else
 /* ------------------------------------------------------------------ scalar: plain C */
@@ -274,8 +264,6 @@ INLINE vr v_odd(vr a, vr b) {
     LANES LANE(r, i) = 2 * i + 1 < VL ? LANE(a, (2 * i + 1) % VL) : LANE(b, (2 * i + 1) % VL);
     return r;
 }
-INLINE vr v_zip_low(vr a, vr b) { return v_zip_lo(a, b); }
-INLINE vr v_zip_high(vr a, vr b) { return v_zip_hi(a, b); }
 #endif
 
 #if !defined(FC_TIER_AVX512) && !defined(FC_TIER_AVX2)
