@@ -194,10 +194,10 @@ INLINE void pool_forward_rows(pool_vector vector, const pool_rows *a, int64_t pl
  * windows that see them. */
 
 enum { POOL_STRIP_ROWS = 14 }; /* mostly: what a strip reads stays in the first-level cache */
-/* AVX-512 has vectors enough to a row that memory is what strips wait for (measured on a Zen 4).
- * Where it is, in images from FC_POOL_FAR bytes on, they are of so many bytes of results, but
- * three rows or more. And those of stride 1, if rows are no longer than a bound, which is lower
- * where indices are read as well, ask for nothing: the hardware sees what comes next. */
+/* With AVX-512, as measured on a Zen 4: where images come from memory, from FC_POOL_FAR bytes on,
+ * strips are of so many bytes of results, but of three rows or more. And strips of stride 1, of
+ * any images, ask for nothing where rows are no longer than so many bytes, fewer in the gradient of
+ * maxima, which reads indices as well: the hardware sees what comes next. */
 #if defined(FC_TIER_AVX512)
 enum { POOL_BYTES_STRIDE1 = 1792, POOL_BYTES_STRIDE2 = 3136, POOL_BYTES_GRADIENT2 = 6272 };
 enum { POOL_LONG_ROW = 512, POOL_LONG_GRADIENT_ROW = 256 };

@@ -180,11 +180,6 @@ INLINE vm v_ge(vr a, vr b) { return I(cmp)(a, b, _CMP_GE_OQ); }
 INLINE vm v_unordered(vr a, vr b) { return I(cmp)(a, b, _CMP_UNORD_Q); }
 INLINE int v_all(vm m) { return I(movemask)(m) == (1 << VL) - 1; }
 INLINE int v_any(vm m) { return I(movemask)(m) != 0; }
-#ifdef FC_REAL_F64
-#define HALVES _mm256_permute2f128_pd
-#else
-#define HALVES _mm256_permute2f128_ps
-#endif
 typedef __m256i v_part;
 INLINE v_part v_part_of(int64_t from, int64_t to) { return v_range(from, to); }
 INLINE vr v_load_part(const real *p, v_part m) { return I(maskload)(p, m); }
