@@ -36,7 +36,6 @@ typedef struct {
     int64_t width;                 /* channels of a unit */
     int64_t units, unit_chunk;     /* and how many of them are a task */
     int64_t images, piece, pieces; /* of a block: images, elements of a plane; blocks a plane */
-    int64_t threads, share;        /* tasks taken from `threads` places, `share` apart */
     int64_t lines;                 /* inference: channels of a task */
     int64_t blocks;                /* of a channel */
     double eps;
@@ -386,8 +385,7 @@ static void bn_unit_totals(const bn_arg *a, int64_t unit) {
 
 /* ---- tasks ---- */
 
-INLINE void bn_task(const bn_arg *a, int64_t item, void (*unit)(const bn_arg *a, int64_t unit)) {
-    int64_t task = item % a->threads * a->share + item / a->threads;
+INLINE void bn_task(const bn_arg *a, int64_t task, void (*unit)(const bn_arg *a, int64_t unit)) {
     int64_t from = task * a->unit_chunk, to = fc_min(from + a->unit_chunk, a->units);
     for (int64_t u = from; u < to; u++) unit(a, u);
     if (a->stream) stream_fence();
@@ -419,9 +417,7 @@ static void bn_run(const fc_batch_norm_desc *d, bn_arg *a, fc_task task, int n_t
     a->unit_chunk = (int64_t)fmax(1.0, FC_CHUNK / fmax(unit_work, 64.0));
     int64_t tasks = fc_ceil_div(a->units, a->unit_chunk);
     int threads = fc_threads_for(2 * FC_MOVED * unit_work * (double)a->units, n_threads);
-    a->threads = fc_max(1, fc_min(threads, tasks));
-    a->share = fc_ceil_div(tasks, a->threads);
-    fc_parallel(a->share * a->threads, (int)a->threads, task, a);
+    fc_parallel_shares(tasks, threads, task, a);
 }
 
 static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const void *x,
@@ -439,7 +435,7 @@ static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const 
     double planes = fmax(1.0, BN_TASK / fmax(1.0, plane));
     a.lines = fc_max(1, (int64_t)fmin(fmin(planes, BN_LINES), (double)d->c));
     a.images = (int64_t)fmax(1.0, planes / (double)a.lines);
-    fc_parallel_runs(fc_ceil_div(d->n, a.images) * fc_ceil_div(d->c, a.lines),
+    fc_parallel_shares(fc_ceil_div(d->n, a.images) * fc_ceil_div(d->c, a.lines),
                      fc_threads_for(2 * FC_MOVED * all, n_threads), bn_inference_planes, &a);
 }
 

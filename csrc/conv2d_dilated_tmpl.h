@@ -101,11 +101,11 @@ INLINE dilated_planes dilated_y(const dilated_run *r, int64_t images) {
 
 static void dilated_split(dilated_planes p, const real *from, real *to, int n_threads) {
     p.from = from, p.to = to;
-    fc_parallel_runs(p.images * p.channels, n_threads, dilated_split_task, &p);
+    fc_parallel_shares(p.images * p.channels, n_threads, dilated_split_task, &p);
 }
 static void dilated_join(dilated_planes p, const real *from, real *to, int n_threads) {
     p.from = from, p.to = to;
-    fc_parallel_runs(p.images * p.channels, n_threads, dilated_join_task, &p);
+    fc_parallel_shares(p.images * p.channels, n_threads, dilated_join_task, &p);
 }
 
 /* 1 if the shape is dilated, its phases are Winograd's, and (unless it is asked for) their tiles

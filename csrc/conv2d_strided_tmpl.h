@@ -80,7 +80,7 @@ static void strided_taps_task(void *arg, int64_t item, int thread) {
 
 static void strided_prepare(strided_run *r, const real *w, real *taps, int n_threads) {
     r->w = w, r->taps = taps;
-    fc_parallel_runs(r->d.k, n_threads, strided_taps_task, r);
+    fc_parallel_shares(r->d.k, n_threads, strided_taps_task, r);
 }
 
 /* Winograd on the phases of so many images: its run, and the bytes of its workspace. */
@@ -181,5 +181,5 @@ static void strided_weight_execute(strided_run *r, const real *dy, const real *x
         for (int64_t i = 0; n > 0 && db != NULL && i < d->k; i++) db[i] += biases[i];
     }
     r->dw = dw;
-    fc_parallel_runs(d->k, n_threads, strided_dw_task, r);
+    fc_parallel_shares(d->k, n_threads, strided_dw_task, r);
 }

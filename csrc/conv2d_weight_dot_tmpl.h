@@ -178,7 +178,7 @@ static void dot_task(void *arg, int64_t item, int thread) {
 static void dot_execute(weight_run *r, int n_threads) {
     const shift_problem *s = &r->s;
     int64_t weights = r->split_sums, biases = s->groups * s->m;
-    fc_parallel_runs(r->splits * s->groups, n_threads, dot_task, r);
+    fc_parallel_shares(r->splits * s->groups, n_threads, dot_task, r);
     fill(r->dw, weights, 0);
     for (int64_t j = 0; j < r->splits; j++)
         for (int64_t i = 0; i < weights; i++) r->dw[i] += r->sums[j * weights + i];

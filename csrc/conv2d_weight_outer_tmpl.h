@@ -214,8 +214,8 @@ static void weight_add_batches(weight_run *r, int n_threads) {
     int64_t sums = r->splits * groups * r->panels * r->chunks;
     for (r->first_band = 0; r->first_band < bands; r->first_band += r->batch) {
         r->n_bands = fc_min(r->batch, bands - r->first_band);
-        fc_parallel_runs(r->n_bands * groups * weight_parts(r), n_threads, weight_pack_task, r);
-        fc_parallel_runs(sums, n_threads, weight_sum_task, r);
+        fc_parallel_shares(r->n_bands * groups * weight_parts(r), n_threads, weight_pack_task, r);
+        fc_parallel_shares(sums, n_threads, weight_sum_task, r);
         weight_add_biases(r, r->n_bands);
     }
 }
@@ -232,7 +232,7 @@ static void outer_block(weight_run *r, int n_threads) {
     } else {
         weight_add_batches(r, n_threads);
     }
-    fc_parallel_runs(tasks, n_threads, weight_store_task, r);
+    fc_parallel_shares(tasks, n_threads, weight_store_task, r);
 }
 
 static void outer_execute(weight_run *r, int n_threads) {

@@ -271,6 +271,6 @@ static void depthwise_execute(depthwise_run *r, const real *src, const real *w, 
             for (int64_t t = 0; t < used; t++) r->turned[i + t] = w[i + s->tap_kernel[t]];
         r->w = r->turned;
     }
-    fc_parallel_runs(fc_ceil_div(r->units, r->chunk), n_threads,
+    fc_parallel_shares(fc_ceil_div(r->units, r->chunk), n_threads,
                      r->windows ? depthwise_window_task : depthwise_task, r);
 }

@@ -302,7 +302,7 @@ static void depthwise_weight_execute(depthwise_weight_run *r, const real *dy, co
                                      real *dw, real *db, char *workspace, int n_threads) {
     r->dy = dy, r->x = x;
     depthwise_weight_layout(r, workspace, n_threads);
-    fc_parallel_runs(r->splits * r->blocks, n_threads, depthwise_weight_task, r);
+    fc_parallel_shares(r->splits * r->blocks, n_threads, depthwise_weight_task, r);
     for (int64_t c = 0; c < r->channels; c++) {
         for (int64_t t = 0; t <= r->taps; t++) {
             real sum = 0;

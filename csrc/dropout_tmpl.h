@@ -48,5 +48,5 @@ static void dropout_task(void *arg, int64_t chunk, int thread) {
 static void dropout(int64_t n, double p, uint64_t seed, const void *x, void *y, int n_threads) {
     dropout_arg a = {n, seed, (uint32_t)(p * 4294967296.0), (real)(1 / (1 - p)), x, y};
     double work = 3 * FC_MOVED * (double)n;
-    fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), fc_threads_for(work, n_threads), dropout_task, &a);
+    fc_parallel_shares(fc_ceil_div(n, FC_CHUNK), fc_threads_for(work, n_threads), dropout_task, &a);
 }

@@ -37,6 +37,7 @@ typedef struct {
     int accumulate;    /* start from what C holds; else from start, and without that from 0 */
     const real *start; /* start[i * start_row + j * start_col], a bias for example */
     int64_t start_row, start_col;
+    real *claim;       /* or NULL: laid out like C, in rows; what the caller writes next */
 } gemm_problem;
 
 /* Scratch of one thread, in reals: panels of B, a tile of A, and room to store past its end. */
@@ -166,6 +167,18 @@ static void gemm_pack_a(int64_t k, int64_t rows, const real *a, int64_t a_row, i
 
 /* ---- one tile of C ---- */
 
+/* Makes cache lines this core's own, before they are written. One that another core has read takes
+ * a while to become so, and a core waits for its stores one by one, in order; a prefetch for
+ * writing leaves a line as it is that is in the cache already. But a few stores of what is there
+ * can wait beside the products of a tile. */
+INLINE void gemm_claim(real *p, int64_t row, int mr, int64_t nr) {
+    for (int64_t i = 0; i < mr; i++)
+        for (int64_t j = 0; j < nr; j += LINE) {
+            volatile real *one = p + i * row + j;
+            *one = *one;
+        }
+}
+
 /* One block of K of `rows` rows x one panel of nr <= GEMM_NR columns. a is packed if a_row is 0. */
 static void gemm_panel(const gemm_problem *g, int64_t k, int64_t rows, const real *a,
                        int64_t a_row, int64_t nr, const real *panel, real *c, int accumulate) {
@@ -179,6 +192,7 @@ static void gemm_panel(const gemm_problem *g, int64_t k, int64_t rows, const rea
         const real *at = a_row ? a + i * a_row : a + i / GEMM_MR * GEMM_MR * k + i % GEMM_MR;
         int64_t row = a_row ? a_row : 1, col = a_row ? g->a_col : GEMM_MR;
         real *to = c + i * g->c_row;
+        if (g->claim != NULL) gemm_claim(g->claim + (to - g->c), g->c_row, mr, nr);
         if (direct) {
             kernel(k, at, row, col, panel, to, g->c_row, accumulate);
         } else {

@@ -148,7 +148,7 @@ static lrn_arg lrn_arg_of(const fc_lrn_desc *d) {
 /* A root or a division is worth some ten multiply-adds. */
 static void lrn_run(const fc_lrn_desc *d, lrn_arg *a, fc_task task, int n_threads) {
     double work = (double)(d->n * d->c * d->size) * (double)(fc_min(d->window, d->c) + 30);
-    fc_parallel_runs(d->c > 0 ? d->n * a->blocks : 0, fc_threads_for(work, n_threads), task, a);
+    fc_parallel_shares(d->c > 0 ? d->n * a->blocks : 0, fc_threads_for(work, n_threads), task, a);
 }
 
 static void lrn_forward(const fc_lrn_desc *d, const void *x, void *y, int n_threads) {

@@ -43,7 +43,7 @@ static void sgd_update(const fc_sgd_desc *d, void *param, const void *grad, void
         (real)d->weight_decay, d->nesterov,
     };
     int threads = fc_threads_for(5 * FC_MOVED * (double)d->n, n_threads);
-    fc_parallel_runs(fc_ceil_div(d->n, FC_CHUNK), threads, sgd_task, &a);
+    fc_parallel_shares(fc_ceil_div(d->n, FC_CHUNK), threads, sgd_task, &a);
 }
 
 typedef struct {
@@ -100,7 +100,7 @@ static void adam_update(const fc_adam_desc *d, void *param, const void *grad, vo
         .weight_decay = d->decoupled ? 0 : (real)d->weight_decay,
     };
     int threads = fc_threads_for(7 * FC_MOVED * (double)d->n, n_threads);
-    fc_parallel_runs(fc_ceil_div(d->n, FC_CHUNK), threads, adam_task, &a);
+    fc_parallel_shares(fc_ceil_div(d->n, FC_CHUNK), threads, adam_task, &a);
 }
 
 #define OPTIM_KERNELS { .sgd_update = sgd_update, .adam_update = adam_update }

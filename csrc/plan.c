@@ -91,6 +91,10 @@ static int64_t take(int64_t *used, int64_t count) {
     return at;
 }
 
+static int64_t vectors(int64_t reals, int64_t lanes) {
+    return reals < 0 ? -1 : fc_ceil_div(reals, lanes);
+}
+
 /* Makes *most at least `size`, -1 if either is. */
 static void largest(int64_t *most, int64_t size) {
     *most = *most < 0 || size < 0 ? -1 : fc_max(*most, size);
@@ -187,8 +191,9 @@ static void lay_out_winograd(const fc_plan_step *s, int64_t lanes, int64_t *scra
     largest(scratch, fc_mul(lanes, fc_add(winograd_pixels(s), products)));
 }
 
-/* Where a stage keeps what does not live in the block: weights for its kernels, sums, rows. */
-static void lay_out_shared(plan_layout *l, plan_stage *g, int training, int update_rows) {
+/* Where a stage keeps what is not a value of the block: weights for its kernels, sums, rows. */
+static void lay_out_weights(plan_layout *l, plan_stage *g, int training, int update_rows,
+                            int64_t *arena) {
     const fc_plan_step *s = g->step;
     int64_t lanes = l->lanes, images = fc_mul(l->blocks, lanes);
     if (is_conv(s)) {
@@ -197,14 +202,14 @@ static void lay_out_shared(plan_layout *l, plan_stage *g, int training, int upda
             int64_t pitch = fc_round_up(s->k, lanes);
             weights = fc_mul(fc_mul(pitch, s->c), fc_mul(s->kh, PLAN_WINO_PRODUCTS));
         }
-        g->packed = take(&l->shared, fc_round_up(weights, lanes));
+        g->packed = take(arena, vectors(weights, lanes));
         if (g->needs_dx && s->kind == FC_PLAN_CONV)
-            g->packed_back = take(&l->shared, fc_round_up(weights, lanes));
+            g->packed_back = take(arena, vectors(weights, lanes));
         if (g->needs_dx && s->kind == FC_PLAN_CONV_POOL) {
             /* twice, kh rows between two of zeros: see plan_sparse_tmpl.h */
-            int64_t row = fc_round_up(fc_mul(s->kw + 1, s->c), lanes);
-            l->shared = fc_round_up(l->shared, ALIGNED);
-            g->packed_back = take(&l->shared, fc_mul(fc_mul(2, s->k), fc_mul(s->kh + 2, row)));
+            int64_t row = vectors(fc_mul(s->kw + 1, s->c), lanes);
+            *arena = fc_round_up(*arena, vectors(ALIGNED, lanes));
+            g->packed_back = take(arena, fc_mul(fc_mul(2, s->k), fc_mul(s->kh + 2, row)));
         }
         if (g->backward) {
             int64_t rows = s->kind == FC_PLAN_CONV ? s->kh : g->patch.rows;
@@ -277,7 +282,7 @@ static fc_status lay_out(const fc_plan_desc *d, const plan_kernels *k, int64_t n
         g->winograd = training && winograd_pays(s);
         if (g->winograd) lay_out_winograd(s, l->lanes, &scratch);
         if (s->kind == FC_PLAN_LINEAR && g->needs_dx) largest(&scratch, fc_mul(s->c, l->lanes));
-        lay_out_shared(l, g, training, k->update_rows);
+        lay_out_weights(l, g, training, k->update_rows, &arena);
         l->items += g->items;
         if (g->items > 0) largest(&scratch, update_scratch(g, k));
         double weights = (double)s->k * (double)s->c * (double)s->kh * (double)s->kw;
@@ -353,7 +358,6 @@ fc_status fc_plan_infer(const fc_plan_desc *d, const fc_plan_param *params, int6
     fc_plan_batch batch = {.n = n, .x = x};
     plan_run r = prepare(d, &l, params, &batch, workspace);
     r.y = y;
-    k->plan.pack(&r);
     k->plan.chunks(&r, threads_for(&l, n_threads));
     return FC_OK;
 }
@@ -377,7 +381,6 @@ fc_status fc_plan_train(const fc_plan_desc *d, const fc_plan_param *params,
     r.update = update;
     r.training = 1;
     int threads = threads_for(&l, n_threads);
-    k->plan.pack(&r);
     k->plan.chunks(&r, threads);
     batch->loss_sum = 0;
     batch->correct = 0;

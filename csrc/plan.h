@@ -5,9 +5,10 @@
  * gradients are tensors of vectors, [c][h][w][lane], in an arena small enough for L2; a tensor that
  * a convolution reads has zero borders around its planes. (In inference a few images left over go
  * one by one: then an element is a real, at the same places.) The blocks are cut into chunks, which
- * are the parallel tasks: each thread has one arena, each chunk its own sums of convolution weight
- * gradients. Linear layers keep their inputs and output gradients of the whole batch, image by
- * image, and make their weight gradients from them at the end.
+ * are the parallel tasks. Each thread has one arena, and in it the weights in the order in which
+ * convolutions read them; each chunk has its own sums of convolution weight gradients. Linear layers
+ * keep their inputs and output gradients of the whole batch, image by image, and make their weight
+ * gradients from them at the end.
  */
 #ifndef FC_PLAN_H
 #define FC_PLAN_H
@@ -47,7 +48,7 @@ typedef struct {
     plan_patch patch;          /* CONV_POOL */
     int64_t dw, dw_pitch;      /* chunk sums: gradients [k][rows][pitch], and of the bias */
     int64_t db;
-    int64_t packed, packed_back; /* shared: weights in the order the kernels read them */
+    int64_t packed, packed_back; /* arena: weights in the order of the kernels, in vectors */
     int64_t rows_x, rows_dy;   /* shared, LINEAR: [image][features], rounded up to vectors */
     int64_t items;             /* tasks of the update */
 } plan_stage;
@@ -78,6 +79,7 @@ typedef struct {
     double *losses;      /* one an image */
     int64_t *correct;    /* one a block */
     void *shared, *arenas;
+    char packed[PLAN_CHUNKS]; /* whether a thread's arena has the weights */
 } plan_run;
 
 typedef struct {
@@ -85,8 +87,7 @@ typedef struct {
     int channels;                /* that a convolution makes at once */
     int update_rows;             /* of a linear weight in one task of the update */
     int64_t update_scratch;      /* reals that such a task needs besides the rows */
-    void (*pack)(const plan_run *r);
-    void (*chunks)(const plan_run *r, int n_threads); /* forward, and in training backward */
+    void (*chunks)(plan_run *r, int n_threads); /* forward, and in training backward */
     void (*update)(const plan_run *r, int n_threads);
 } plan_kernels;
 

@@ -218,7 +218,7 @@ static void conv_rows(const plan_tensor *x, const plan_tensor *y, int64_t kh, in
 
 static void plan_conv_forward(const plan_run *r, const plan_stage *g, const real *bias,
                               real *arena) {
-    const real *packed = (const real *)r->shared + g->packed;
+    const real *packed = arena + g->packed * VL;
     plan_zero_border(&g->y, arena);
     conv_rows(&g->x, &g->y, g->step->kh, g->step->kw, packed, bias, arena);
 }
@@ -233,7 +233,7 @@ static void plan_conv_pool_forward(const plan_run *r, const plan_stage *g, const
                                    real *arena) {
     const fc_plan_step *d = g->step;
     const plan_tensor *x = &g->x, *y = &g->y;
-    const real *packed = (const real *)r->shared + g->packed;
+    const real *packed = arena + g->packed * VL;
     conv_shape s = {x->c, d->kh, d->kw, x->wp * VL, x->hp * x->wp * VL, x->wp * VL};
     int64_t blocks = fc_ceil_div(y->c, CONV_OB), plane = y->hp * y->wp * VL;
     real offsets[4];
@@ -346,6 +346,5 @@ static void plan_conv_backward(const plan_run *r, const plan_stage *g, real *sum
     if (s->train_weight) conv_weight_gradient(g, sums, arena);
     if (s->train_bias) conv_bias_gradient(&g->dy, sums + g->db, arena);
     if (g->needs_dx)
-        conv_rows(&g->dy, &g->dx, s->kh, s->kw, (const real *)r->shared + g->packed_back, NULL,
-                  arena);
+        conv_rows(&g->dy, &g->dx, s->kh, s->kw, arena + g->packed_back * VL, NULL, arena);
 }

@@ -85,7 +85,7 @@ static void image_conv_forward(const plan_run *r, const plan_stage *g, const rea
                                real *arena) {
     const fc_plan_step *d = g->step;
     const plan_tensor *x = &g->x, *y = &g->y;
-    const real *from = image_at(x, 0, 0, 0, arena), *packed = (const real *)r->shared + g->packed;
+    const real *from = image_at(x, 0, 0, 0, arena), *packed = arena + g->packed * VL;
     conv_shape s = {.c = x->c, .kh = d->kh, .kw = d->kw, .row = x->wp, .plane = x->hp * x->wp};
     int64_t pool = d->kind == FC_PLAN_CONV_POOL ? 2 : 1;
     int64_t blocks = fc_ceil_div(d->k, CONV_OB), count = (pool * d->oh - 1) * s.row + pool * d->ow;

@@ -350,7 +350,7 @@ static void plan_conv_pool_backward(const plan_run *r, const plan_stage *g, real
     lanes_to_rows_turned(s->k, map, gradients, dy, p->map);
     lanes_to_rows_turned(s->k, map, best, at, p->map);
     for (int64_t k = 0; k < s->k; k++) where[k] = (real)(k * sparse_filter(s) + sparse_wide(s));
-    list.from = (const real *)r->shared + g->packed_back;
+    list.from = arena + g->packed_back * VL;
     memset(dx, 0, (size_t)(VL * plane) * sizeof(real));
     for (int64_t lane = 0; lane < VL; lane++)
         sparse_image_input(g, where, dy + lane * p->map, at + lane * p->map, &list, starts,

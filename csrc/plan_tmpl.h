@@ -97,11 +97,28 @@ static void plan_backward(const plan_run *r, int64_t block, real *sums, real *ar
     }
 }
 
+/* Each thread has its own: written anew each step, it is not to be in other cores' caches. */
+static void plan_pack(const plan_run *r, real *arena) {
+    for (int i = 0; i < r->layout->n_stages; i++) {
+        const plan_stage *g = &r->layout->stages[i];
+        const real *w = r->params[2 * i].data;
+        real *to = arena + g->packed * VL, *back = arena + g->packed_back * VL;
+        if (g->step->kind != FC_PLAN_CONV && g->step->kind != FC_PLAN_CONV_POOL) continue;
+        if (plan_winograd_used(r, g)) plan_winograd_pack(g->step, w, to);
+        else conv_pack(g->step, w, to);
+        if (!g->needs_dx) continue;
+        if (g->step->kind == FC_PLAN_CONV) conv_pack_back(g->step, w, back);
+        else sparse_pack(g->step, w, back);
+    }
+}
+
 static void plan_chunk(void *arg, int64_t chunk, int thread) {
-    const plan_run *r = arg;
+    plan_run *r = arg;
     const plan_layout *p = r->layout;
     real *arena = (real *)r->arenas + thread * p->arena;
     real *sums = (real *)r->shared + p->sums + chunk * p->sums_each;
+    if (!r->packed[thread]) plan_pack(r, arena);
+    r->packed[thread] = 1;
     if (r->training) memset(sums, 0, (size_t)p->sums_each * sizeof(real));
     int64_t from = chunk * p->blocks / p->chunks, to = (chunk + 1) * p->blocks / p->chunks;
     for (int64_t block = from; block < to; block++) {
@@ -121,22 +138,8 @@ static void plan_chunk(void *arg, int64_t chunk, int thread) {
     }
 }
 
-static void plan_pack(const plan_run *r) {
-    for (int i = 0; i < r->layout->n_stages; i++) {
-        const plan_stage *g = &r->layout->stages[i];
-        const real *w = r->params[2 * i].data;
-        real *to = (real *)r->shared;
-        if (g->step->kind != FC_PLAN_CONV && g->step->kind != FC_PLAN_CONV_POOL) continue;
-        if (plan_winograd_used(r, g)) plan_winograd_pack(g->step, w, to + g->packed);
-        else conv_pack(g->step, w, to + g->packed);
-        if (!g->needs_dx) continue;
-        if (g->step->kind == FC_PLAN_CONV) conv_pack_back(g->step, w, to + g->packed_back);
-        else sparse_pack(g->step, w, to + g->packed_back);
-    }
-}
-
-static void plan_chunks(const plan_run *r, int n_threads) {
-    fc_parallel(r->layout->chunks, n_threads, plan_chunk, (void *)r);
+static void plan_chunks(plan_run *r, int n_threads) {
+    fc_parallel_shares(r->layout->chunks, n_threads, plan_chunk, r);
 }
 
 /* ---- second loop: gradients finished and used ---- */
@@ -212,6 +215,7 @@ static void plan_update_linear(const plan_run *r, const plan_stage *g, const fc_
         gemm_problem product = {
             .m = rows, .n = s->c, .k = images, .a = dy, .a_row = 1, .a_col = dy_stride,
             .b = x, .b_row = x_stride, .b_col = 1, .c = dw, .c_row = s->c, .c_col = 1,
+            .claim = none ? NULL : (real *)p[0].data + row * s->c,
         };
         gemm_tile(&product, 0, 0, rows, s->c, scratch);
         plan_use(r->update, &p[0], row * s->c, rows * s->c, dw);
@@ -243,7 +247,7 @@ static void plan_update_task(void *arg, int64_t item, int thread) {
 }
 
 static void plan_update(const plan_run *r, int n_threads) {
-    fc_parallel(r->layout->items, n_threads, plan_update_task, (void *)r);
+    fc_parallel_shares(r->layout->items, n_threads, plan_update_task, (void *)r);
 }
 
 #define PLAN_KERNELS                    \
@@ -252,7 +256,6 @@ static void plan_update(const plan_run *r, int n_threads) {
         .channels = CONV_OB,            \
         .update_rows = UPDATE_ROWS,     \
         .update_scratch = GEMM_SCRATCH, \
-        .pack = plan_pack,              \
         .chunks = plan_chunks,          \
         .update = plan_update,          \
     }

@@ -113,7 +113,7 @@ static void plan_winograd_forward(const plan_run *r, const plan_stage *g, const 
     for (int64_t row = 0; row < y->h; row++) {
         for (int64_t part = 0; part < 2 * PLAN_WINO_PRODUCTS; part++) {
             int64_t t = part / 2, half = part % 2;
-            const real *u = (const real *)r->shared + g->packed + t * terms * pitch;
+            const real *u = arena + g->packed * VL + t * terms * pitch;
             const real *pixels = v + t * plane + (2 * row + half) * x->c * line;
             real *to = m + half * d->k * filter + t * line;
             for (int64_t i = 0; i < windows; i += PLAN_WINO_WINDOWS) {

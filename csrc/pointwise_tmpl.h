@@ -133,13 +133,13 @@ static void activation_forward(fc_activation f, int64_t n, double parameter, con
                                void *y, int n_threads) {
     map_arg a = {n, (real)parameter, NULL, x, y, stream_worth(y, n, x, NULL)};
     int threads = fc_threads_for(ACTIVATIONS[f].cost * (double)n, n_threads);
-    fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), threads, ACTIVATIONS[f].forward, &a);
+    fc_parallel_shares(fc_ceil_div(n, FC_CHUNK), threads, ACTIVATIONS[f].forward, &a);
 }
 
 static void activation_backward(fc_activation f, int64_t n, double parameter, const void *dy,
                                 const void *saved, void *dx, int n_threads) {
     map_arg a = {n, (real)parameter, dy, saved, dx, stream_worth(dx, n, dy, saved)};
-    fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), fc_threads_for(3 * FC_MOVED * (double)n, n_threads),
+    fc_parallel_shares(fc_ceil_div(n, FC_CHUNK), fc_threads_for(3 * FC_MOVED * (double)n, n_threads),
                      ACTIVATIONS[f].backward, &a);
 }
 
@@ -153,7 +153,7 @@ static void add_relu(void *a, int64_t i, int t) { (void)t, map_backward(a, i, ad
 
 static void add(int64_t n, int relu, const void *a, const void *b, void *y, int n_threads) {
     map_arg arg = {n, 0, a, b, y, stream_worth(y, n, a, b)};
-    fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), fc_threads_for(3 * FC_MOVED * (double)n, n_threads),
+    fc_parallel_shares(fc_ceil_div(n, FC_CHUNK), fc_threads_for(3 * FC_MOVED * (double)n, n_threads),
                      relu ? add_relu : add_plain, &arg);
 }
 

@@ -95,7 +95,7 @@ static void prelu_run(prelu_arg *a, const int backward, int n_threads) {
     fc_task task = columns ? (backward ? prelu_backward_columns : prelu_forward_columns)
                            : (backward ? prelu_backward_pieces : prelu_forward_pieces);
     double work = (2 + backward) * FC_MOVED * (double)planes * (double)d->inner;
-    fc_parallel_runs(tasks, fc_threads_for(work, n_threads), task, a);
+    fc_parallel_shares(tasks, fc_threads_for(work, n_threads), task, a);
 }
 
 static void prelu_forward(const fc_prelu_desc *d, const void *x, const void *slopes, void *y,

@@ -169,7 +169,7 @@ static void softmax_run(softmax_arg *a, fc_task rows, fc_task columns, int n_thr
     a->units = in_rows ? a->outer : a->outer * fc_ceil_div(a->inner, VL);
     a->unit_chunk = fc_max(1, FC_CHUNK / a->c / (in_rows ? 1 : VL));
     double work = 4.0 * (double)a->outer * (double)a->c * (double)a->inner;
-    fc_parallel_runs(fc_ceil_div(a->units, a->unit_chunk), fc_threads_for(work, n_threads),
+    fc_parallel_shares(fc_ceil_div(a->units, a->unit_chunk), fc_threads_for(work, n_threads),
                      in_rows ? rows : columns, a);
 }
 
@@ -231,7 +231,7 @@ static void softmax_cross_entropy(int64_t n, int64_t c, double scale, const void
                                   int n_threads) {
     cross_entropy_arg a = {n, c, fc_max(1, FC_CHUNK / c), scale, x, targets, dx, losses};
     int threads = fc_threads_for(4.0 * (double)n * (double)c, n_threads);
-    fc_parallel_runs(fc_ceil_div(n, a.chunk), threads, cross_entropy_task, &a);
+    fc_parallel_shares(fc_ceil_div(n, a.chunk), threads, cross_entropy_task, &a);
 }
 
 typedef struct {
@@ -260,5 +260,5 @@ static void mse(int64_t n, double scale, const void *x, const void *target, void
                 double *sums, int n_threads) {
     mse_arg a = {n, (real)scale, x, target, gradient, sums};
     int threads = fc_threads_for(2.0 * (double)n, n_threads);
-    fc_parallel_runs(fc_ceil_div(n, FC_CHUNK), threads, mse_task, &a);
+    fc_parallel_shares(fc_ceil_div(n, FC_CHUNK), threads, mse_task, &a);
 }

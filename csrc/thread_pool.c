@@ -2,7 +2,7 @@
  *
  * A loop never waits for a thread that has not begun to work on it. The caller takes tasks like any
  * other thread, and when none are left it waits for those threads alone that are in the middle of
- * one, or of a run of them. So on a machine whose cores are busy with other programs a loop takes
+ * one. So on a machine whose cores are busy with other programs a loop takes
  * about as long as it would on one thread, where OpenMP, which waits for its whole team twice a
  * loop, waits for the scheduler (`python -m benchmarks.busy`: seven times as long).
  *
@@ -35,9 +35,11 @@ static struct {
     /* The loop; written while the gate is closed, read by threads inside. */
     fc_task task;
     void *arg;
-    int64_t items;
-    int in_runs, n_threads;
-    atomic_llong next; /* the first task that nobody has */
+    int n_shares, n_threads;
+    struct {
+        _Alignas(64) atomic_llong next; /* the first task that nobody has; a cache line for each */
+        long long end;
+    } shares[MOST_THREADS];
 
     atomic_int gate;
     atomic_uint loops; /* counts the loops: how a thread sees that there is a new one */
@@ -70,17 +72,15 @@ static int64_t nanoseconds(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-/* A run is a share of what is left, so that the last are short, and no thread waits for long. */
+/* All of a thread's own share, and then of what the others have left. */
 static void take_tasks(int thread) {
-    long long i = atomic_load_explicit(&pool.next, memory_order_relaxed);
-    while (i < pool.items) {
-        long long share = pool.in_runs ? (pool.items - i) / (4 * pool.n_threads) : 1;
-        long long end = i + (share > 1 ? share : 1);
-        if (!atomic_compare_exchange_weak_explicit(&pool.next, &i, end, memory_order_relaxed,
-                                                   memory_order_relaxed))
-            continue;
-        for (; i < end; i++) pool.task(pool.arg, i, thread);
-        i = atomic_load_explicit(&pool.next, memory_order_relaxed);
+    for (int i = 0; i < pool.n_shares; i++) {
+        int share = (thread + i) % pool.n_shares;
+        atomic_llong *next = &pool.shares[share].next;
+        long long end = pool.shares[share].end, item;
+        while (atomic_load_explicit(next, memory_order_relaxed) < end &&
+               (item = atomic_fetch_add_explicit(next, 1, memory_order_relaxed)) < end)
+            pool.task(pool.arg, item, thread);
     }
 }
 
@@ -159,7 +159,7 @@ static void make_workers(int n) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
-int fc_pool_run(int64_t items, int in_runs, int n_threads, fc_task task, void *arg) {
+int fc_pool_run(int64_t items, int shares, int n_threads, fc_task task, void *arg) {
     if (n_threads > MOST_THREADS) n_threads = MOST_THREADS;
     if (pthread_mutex_trylock(&pool.busy) != 0) return 0;
     if (pool.n_workers < n_threads - 1) make_workers(n_threads - 1);
@@ -168,8 +168,13 @@ int fc_pool_run(int64_t items, int in_runs, int n_threads, fc_task task, void *a
         return 0;
     }
     pool.task = task, pool.arg = arg;
-    pool.items = items, pool.in_runs = in_runs, pool.n_threads = n_threads;
-    atomic_store_explicit(&pool.next, 0, memory_order_relaxed);
+    pool.n_shares = shares ? n_threads : 1, pool.n_threads = n_threads;
+    for (int i = 0; i < pool.n_shares; i++) {
+        long long from = items / pool.n_shares * i + items % pool.n_shares * i / pool.n_shares;
+        atomic_store_explicit(&pool.shares[i].next, from, memory_order_relaxed);
+        if (i > 0) pool.shares[i - 1].end = from;
+    }
+    pool.shares[pool.n_shares - 1].end = items;
     atomic_store_explicit(&pool.gate, 0, memory_order_release);
     pool.loops++;
     wake_all();

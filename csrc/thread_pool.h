@@ -5,9 +5,9 @@
 #include "threads.h"
 
 /* Runs the loop on at most n_threads threads, the caller's among them; 0 if it cannot now, since
- * another loop runs, or no thread can be made: then nothing was done. in_runs: tasks are taken
- * by runs, as fc_parallel_runs says. */
-int fc_pool_run(int64_t items, int in_runs, int n_threads, fc_task task, void *arg);
+ * another loop runs, or no thread can be made: then nothing was done. shares: each
+ * thread has its own, as fc_parallel_shares says. */
+int fc_pool_run(int64_t items, int shares, int n_threads, fc_task task, void *arg);
 
 /* Ends the threads, once the loop that runs (if any) is done; the next loop makes them again. */
 void fc_pool_stop(void);

@@ -32,13 +32,13 @@ static void run_serial(int64_t items, fc_task task, void *arg) {
     fc_restore_fpmode(saved);
 }
 
-static void parallel(int64_t items, int in_runs, int n_threads, fc_task task, void *arg) {
+static void parallel(int64_t items, int shares, int n_threads, fc_task task, void *arg) {
     if (n_threads > items) n_threads = (int)items;
     if (n_threads > 1) {
 #if defined(FC_THREAD_POOL)
-        if (fc_pool_run(items, in_runs, n_threads, task, arg)) return;
+        if (fc_pool_run(items, shares, n_threads, task, arg)) return;
 #elif FC_OPENMP
-        int64_t run = in_runs ? (items + 4 * n_threads - 1) / (4 * n_threads) : 1;
+        int64_t run = shares ? (items + 4 * n_threads - 1) / (4 * n_threads) : 1;
 #pragma omp parallel num_threads(n_threads)
         {
             fc_fpmode saved = fc_flush_subnormals();
@@ -49,7 +49,7 @@ static void parallel(int64_t items, int in_runs, int n_threads, fc_task task, vo
         }
         return;
 #else
-        (void)in_runs;
+        (void)shares;
 #endif
     }
     run_serial(items, task, arg);
@@ -59,7 +59,7 @@ void fc_parallel(int64_t items, int n_threads, fc_task task, void *arg) {
     parallel(items, 0, n_threads, task, arg);
 }
 
-void fc_parallel_runs(int64_t items, int n_threads, fc_task task, void *arg) {
+void fc_parallel_shares(int64_t items, int n_threads, fc_task task, void *arg) {
     parallel(items, 1, n_threads, task, arg);
 }
 

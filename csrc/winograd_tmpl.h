@@ -367,7 +367,7 @@ static void wino_execute(wino_run *r, const real *src, const real *w, const real
     s->src = src, r->weights = w, r->bias = bias, r->dst = dst;
     r->packed_u = prepared != NULL ? prepared : r->packing_u;
     if (prepared == NULL && !r->fused) wino_transform_filters(r, n_threads);
-    if (r->whole) fc_parallel_runs(s->blocks * s->groups, n_threads, wino_block_task, r);
+    if (r->whole) fc_parallel_shares(s->blocks * s->groups, n_threads, wino_block_task, r);
     for (r->first_block = 0; !r->whole && r->first_block < s->blocks; r->first_block += r->batch) {
         r->n_blocks = fc_min(r->batch, s->blocks - r->first_block);
         int64_t units = r->n_blocks * s->groups;

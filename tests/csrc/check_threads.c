@@ -1,4 +1,4 @@
-/* check_threads.c - fc_parallel and fc_parallel_runs: every task runs once, whatever
+/* check_threads.c - fc_parallel and fc_parallel_shares: every task runs once, whatever
  * the threads do meanwhile. */
 #define _POSIX_C_SOURCE 200809L
 #include "harness.h"
@@ -36,7 +36,7 @@ static int loops(int n, int nested) {
     for (int i = 0; i < n; i++) {
         record r = {.n_threads = 1 + i % 5, .nested = nested};
         int items = i % (MOST_ITEMS + 1), once = 1;
-        if (i / 100 % 2) fc_parallel_runs(items, r.n_threads, count, &r);
+        if (i / 100 % 2) fc_parallel_shares(items, r.n_threads, count, &r);
         else fc_parallel(items, r.n_threads, count, &r);
         for (int j = 0; j < MOST_ITEMS; j++) once &= r.done[j] == (j < items);
         bad += !once || r.wrong != 0;
