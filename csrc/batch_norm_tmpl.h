@@ -13,10 +13,10 @@
  * outweighs what was lost. The second pass over a unit goes backwards, so that it begins with what
  * the first has left in the cache.
  *
- * Threads: a task is a fixed number of whole units, so no sum is ever split between threads. The
- * tasks are taken from as many places as there are threads: a core reads ahead into the unit next
- * to its own, and would do so in what another core is just writing. Inference has no sums: there a
- * task is some planes in the order of the memory (features excepted).
+ * Threads: a task is a fixed number of whole units, so no sum is ever split between threads. Each
+ * thread has a share of them: a core reads ahead into the unit next to its own, and would do so in
+ * what another core is just writing. Inference has no sums: there a task is some planes in the
+ * order of the memory (features excepted).
  */
 
 enum {
@@ -436,7 +436,7 @@ static void batch_norm_inference(const fc_batch_norm_desc *d, double eps, const 
     a.lines = fc_max(1, (int64_t)fmin(fmin(planes, BN_LINES), (double)d->c));
     a.images = (int64_t)fmax(1.0, planes / (double)a.lines);
     fc_parallel_shares(fc_ceil_div(d->n, a.images) * fc_ceil_div(d->c, a.lines),
-                     fc_threads_for(2 * FC_MOVED * all, n_threads), bn_inference_planes, &a);
+                       fc_threads_for(2 * FC_MOVED * all, n_threads), bn_inference_planes, &a);
 }
 
 static void batch_norm_forward(const fc_batch_norm_desc *d, double eps, const void *x,

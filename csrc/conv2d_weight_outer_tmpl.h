@@ -215,7 +215,7 @@ static void weight_add_batches(weight_run *r, int n_threads) {
     for (r->first_band = 0; r->first_band < bands; r->first_band += r->batch) {
         r->n_bands = fc_min(r->batch, bands - r->first_band);
         fc_parallel_shares(r->n_bands * groups * weight_parts(r), n_threads, weight_pack_task, r);
-        fc_parallel_shares(sums, n_threads, weight_sum_task, r);
+        fc_parallel(sums, n_threads, weight_sum_task, r);
         weight_add_biases(r, r->n_bands);
     }
 }

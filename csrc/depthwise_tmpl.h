@@ -272,5 +272,5 @@ static void depthwise_execute(depthwise_run *r, const real *src, const real *w, 
         r->w = r->turned;
     }
     fc_parallel_shares(fc_ceil_div(r->units, r->chunk), n_threads,
-                     r->windows ? depthwise_window_task : depthwise_task, r);
+                       r->windows ? depthwise_window_task : depthwise_task, r);
 }

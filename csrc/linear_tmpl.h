@@ -10,8 +10,9 @@ static int64_t gemm_scratch_bytes(void) { return GEMM_SCRATCH * (int64_t)sizeof(
 static void linear_gemm(const fc_gemm_desc *d, const void *a, const void *b, void *c,
                         void *workspace, int n_threads) {
     gemm_problem g = {
-        d->m, d->n, d->k, a, d->a_row, d->a_col, b, d->b_row, d->b_col, c, d->n, 1,
-        d->accumulate, NULL, 0, 0,
+        .m = d->m, .n = d->n, .k = d->k, .a = a, .a_row = d->a_row, .a_col = d->a_col,
+        .b = b, .b_row = d->b_row, .b_col = d->b_col, .c = c, .c_row = d->n, .c_col = 1,
+        .accumulate = d->accumulate,
     };
     gemm(&g, workspace, n_threads);
 }
@@ -19,7 +20,8 @@ static void linear_gemm(const fc_gemm_desc *d, const void *a, const void *b, voi
 static void linear_forward(const fc_linear_desc *d, const void *x, const void *w, const void *b,
                            void *y, void *workspace, int n_threads) {
     gemm_problem g = {
-        d->n, d->o, d->i, x, d->i, 1, w, 1, d->i, y, d->o, 1, 0, b, 0, 1,
+        .m = d->n, .n = d->o, .k = d->i, .a = x, .a_row = d->i, .a_col = 1, .b = w, .b_row = 1,
+        .b_col = d->i, .c = y, .c_row = d->o, .c_col = 1, .start = b, .start_col = 1,
     };
     gemm(&g, workspace, n_threads);
 }
@@ -27,7 +29,8 @@ static void linear_forward(const fc_linear_desc *d, const void *x, const void *w
 static void linear_backward_input(const fc_linear_desc *d, const void *dy, const void *w,
                                   void *dx, void *workspace, int n_threads) {
     gemm_problem g = {
-        d->n, d->i, d->o, dy, d->o, 1, w, d->i, 1, dx, d->i, 1, 0, NULL, 0, 0,
+        .m = d->n, .n = d->i, .k = d->o, .a = dy, .a_row = d->o, .a_col = 1, .b = w,
+        .b_row = d->i, .b_col = 1, .c = dx, .c_row = d->i, .c_col = 1,
     };
     gemm(&g, workspace, n_threads);
 }
@@ -51,7 +54,8 @@ static void linear_bias_task(void *p, int64_t item, int thread) {
 static void linear_backward_weight(const fc_linear_desc *d, const void *dy, const void *x,
                                    void *dw, void *db, void *workspace, int n_threads) {
     gemm_problem g = {
-        d->o, d->i, d->n, dy, 1, d->o, x, d->i, 1, dw, d->i, 1, 0, NULL, 0, 0,
+        .m = d->o, .n = d->i, .k = d->n, .a = dy, .a_row = 1, .a_col = d->o, .b = x,
+        .b_row = d->i, .b_col = 1, .c = dw, .c_row = d->i, .c_col = 1,
     };
     gemm(&g, workspace, n_threads);
     linear_bias_arg a = {d->n, d->o, dy, db};

@@ -6,9 +6,9 @@
  * a convolution reads has zero borders around its planes. (In inference a few images left over go
  * one by one: then an element is a real, at the same places.) The blocks are cut into chunks, which
  * are the parallel tasks. Each thread has one arena, and in it the weights in the order in which
- * convolutions read them; each chunk has its own sums of convolution weight gradients. Linear layers
- * keep their inputs and output gradients of the whole batch, image by image, and make their weight
- * gradients from them at the end.
+ * convolutions read them; each chunk has its own sums of convolution weight gradients. Linear
+ * layers keep their inputs and output gradients of the whole batch, image by image, and make their
+ * weight gradients from them at the end.
  */
 #ifndef FC_PLAN_H
 #define FC_PLAN_H

@@ -216,8 +216,7 @@ static void conv_rows(const plan_tensor *x, const plan_tensor *y, int64_t kh, in
     }
 }
 
-static void plan_conv_forward(const plan_run *r, const plan_stage *g, const real *bias,
-                              real *arena) {
+static void plan_conv_forward(const plan_stage *g, const real *bias, real *arena) {
     const real *packed = arena + g->packed * VL;
     plan_zero_border(&g->y, arena);
     conv_rows(&g->x, &g->y, g->step->kh, g->step->kw, packed, bias, arena);
@@ -340,7 +339,7 @@ static void conv_bias_gradient(const plan_tensor *t, real *db, const real *arena
     }
 }
 
-static void plan_conv_backward(const plan_run *r, const plan_stage *g, real *sums, real *arena) {
+static void plan_conv_backward(const plan_stage *g, real *sums, real *arena) {
     const fc_plan_step *s = g->step;
     plan_zero_border(&g->dy, arena);
     if (s->train_weight) conv_weight_gradient(g, sums, arena);

@@ -67,7 +67,7 @@ static void plan_forward(const plan_run *r, int64_t block, real *arena) {
         const plan_stage *g = &r->layout->stages[i];
         const fc_plan_param *p = &r->params[2 * i];
         switch (g->step->kind) {
-        case FC_PLAN_CONV: plan_conv_forward(r, g, p[1].data, arena); break;
+        case FC_PLAN_CONV: plan_conv_forward(g, p[1].data, arena); break;
         case FC_PLAN_CONV_POOL:
             if (plan_winograd_used(r, g)) plan_winograd_forward(r, g, p[1].data, arena);
             else plan_conv_pool_forward(r, g, p[1].data, arena);
@@ -86,7 +86,7 @@ static void plan_backward(const plan_run *r, int64_t block, real *sums, real *ar
         const plan_stage *g = &r->layout->stages[i];
         const fc_plan_param *p = &r->params[2 * i];
         switch (g->step->kind) {
-        case FC_PLAN_CONV: plan_conv_backward(r, g, sums, arena); break;
+        case FC_PLAN_CONV: plan_conv_backward(g, sums, arena); break;
         case FC_PLAN_CONV_POOL: plan_conv_pool_backward(r, g, sums, arena); break;
         case FC_PLAN_MAX_POOL:
         case FC_PLAN_AVG_POOL: plan_pool_backward(g, arena); break;

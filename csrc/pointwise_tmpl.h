@@ -139,8 +139,8 @@ static void activation_forward(fc_activation f, int64_t n, double parameter, con
 static void activation_backward(fc_activation f, int64_t n, double parameter, const void *dy,
                                 const void *saved, void *dx, int n_threads) {
     map_arg a = {n, (real)parameter, dy, saved, dx, stream_worth(dx, n, dy, saved)};
-    fc_parallel_shares(fc_ceil_div(n, FC_CHUNK), fc_threads_for(3 * FC_MOVED * (double)n, n_threads),
-                     ACTIVATIONS[f].backward, &a);
+    int threads = fc_threads_for(3 * FC_MOVED * (double)n, n_threads);
+    fc_parallel_shares(fc_ceil_div(n, FC_CHUNK), threads, ACTIVATIONS[f].backward, &a);
 }
 
 /* ---- sums: the loop of a backward pass, which has two inputs as well ---- */
@@ -153,8 +153,8 @@ static void add_relu(void *a, int64_t i, int t) { (void)t, map_backward(a, i, ad
 
 static void add(int64_t n, int relu, const void *a, const void *b, void *y, int n_threads) {
     map_arg arg = {n, 0, a, b, y, stream_worth(y, n, a, b)};
-    fc_parallel_shares(fc_ceil_div(n, FC_CHUNK), fc_threads_for(3 * FC_MOVED * (double)n, n_threads),
-                     relu ? add_relu : add_plain, &arg);
+    int threads = fc_threads_for(3 * FC_MOVED * (double)n, n_threads);
+    fc_parallel_shares(fc_ceil_div(n, FC_CHUNK), threads, relu ? add_relu : add_plain, &arg);
 }
 
 #include "dropout_tmpl.h"

@@ -314,8 +314,8 @@ static void global_avg_run(fc_task task, int64_t planes, int64_t size, const voi
     global_avg a = {planes, size, fc_max(1, POOL_TASK / size), in, out};
     if (a.planes_per_task > GLOBAL_PLANES) a.planes_per_task &= -GLOBAL_PLANES;
     double work = FC_MOVED * (double)planes * (double)size;
-    fc_parallel_shares(fc_ceil_div(planes, a.planes_per_task), fc_threads_for(work, n_threads), task,
-                     &a);
+    fc_parallel_shares(fc_ceil_div(planes, a.planes_per_task), fc_threads_for(work, n_threads),
+                       task, &a);
 }
 
 static void global_avg_forward(int64_t planes, int64_t size, const void *x, void *y,

@@ -103,7 +103,7 @@ static void pool_run(pool_rows *a, int64_t rows, int64_t moved, int n_threads) {
     a->rows_per_task = fc_max(1, POOL_TASK / moved);
     double work = (double)a->total * (FC_MOVED * (double)moved + POOL_ROW);
     fc_parallel_shares(fc_ceil_div(a->total, a->rows_per_task), fc_threads_for(work, n_threads),
-                     pool_task, a);
+                       pool_task, a);
 }
 
 /* Starts loading what comes POOL_AHEAD after `rows` rows of the image, and after a row of the

@@ -170,7 +170,7 @@ static void softmax_run(softmax_arg *a, fc_task rows, fc_task columns, int n_thr
     a->unit_chunk = fc_max(1, FC_CHUNK / a->c / (in_rows ? 1 : VL));
     double work = 4.0 * (double)a->outer * (double)a->c * (double)a->inner;
     fc_parallel_shares(fc_ceil_div(a->units, a->unit_chunk), fc_threads_for(work, n_threads),
-                     in_rows ? rows : columns, a);
+                       in_rows ? rows : columns, a);
 }
 
 static void softmax_forward(const fc_softmax *d, const void *x, void *y, int n_threads) {

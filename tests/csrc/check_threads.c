@@ -1,5 +1,5 @@
-/* check_threads.c - fc_parallel and fc_parallel_shares: every task runs once, whatever
- * the threads do meanwhile. */
+/* check_threads.c - fc_parallel and fc_parallel_shares: every task runs once, whatever the threads
+ * do meanwhile. */
 #define _POSIX_C_SOURCE 200809L
 #include "harness.h"
 
