@@ -187,8 +187,8 @@ class PadShortcutStep(OneLayer):
         x, y = b.values[source], b.cell(output)
 
         def call() -> None:
-            y.array.fill(0)
             np.copyto(y.array[:, : self._width], self._seen(self.shaped(b, source, x)))
+            y.array[:, self._width :] = 0
 
         b.tape.call(call, x, y)
         b.values[output] = y
